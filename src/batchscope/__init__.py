@@ -1,0 +1,37 @@
+"""batchscope: how large a batch can a network take, wide or deep, and how many workers does that buy?"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+# Public name -> where it lives. Resolved on first use, so that reading results never pays for importing torch.
+_EXPORTS: dict[str, str] = {}
+_ROOMS = (
+    "analysis",
+    "architectures",
+    "data",
+    "gradients",
+    "recipes",
+    "report",
+    "scaling",
+    "studies",
+    "theory",
+    "training",
+)
+
+__all__ = ["__version__", *_EXPORTS]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        return getattr(importlib.import_module(f"batchscope.{_EXPORTS[name]}"), name)
+    if name in _ROOMS:
+        return importlib.import_module(f"batchscope.{name}")
+    raise AttributeError(f"module 'batchscope' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_EXPORTS, *_ROOMS})

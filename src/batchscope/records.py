@@ -1,0 +1,109 @@
+"""The row: what one training run was and what came of it. Written by studies, read by analysis and report; no torch."""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import dataclass, field
+
+
+class Outcome(enum.StrEnum):
+    """How a run ended. An outcome is data: every run has exactly one, and a missing number always has one beside it."""
+
+    REACHED = "reached"
+    CENSORED = "censored"
+    DIVERGED = "diverged"
+    CRASHED = "crashed"
+
+    @property
+    def sentence(self) -> str:
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    Outcome.REACHED: "The target was reached.",
+    Outcome.CENSORED: "The epochs allowed ran out before the target was reached.",
+    Outcome.DIVERGED: "The training loss became infinite or not a number.",
+    Outcome.CRASHED: "The process running it died twice, or raised an error; see the message.",
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """When a run counts as converged: training accuracy at least, or training loss at most, `value`.
+
+    metric: "train_accuracy" (fraction in (0, 1]) or "train_loss" (mean loss over the training set).
+    """
+
+    metric: str
+    value: float
+
+    def met(self, train_loss: float, train_accuracy: float) -> bool:
+        return train_accuracy >= self.value if self.metric == "train_accuracy" else train_loss <= self.value
+
+    def __str__(self) -> str:
+        sign = ">=" if self.metric == "train_accuracy" else "<="
+        return f"{self.metric.replace('_', ' ')} {sign} {self.value:g}"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The state of a run at one check of the target, over the full training set.
+
+    epoch: passes over the data so far (fractional when the target is checked inside an epoch).
+    step: update steps so far. train_loss: mean per-example loss. *_accuracy: fraction, NaN where there is none.
+    batch_size_bound: B_S = n * gradient diversity at this point (examples); None when not measured here.
+    """
+
+    epoch: float
+    step: int
+    train_loss: float
+    train_accuracy: float = math.nan
+    heldout_accuracy: float = math.nan
+    batch_size_bound: float | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One trial and its result, flat. `trial_id` hashes everything that affects the numbers."""
+
+    trial_id: str
+    study: str
+    protocol: str
+    phase: str  # "tune" (choosing a step size) or "final" (the seeds that are reported)
+    dataset: str
+    data_fingerprint: str  # sha256 of the raw data, first 16 hex digits
+    num_examples: int
+    family: str
+    shape: str  # the architecture's label, e.g. "784-17x10-10 relu"
+    depth: int  # hidden layers
+    width: int  # units of each hidden layer (base number of filters for convolutional families)
+    num_weights: int
+    num_parameters: int
+    initialisation: str
+    optimizer: str
+    momentum: float
+    batch_size: int
+    step_size: float  # for the mean loss
+    seed: int
+    sampling: str
+    dtype: str
+    target_metric: str
+    target_value: float
+    max_epochs: int
+    evaluations_per_epoch: int
+    outcome: Outcome
+    epochs_to_target: float | None  # passes over the data until the target was met; None unless REACHED
+    steps_to_target: int | None
+    epochs_run: float
+    steps_run: int
+    train_loss: float | None  # at the last evaluation; None when it was not finite
+    train_accuracy: float | None
+    heldout_accuracy: float | None
+    batch_size_bound: float | None  # B_S, mean over the measurements made while training
+    message: str = ""  # why it CRASHED, where it DIVERGED
+    seconds: float = math.nan  # the cohort's wall time divided by its members
+    device: str = ""
+    versions: str = ""  # "batchscope 0.1.0, torch 2.13.0, numpy 2.4.6, python 3.11.7"
+    commit: str = ""
+    history: tuple[Evaluation, ...] = field(default=(), repr=False)

@@ -1,0 +1,9 @@
+"""The package as a whole: imports stay light."""
+
+import subprocess
+import sys
+
+
+def test_importing_batchscope_and_its_records_does_not_import_torch():
+    code = "import sys, batchscope, batchscope.records, batchscope.cli.main; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
