@@ -210,8 +210,8 @@ FILE_SETS: dict[str, FileSet] = {
                     {**_CIFAR10_BATCHES, "heldout": "test_batch_first1000.bin"},
                     50_000,
                     1_000,
-                    remark="Held out: the first 1000 of the 10 000 test images (an accuracy on them has a standard error "
-                    "of up to 1.6 points).",
+                    remark="Held out: the first 1000 of the 10 000 test images (an accuracy on them has a standard "
+                    "error of up to 1.6 points).",
                 ),
             ),
             downloads=(
