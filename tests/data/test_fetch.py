@@ -61,7 +61,7 @@ def server(monkeypatch):
     monkeypatch.setattr("pooch.core.time.sleep", lambda _: None)  # pooch waits seconds between attempts
     handler = type("Handler", (Server,), {"files": {}, "cuts": {}, "ranges": True, "asked": []})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
+        threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
         handler.url = f"http://127.0.0.1:{running.server_port}"
         yield handler
         running.shutdown()
@@ -179,17 +179,18 @@ def test_a_set_found_elsewhere_is_left_there(server, toy, tmp_path, monkeypatch)
     monkeypatch.setattr("batchscope.data.locate._checkout", lambda: tmp_path / "x" / "checkout")
     (tmp_path / "x" / "shared").mkdir(parents=True)
     (tmp_path / "x" / "shared" / "data").symlink_to(folder.parent)
-    monkeypatch.setattr("batchscope.data.fetch.user_cache", lambda: tmp_path / "cache")
+    monkeypatch.setattr("batchscope.data.locate.user_cache", lambda: tmp_path / "cache")
     asked = len(server.asked)
     assert fetch("toy") == tmp_path / "x" / "shared" / "data" / "toy"
     assert len(server.asked) == asked
 
 
 def test_without_a_data_dir_the_variable_and_then_the_cache_receive(toy, tmp_path, monkeypatch):
-    monkeypatch.setattr("batchscope.data.fetch.user_cache", lambda: tmp_path / "cache")
-    assert fetch("toy") == tmp_path / "cache" / "toy"
+    monkeypatch.setattr("batchscope.data.locate.user_cache", lambda: tmp_path / "cache")
     monkeypatch.setenv("BATCHSCOPE_DATA", str(tmp_path / "variable"))
     assert fetch("toy") == tmp_path / "variable" / "toy"
+    monkeypatch.delenv("BATCHSCOPE_DATA")
+    assert fetch("toy") == tmp_path / "cache" / "toy"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from batchscope.data.download import Progress, ResumingDownload
-from batchscope.data.locate import VARIABLE, PathLike, find, user_cache
+from batchscope.data.locate import PathLike, find, storage_root
 from batchscope.data.registry import BUILT_IN, FILE_SETS, Download, FileSet
 from batchscope.errors import DataError, InputError, choose
 
@@ -30,7 +30,7 @@ def fetch(name: str, *, data_dir: PathLike | None = None, progress: Progress = l
     folder cannot be written.
     """
     entry = _fetchable(name)
-    folder = fetch_root(data_dir) / entry.folders[0]
+    folder = storage_root(data_dir) / entry.folders[0]
     if data_dir is None and (elsewhere := find(name)) and elsewhere.folder != folder:
         return elsewhere.folder
     try:
@@ -43,12 +43,6 @@ def fetch(name: str, *, data_dir: PathLike | None = None, progress: Progress = l
             f"cannot write to {folder} ({error.strerror or error}); name another with --data-dir"
         ) from error
     return folder
-
-
-def fetch_root(data_dir: PathLike | None = None) -> Path:
-    """Return the data folder that `fetch` writes below."""
-    chosen = data_dir or os.environ.get(VARIABLE)
-    return Path(chosen).expanduser() if chosen else user_cache()
 
 
 def matches(path: Path, checksum: str) -> bool:
