@@ -13,14 +13,14 @@ gradients, m of n = 60, 200 and 1000 of inf, 1000 of 2000, 320 of 400; 5, 10 and
 figure is good to 0.02). Rows: spread t of the examples' scales, each gradient multiplied by exp(t z), z normal; with
 t = 0.7 the largest of a thousand squared norms is about a hundred times the median.
 
-    t \ B_S of the model (t = 0)      2            11           101          1001
+    t, B_S of the model at t = 0       2            11           101          1001
     0                             0.94-0.97    0.94-0.97    0.95-0.98    0.95-1.00
     0.4                           0.92-0.96    0.93-0.97    0.94-0.99    0.95-1.00
     0.7                           0.83-0.95    0.92-0.95    0.94-0.99    0.96-1.00
 
 Above 0.95 where B_S >= m: the jackknife counts the pair noise of U twice (Efron and Stein 1981), and there most
-intervals are "at least". Below 0.90 only for B_S near 2 with heavy tails and m <= 200, where a few examples hold most of
-S1: the misses are intervals that lie too low, and the remedy is to measure more examples.
+intervals are "at least". Below 0.90 only for B_S near 2 with heavy tails and m <= 200, where a few examples hold most
+of S1: the misses are intervals that lie too low, and the remedy is to measure more examples.
 
 Sources: Busing, Meijer and van der Leeden, *Delete-m jackknife for unequal m*, Statistics and Computing 9, 1999;
 Efron and Stein, *The jackknife estimate of variance*, Annals of Statistics 9, 1981.
