@@ -126,6 +126,13 @@ _GISETTE = {
 _GISETTE_HOME = "https://archive.ics.uci.edu/ml/machine-learning-databases/gisette/"
 _CIFAR10_BATCHES = {f"batch_{i}": f"data_batch_{i}.bin" for i in range(1, 6)}
 
+# Sets without files: name -> what they are.
+BUILT_IN = {
+    "digits": "8 x 8 handwritten digits embedded in scikit-learn (1437 + 360 held out, 10 classes)",
+    "synthetic": "generated: normal inputs, a deep linear teacher (10 000 + 2000 held out, regression)",
+    "gisette_like": "generated: made up like Gisette (6000 + 1000 held out, 5000 features, 2 classes)",
+}
+
 FILE_SETS: dict[str, FileSet] = {
     entry.name: entry
     for entry in (
