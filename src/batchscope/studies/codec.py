@@ -46,12 +46,13 @@ def history_to_json(history: Sequence[Evaluation]) -> str:
 
 def history_from_json(text: str | None) -> tuple[Evaluation, ...]:
     """The inverse of `history_to_json`; null becomes NaN where a number is expected."""
-    return tuple(
-        Evaluation(
-            **{key: math.nan if value is None and key != "batch_size_bound" else value for key, value in e.items()}
-        )
-        for e in json.loads(text or "[]")
-    )
+    return tuple(_evaluation(entry) for entry in json.loads(text or "[]"))
+
+
+def _evaluation(entry: dict[str, Any]) -> Evaluation:
+    optional = {"batch_size_bound"}
+    values: dict[str, Any] = {k: math.nan if v is None and k not in optional else v for k, v in entry.items()}
+    return Evaluation(**values)
 
 
 def finite(value: Any) -> Any:

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, field_validator, model_validator
 
-from batchscope.architectures import INITIALISATIONS
 from batchscope.architectures.architecture import ACTIVATIONS, FAMILIES
+from batchscope.architectures.initialisation import INITIALISATIONS
 from batchscope.errors import InputError, choose, closest
 from batchscope.records import Target
 from batchscope.training.settings import DTYPES, OPTIMIZERS, SAMPLINGS
@@ -19,14 +19,14 @@ PROTOCOLS = ("paper2018", "tuned")
 METRICS = ("train_accuracy", "train_loss")
 MAX_STEP_SIZES = 100
 
-# "linear" is the fully-connected family without activations, a name of its own because the paper's theorems are about it.
+# "linear": fully connected without activations; a name of its own because the paper's theorems are about it.
 STUDY_FAMILIES = (*FAMILIES, "linear")
 
 Count = Annotated[int, Field(strict=True, ge=1)]
 Whole = Annotated[int, Field(strict=True, ge=0)]
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Name = Annotated[str, Field(strict=True, min_length=1)]
-Option = bool | int | float | str
+Option = bool | int | float | str | tuple[int, ...]
 
 _CHOICES = {
     "family": STUDY_FAMILIES,
@@ -156,6 +156,14 @@ class Study(BaseModel):
         values["target"] = {self.target.metric: self.target.value}
         values["step_sizes"] = self.step_sizes.model_dump()
         return {key: value for key, value in values.items() if value not in (None, (), {}, "")}
+
+    @field_validator("dataset_options")
+    @classmethod
+    def _no_key_of_the_study(cls, options: dict[str, Option]) -> dict[str, Option]:
+        for name in ("name", "data_dir", "num_examples", "seed"):
+            if name in options:
+                raise ValueError(f"{name!r} is no data set option; the study has keys of its own for it")
+        return options
 
     @field_validator("target", mode="before")
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from batchscope.architectures import Architecture
+from batchscope.architectures.architecture import Architecture
 from batchscope.studies.config import Study
 from batchscope.studies.plan import Cell, fewest_trials, settings
 from batchscope.studies.trial import FINAL, TUNE, Cohort

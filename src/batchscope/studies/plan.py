@@ -10,7 +10,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Protocol
 
-from batchscope.architectures import Architecture
+from batchscope.architectures.architecture import Architecture
 from batchscope.errors import InputError
 from batchscope.studies.config import Study
 from batchscope.studies.trial import FINAL, TUNE, DataFacts, Trial
@@ -62,7 +62,8 @@ def architectures(study: Study, data: DataFacts) -> tuple[Architecture, ...]:
             Architecture(family, data.input_shape, data.d_out, depth, width, activation)
             for depth, width in study.shapes
         )
-    assert study.budget is not None and study.depths is not None  # Study allows nothing else
+    if study.budget is None or study.depths is None:
+        raise AssertionError("Study allows budget with depths, or shapes")
     return tuple(
         Architecture.within_budget(family, data.input_shape, data.d_out, depth, study.budget, activation)
         for depth in study.depths

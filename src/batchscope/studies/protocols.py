@@ -57,8 +57,8 @@ class Tuning:
 def next_cohorts(study: Study, cell: Cell, done: Mapping[str, Row]) -> tuple[Cohort, ...]:
     """Return what to train next in a cell, given all rows by trial id; nothing when the cell is finished.
 
-    The grid first (unless it is a single value), its widenings one at a time, then the seeds. A cell with a crashed tuning run is finished: a step
-    size chosen among the survivors would be another study.
+    The grid first (unless it is a single value), its widenings one at a time, then the seeds. A cell with a crashed
+    tuning run is finished: a step size chosen among the survivors would be another study.
     """
     grid = tuple(tuning_trial(study, cell, index) for index in range(study.step_sizes.size))
     if len(grid) > 1 and any(trial.id not in done for trial in grid):

@@ -23,7 +23,7 @@ def versions() -> str:
 
 @functools.cache
 def commit() -> str:
-    """Return the commit of the checkout this code runs from, "+" appended when it was changed; "" outside a checkout."""
+    """Return the commit of the checkout this code runs from, with "+" where it was changed; "" outside a checkout."""
     folder = Path(__file__).resolve().parent
     head = _git(folder, "rev-parse", "--short=12", "HEAD")
     # An installed copy may lie inside somebody else's checkout (a .venv): only files git knows are this code's.

@@ -142,12 +142,16 @@ def summarise(rows: Sequence[Row], study: Study) -> CellSummary:
         step_size=step_size,
         grid_widened=sum(step not in study.step_sizes for step in tried),
         at_grid_edge=len(tried) > 1 and step_size in (min(tried), max(tried)),
-        **{outcome.value: sum(row.outcome == outcome for row in finals) for outcome in Outcome},
+        **_outcomes(finals),
         **_epochs(finals),
         heldout_accuracy=_mean([row.heldout_accuracy for row in finals]),
         batch_size_bound=_mean([row.batch_size_bound for row in finals]),
         seconds=math.fsum(row.seconds for row in rows if math.isfinite(row.seconds)),
     )
+
+
+def _outcomes(finals: Sequence[Row]) -> dict[str, Any]:
+    return {outcome.value: sum(row.outcome == outcome for row in finals) for outcome in Outcome}
 
 
 def _epochs(finals: Sequence[Row]) -> dict[str, Any]:

@@ -45,7 +45,8 @@ def run(
         workers: processes at once; default one per usable core, or one per CUDA device.
         device: "auto" (CUDA if there is one), "cpu" or "cuda".
         shard: "I/N" to train only part I of N, so that N machines share one directory.
-        data_dir: where to look for data first. progress: called with a `Status` at each cohort's end and, often, within.
+        data_dir: where to look for data first.
+        progress: called with a `Status` at each cohort's end and, often, within.
 
     Crashed trials of an earlier run are tried again. May be interrupted or killed at any moment: what was finished is
     kept, and the same call continues as if nothing had happened.

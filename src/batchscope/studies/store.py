@@ -1,7 +1,7 @@
 """The run directory: the studies it holds, one SQLite file of rows per writer, and locks. No torch.
 
 DIR/study.toml                 what is being studied
-DIR/results-1of1.sqlite        table `rows`: one line per trial, readable by any tool (shard I of N: results-IofN.sqlite)
+DIR/results-1of1.sqlite        table `rows`: one line per trial, readable by any tool; one file per shard
 DIR/.lock, DIR/.lock-IofN      held while a run writes; the system releases them when its process ends, however it ends
 """
 
@@ -73,7 +73,7 @@ class Store:
         marks = ", ".join("?" * len(COLUMNS))
         with _explained(self.directory), self._connection:
             self._connection.executemany(
-                f"INSERT OR REPLACE INTO rows ({', '.join(COLUMNS)}) VALUES ({marks})",
+                f"INSERT OR REPLACE INTO rows ({', '.join(map(_quoted, COLUMNS))}) VALUES ({marks})",
                 [tuple(encode(row).values()) for row in rows],
             )
 
@@ -159,7 +159,8 @@ def _flock(path: Path, kind: int) -> IO[str]:
     except BlockingIOError:
         file.close()
         raise StoreError(
-            f"another run is writing to {path.parent}; wait for it, choose another --out, or give each run its own --shard"
+            f"another run is writing to {path.parent}; wait for it, choose another --out, or give each run "
+            "its own --shard"
         ) from None
     return file
 
@@ -182,13 +183,13 @@ def _open(path: Path) -> sqlite3.Connection:
         # unlike a write-ahead log, needs no shared memory: network file systems are safe.
         connection.execute("PRAGMA journal_mode = DELETE")
         connection.execute("PRAGMA synchronous = FULL")
-        columns = ", ".join(f"{name} {sql_type(name)}" for name in COLUMNS)
+        columns = ", ".join(f"{_quoted(name)} {sql_type(name)}" for name in COLUMNS)
         with connection:
             connection.execute(f"CREATE TABLE IF NOT EXISTS rows ({columns}, PRIMARY KEY (trial_id, study))")
             present = {line[1] for line in connection.execute("PRAGMA table_info(rows)")}
             for name in COLUMNS:
                 if name not in present:
-                    connection.execute(f"ALTER TABLE rows ADD COLUMN {name} {sql_type(name)}")
+                    connection.execute(f"ALTER TABLE rows ADD COLUMN {_quoted(name)} {sql_type(name)}")
     except sqlite3.OperationalError:
         raise
     except sqlite3.DatabaseError as error:
@@ -214,3 +215,7 @@ def _read_file(path: Path) -> list[Row]:
 
 def _corrupt(path: Path, error: Exception) -> StoreError:
     return StoreError(f"{path} is damaged ({error}); move it away and run again: only the trials it held are repeated")
+
+
+def _quoted(column: str) -> str:
+    return f'"{column}"'  # `commit` is a word of SQL

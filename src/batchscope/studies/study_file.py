@@ -57,6 +57,10 @@ def _lines(study: Study) -> str:
     return "".join(f"{key} = {_value(value)}\n" for key, value in study.to_dict().items())
 
 
+def _key(key: str) -> str:
+    return key if key.isascii() and key.replace("_", "").replace("-", "").isalnum() else _value(key)
+
+
 def _value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
@@ -66,5 +70,5 @@ def _value(value: Any) -> str:
         # JSON's escapes are TOML's, except that TOML wants DEL escaped too.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{_value(str(key))} = {_value(item)}" for key, item in value.items()) + " }"
+        return "{ " + ", ".join(f"{_key(str(key))} = {_value(item)}" for key, item in value.items()) + " }"
     return "[" + ", ".join(_value(item) for item in value) + "]"

@@ -8,7 +8,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from batchscope.architectures import Architecture
+from batchscope.architectures.architecture import Architecture
 from batchscope.training.settings import Member, Settings
 
 # Part of every trial's identity. Raise it when the same trial would train to other numbers than before: a change of

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from batchscope.data import Dataset, load
 from batchscope.errors import DataError
@@ -35,7 +36,13 @@ class DataRequest:
 @functools.lru_cache(maxsize=2)
 def load_data(request: DataRequest) -> Dataset:
     """Load a data set, or return the one in memory; two are kept, as in a run of two studies."""
-    return load(request.name, request.data_dir, request.num_examples, request.seed, **dict(request.options))
+    return load(
+        request.name,
+        data_dir=request.data_dir,
+        num_examples=request.num_examples,
+        seed=request.seed,
+        **dict[str, Any](request.options),
+    )
 
 
 def perform(cohort: Cohort, request: DataRequest, device: str, on_epoch: OnEpoch | None = None) -> list[MemberResult]:

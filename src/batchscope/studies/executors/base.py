@@ -51,6 +51,7 @@ class Executor(abc.ABC):
     def wait(self, on_progress: OnProgress) -> Finished:
         """Return the next job that ends; only while running > 0."""
 
+    @abc.abstractmethod
     def close(self) -> None:
         """End all workers now, dropping what they were doing."""
 

@@ -25,6 +25,9 @@ class InlineExecutor(Executor):
     def start(self, job: Job) -> None:
         self._job = job
 
+    def close(self) -> None:
+        self._job = None
+
     def wait(self, on_progress: OnProgress) -> Finished:
         job, self._job = self._job, None
         if job is None:

@@ -6,6 +6,7 @@ spawn runs the user's main script again in every worker.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import multiprocessing
@@ -76,10 +77,8 @@ class _Slot:
         if self.worker is None:
             self.worker = Worker(self.device)
         # A worker that dies before reading this closes its pipe, which `wait` notices.
-        try:
+        with contextlib.suppress(OSError):
             self.worker.pipe.send(job)
-        except OSError:
-            pass
 
     def discard(self) -> None:
         if self.worker is not None:
@@ -116,7 +115,8 @@ class ProcessExecutor(Executor):
 
     def _hear(self, slot: _Slot, on_progress: OnProgress) -> Finished | None:
         """Take one message of a busy worker; return its job's end, if this is it."""
-        assert slot.worker is not None and slot.job is not None
+        assert slot.worker is not None
+        assert slot.job is not None
         job = slot.job
         try:
             kind, *content = slot.worker.pipe.recv()
