@@ -39,6 +39,6 @@ def _text(one: Outline) -> str:
         f"  batch sizes  {', '.join(map(str, one.batch_sizes))}",
         f"  {one.cells} cells, {one.cohorts} cohorts, {one.trials} trials, and more where a step-size grid is widened;",
         "  which step sizes the final runs use depends on how tuning goes",
-        f"  at most {minutes} on {one.workers} workers if no run stops early (assumption: the rates in studies/cost.py)",
+        f"  at most {minutes} on {one.workers} workers if none stops early (assumption: the rates in studies/cost.py)",
     ]
     return "\n".join(lines)

@@ -23,6 +23,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps({"recipes": recipes, "table1": [dataclasses.asdict(row) for row in table1()]}))
         return 0
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)  # whole lines for grep
     console.print(_recipes())
     console.print(_table1())
     return 0
@@ -36,7 +38,17 @@ def _recipes() -> Table:
 
 
 def _table1() -> Table:
-    heads = ("data set", "points", "model", "classes", "stated", "parameters, wide to deep", "target", "recipe", "minutes")
+    heads = (
+        "data set",
+        "points",
+        "model",
+        "classes",
+        "stated",
+        "parameters, wide to deep",
+        "target",
+        "recipe",
+        "minutes",
+    )
     table = Table(*heads, title="\nTable 1 of Chen et al. 2018", box=None)
     for row in table1():
         table.add_row(*_cells(row))

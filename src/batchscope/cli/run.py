@@ -13,7 +13,8 @@ from batchscope.recipes import find
 from batchscope.records import Outcome
 from batchscope.studies import Results
 from batchscope.studies.executors import EXECUTORS
-from batchscope.studies.runner import DEVICES, run as run_studies
+from batchscope.studies.runner import DEVICES
+from batchscope.studies.runner import run as run_studies
 
 EXIT_DONE, EXIT_CRASHED_TRIALS = 0, 1
 

@@ -27,7 +27,9 @@ class Recipe:
 RECIPES: dict[str, Recipe] = {
     "quickstart": Recipe(quickstart, "wide or deep on digits and synthetic data: small, and real", "1"),
     "chen2018/figure1": Recipe(chen2018.figure1, "MNIST: the widest and the deepest net, B up to 4096", "about 10"),
-    "chen2018/figure2": Recipe(chen2018.figure2, "MNIST: ten shapes, with gradient diversity along training", "about 30"),
+    "chen2018/figure2": Recipe(
+        chen2018.figure2, "MNIST: ten shapes, with gradient diversity along training", "about 30"
+    ),
     "chen2018/figure3a": Recipe(lambda: chen2018.figure3("a"), "synthetic data, linear nets", "about 30"),
     "chen2018/figure3b": Recipe(lambda: chen2018.figure3("b"), "MNIST, fully-connected nets", "about 30"),
     "chen2018/figure3c": Recipe(lambda: chen2018.figure3("c"), "EMNIST-47 (reduced), fully-connected nets", "about 30"),

@@ -36,8 +36,11 @@ def figure1() -> Study:
         name="chen2018-figure1",
         shapes=((1, 21), (10, 17)),
         max_epochs=250,
-        assumptions=(_GRID, _PLAIN, _BATCHES, "at most 250 epochs, to see the 211 of the text", _RELU, _POINTS)
-        + ("MNIST: the data set of Figure 1 is a guess",),
+        assumptions=(
+            *(_GRID, _PLAIN, _BATCHES, _RELU, _POINTS),
+            "at most 250 epochs, to see the 211 of the text",
+            "MNIST: the data set of Figure 1 is a guess",
+        ),
     )
 
 
@@ -52,8 +55,11 @@ def figure2() -> Study:
         budget=16_000,
         depths=DEPTHS,
         diversity_every=5,
-        assumptions=(*_COMMON, _RELU, _POINTS, "MNIST: the data set of Figure 2 is a guess")
-        + ("gradient diversity measured every 5 epochs: not stated",),
+        assumptions=(
+            *(*_COMMON, _RELU, _POINTS),
+            "MNIST: the data set of Figure 2 is a guess",
+            "gradient diversity measured every 5 epochs: not stated",
+        ),
     )
 
 

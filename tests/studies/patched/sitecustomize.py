@@ -5,8 +5,8 @@ import sys
 
 sys.path.append(os.path.join(os.path.dirname(__file__), ".."))
 
-import fake_trainer  # noqa: E402
+import fake_trainer
 
-import batchscope.training  # noqa: E402
+import batchscope.training
 
 batchscope.training.train_cohort = fake_trainer.train_cohort
