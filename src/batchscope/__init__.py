@@ -10,6 +10,8 @@ __version__ = "0.1.0"
 # Public name -> where it lives. Resolved on first use, so that reading results never pays for importing torch.
 _EXPORTS: dict[str, str] = {
     "Architecture": "architectures",
+    "Study": "studies",
+    "run": "studies",
     "solve_width": "architectures",
 }
 _ROOMS = (
