@@ -56,7 +56,7 @@ def sharp_bound(
 
     Arguments as in `diversity_ratio`; d_out must be 1. Raises InputError otherwise. Standing: proved here.
 
-    >>> round(sharp_bound((784, 20, 20, 1)), 2)  # exact value 40.10, paper's bound 18.13
+    >>> round(sharp_bound((784, 20, 20, 1)), 2)  # exact value 40.10, paper's bound 18.12
     38.23
     """
     sizes = _check_theorem3(widths, d)
