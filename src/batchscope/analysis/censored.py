@@ -92,12 +92,12 @@ def maximise(data: Observations, weights: Array, free_sharpness: bool, iteration
         active = active[~((better & (moved < 1e-7)) | (damping[active] > 1e9))]
         if not len(active):
             break
-    return Parameters(*theta.T, value)
+    return Parameters(theta[:, 0], theta[:, 1], theta[:, 2], theta[:, 3], value)
 
 
 @dataclass(frozen=True)
 class _Density:
-    """Of every observation under every fit, [R, N]: log-likelihood, its slopes, and the information on mu, log sigma."""
+    """[R, N], every observation under every fit: log-likelihood, its slopes and information in mu and log sigma."""
 
     value: Array
     slope_mean: Array
@@ -130,7 +130,8 @@ def _log_probability(low: Array, high: Array) -> Array:
     mirrored = low > 0
     small, large = np.where(mirrored, -high, low), np.where(mirrored, -low, high)
     upper, lower = special.log_ndtr(large), special.log_ndtr(small)
-    return upper + np.log1p(-np.exp(lower - upper))
+    result: Array = upper + np.log1p(-np.exp(lower - upper))
+    return result
 
 
 def _times(z: Array, power: int, density: Array) -> Array:
@@ -138,7 +139,7 @@ def _times(z: Array, power: int, density: Array) -> Array:
 
 
 def _objective(data: Observations, weights: Array, theta: Array, free_sharpness: bool) -> tuple[Array, Array, Array]:
-    """Penalised log-likelihood [R], gradient [R, 4] and positive curvature [R, 4, 4] in theta = (a, e, s, log alpha)."""
+    """Penalised log-likelihood [R], its gradient [R, 4] and a positive curvature [R, 4, 4]."""
     a, e, log_spread, log_sharpness = (theta[:, k : k + 1] for k in range(4))
     mean = log_steps(data.log_batch, a, e, log_sharpness)
     density = _density(data, mean, log_spread)
@@ -147,9 +148,10 @@ def _objective(data: Observations, weights: Array, theta: Array, free_sharpness:
     if free_sharpness:
         slopes[3] = (1 - share) * a + share * (e - data.log_batch) - mean
 
-    value = (weights * density.value).sum(axis=1)
+    value: Array = (weights * density.value).sum(axis=1)
     gradient, curvature = np.zeros((len(theta), 4)), np.zeros((len(theta), 4, 4))
-    pull, information = weights * density.slope_mean, weights * density.information_mean
+    pull = weights * density.slope_mean
+    information = weights * density.information_mean
     for i, slope in slopes.items():
         gradient[:, i] = (pull * slope).sum(axis=1)
         for j, other in slopes.items():
@@ -159,7 +161,7 @@ def _objective(data: Observations, weights: Array, theta: Array, free_sharpness:
     curvature[:, 2, 2] = np.maximum((weights * density.information_spread).sum(axis=1), 0.1 * weights.sum(axis=1))
     for index, centre, width in ((2, math.log(TYPICAL_SPREAD), SPREAD_OF_SPREAD), (3, 0.0, SPREAD_OF_SHARPNESS)):
         distance = (theta[:, index] - centre) / width
-        value -= 0.5 * distance**2
+        value = value - 0.5 * distance**2
         gradient[:, index] -= distance / width
         curvature[:, index, index] += 1 / width**2
     return value, gradient, curvature
@@ -168,8 +170,8 @@ def _objective(data: Observations, weights: Array, theta: Array, free_sharpness:
 def _damped_step(gradient: Array, curvature: Array, damping: Array) -> Array:
     """Solve (H + damping diag H) step = gradient for each fit."""
     diagonal = np.einsum("rii->ri", curvature)
-    damped = curvature.copy()
-    np.einsum("rii->ri", damped)[:] += damping[:, None] * diagonal + 1e-10 * diagonal.max(axis=1, keepdims=True)
+    extra = damping[:, None] * diagonal + 1e-10 * diagonal.max(axis=1, keepdims=True)
+    damped = curvature + extra[:, :, None] * np.eye(curvature.shape[1])
     solution: Array = np.linalg.solve(damped, gradient[..., None])[..., 0]
     return solution
 

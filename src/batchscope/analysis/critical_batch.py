@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from batchscope.analysis import censored as model
 from batchscope.analysis.formatting import number, plain
@@ -20,7 +19,8 @@ from batchscope.analysis.intervals import (
     seed_and_batch_weights,
     seed_weights,
 )
-from batchscope.analysis.sweeps import Array, Booleans, HasRows, Integers, Sweep, find_shape, sweeps_of
+from batchscope.analysis.residuals import Runs, lack_of_fit
+from batchscope.analysis.sweeps import Array, Booleans, HasRows, Sweep, find_shape, sweeps_of
 from batchscope.errors import InputError
 from batchscope.records import Row
 
@@ -87,7 +87,7 @@ class CriticalBatchFit:
         if not len(samples):
             return np.full(log_batch.shape, np.nan), np.full(log_batch.shape, np.nan)
         curves = np.exp(model.log_steps(log_batch, *(samples[:, k : k + 1] for k in range(3))))
-        low, high = np.quantile(curves, [(1 - self.level) / 2, (1 + self.level) / 2], axis=0)
+        low, high = np.nanquantile(curves, [(1 - self.level) / 2, (1 + self.level) / 2], axis=0)
         return low, high
 
     def as_dict(self) -> dict[str, Any]:
@@ -135,34 +135,32 @@ def fit_critical_batch(
     batches, taken = np.atleast_1d(np.asarray(batch_sizes, float)), np.atleast_1d(np.asarray(steps, float))
     never = np.zeros(len(batches), bool) if censored is None else np.asarray(censored, bool)
     lost = np.zeros(len(batches), bool) if diverged is None else np.asarray(diverged, bool)
-    before = np.where(never, taken, taken) if steps_before is None else np.asarray(steps_before, float)
+    before = taken if steps_before is None else np.asarray(steps_before, float)
     _check(batches, taken, never, before, lost)
     kept = ~lost
     upper = np.where(never, np.inf, taken)[kept]
     lower = np.where(never, taken, np.minimum(before, taken))[kept]
-    runs = _Runs(batches[kept], lower, upper)
+    runs = Runs(batches[kept], lower, upper)
     return _fit(runs, int(lost.sum()), sharpness, resamples, level, seed)
 
 
+@overload
+def fit(results: Iterable[Row] | HasRows, shape: None = ..., **options: Any) -> dict[str, CriticalBatchFit]: ...
+@overload
+def fit(results: Iterable[Row] | HasRows, shape: str, **options: Any) -> CriticalBatchFit: ...
 def fit(
-    results: Iterable[Row] | HasRows,
-    shape: str | None = None,
-    *,
-    sharpness: bool = False,
-    resamples: int | None = None,
-    level: float = LEVEL,
-    seed: int = 0,
-) -> Any:
+    results: Iterable[Row] | HasRows, shape: str | None = None, **options: Any
+) -> CriticalBatchFit | dict[str, CriticalBatchFit]:
     """The critical-batch fit of every shape of a study (label -> fit), or of one shape (a fit).
 
-    shape: a label, "wide" or "deep". A run counts as having met the target between its last two checks. The other
-    arguments are those of `fit_critical_batch`.
+    shape: a label, "wide" or "deep". A run counts as having met the target between its last two checks. options:
+    sharpness, resamples, level and seed, as in `fit_critical_batch`.
     """
     sweeps = sweeps_of(results)
     if shape is not None:
-        return fit_sweep(sweeps[find_shape(sweeps, shape)], sharpness, resamples, level, seed)
-    count = resamples or num_resamples(sum(sweep.num_runs for sweep in sweeps.values()))
-    return {label: fit_sweep(sweep, sharpness, count, level, seed) for label, sweep in sweeps.items()}
+        return fit_sweep(sweeps[find_shape(sweeps, shape)], **options)
+    options.setdefault("resamples", num_resamples(sum(sweep.num_runs for sweep in sweeps.values())))
+    return {label: fit_sweep(sweep, **options) for label, sweep in sweeps.items()}
 
 
 def fit_sweep(
@@ -170,34 +168,8 @@ def fit_sweep(
 ) -> CriticalBatchFit:
     """The fit of one shape's runs."""
     kept = ~sweep.diverged
-    runs = _Runs(sweep.batch_sizes[sweep.cell][kept], sweep.steps_before[kept], sweep.steps[kept])
+    runs = Runs(sweep.batch_sizes[sweep.cell][kept], sweep.steps_before[kept], sweep.steps[kept])
     return _fit(runs, int(sweep.diverged.sum()), sharpness, resamples, level, seed)
-
-
-@dataclass(frozen=True)
-class _Runs:
-    """[n] batch sizes; the target was met after `lower` steps, by `upper` (inf: not met; equal: just then)."""
-
-    batch_sizes: Array
-    lower: Array
-    upper: Array
-
-    @property
-    def met(self) -> Booleans:
-        return np.isfinite(self.upper)
-
-    @property
-    def cell(self) -> Integers:
-        return np.unique(self.batch_sizes, return_inverse=True)[1].astype(np.int64)
-
-    def observations(self) -> tuple[model.Observations, Integers]:
-        """The distinct observations with their counts, and [n] which of them each run reported."""
-        table = np.stack([self.batch_sizes, self.lower, self.upper], axis=1)
-        unique, which, counts = np.unique(table, axis=0, return_inverse=True, return_counts=True)
-        with np.errstate(divide="ignore"):
-            log_batch, lower, upper = np.log(unique.T)
-        cell = np.unique(unique[:, 0], return_inverse=True)[1].astype(np.int64)
-        return model.Observations(log_batch, lower, upper, counts.astype(float), cell), which.ravel()
 
 
 def _check(batches: Array, steps: Array, never: Booleans, before: Array, lost: Booleans) -> None:
@@ -207,113 +179,79 @@ def _check(batches: Array, steps: Array, never: Booleans, before: Array, lost: B
     for name, values in (("batch_sizes", batches), ("steps", steps[~lost])):
         bad = values[~(np.isfinite(values) & (values > 0))]
         if len(bad):
-            hint = (
-                "; mark runs that never met the target in `censored`, with the steps they ran"
-                if name == "steps"
-                else ""
-            )
-            raise InputError(f"{name} holds {bad[0]!r}; expected finite numbers above 0{hint}")
+            hint = "; mark runs that never met the target in `censored`, with the steps they ran"
+            raise InputError(f"{name} holds {bad[0]}; expected finite numbers above 0{hint if name == 'steps' else ''}")
 
 
 def _fit(
-    runs: _Runs, num_diverged: int, sharpness: bool, resamples: int | None, level: float, seed: int
+    runs: Runs, num_diverged: int, sharpness: bool, resamples: int | None, level: float, seed: int
 ) -> CriticalBatchFit:
-    """The estimate, its resamples of both kinds and its residuals."""
-    n, met = len(runs.batch_sizes), runs.met
-    definition = MEANING_SHARP if sharpness else MEANING
-    reason = _why_not(runs, num_diverged)
-    if reason:
-        return CriticalBatchFit(
-            *(math.nan,) * 3, *(NO_INTERVAL,) * 4, definition, math.nan, NO_INTERVAL, *(math.nan,) * 3,
-            n, int((~met).sum()), num_diverged, reason, level, runs.batch_sizes, runs.upper, runs.lower, np.full(n, np.nan),
-        )  # fmt: skip
-    data, _ = runs.observations()
+    """The estimate, its residuals, and its resamples of both kinds."""
+    blank = _blank(runs, num_diverged, MEANING_SHARP if sharpness else MEANING, level)
+    if blank.statement:
+        return blank
+    data = runs.observations()
     best = model.maximise(data, data.counts[None], sharpness)
     log_parameters = np.array([best.log_s_min[0], best.log_e_min[0], best.log_sharpness[0]])
-    residuals = _residuals(runs, log_parameters)
-    rng = np.random.default_rng(seed)
-    count = resamples or num_resamples(n)
-    cells = np.bincount(runs.cell)
-    by_seeds = (
-        _resample(data, seed_weights(rng, data.cell, data.counts, count), sharpness) if cells.max() > 1 else _none()
-    )
-    by_both = _resample(data, seed_and_batch_weights(rng, data.cell, data.counts, count), sharpness)
-    beyond = _beyond(log_parameters[1] - log_parameters[0], data.log_batch)
-    per_group = float(np.median(cells)) if np.median(cells) > 1 else math.inf
-
-    def interval(samples: Array, column: int) -> Interval:
-        return quantile_interval(_natural(samples, data.log_batch)[:, column], level, per_group)
-
-    return CriticalBatchFit(
-        b_crit=beyond if not math.isnan(beyond) else float(best.b_crit[0]),
-        s_min=math.nan if beyond == math.inf else math.exp(log_parameters[0]),
-        e_min=math.nan if beyond == 0 else math.exp(log_parameters[1]),
-        interval=interval(by_both, 0),
-        interval_seeds=interval(by_seeds, 0),
-        s_min_interval=interval(by_both, 1),
-        e_min_interval=interval(by_both, 2),
-        definition=definition,
-        sharpness=math.exp(log_parameters[2]),
-        sharpness_interval=interval(by_both, 3) if sharpness else NO_INTERVAL,
+    residuals = runs.residuals(log_parameters)
+    b_crit, s_min, e_min, alpha = natural(log_parameters[None], data.log_batch)[0]
+    return replace(
+        blank,
+        b_crit=b_crit,
+        s_min=s_min,
+        e_min=e_min,
+        sharpness=alpha,
         spread=float(np.exp(best.log_spread[0])),
-        misfit=_misfit(runs, residuals, 3 if sharpness else 2),
+        misfit=lack_of_fit(runs, residuals, 3 if sharpness else 2),
         log_likelihood=float(best.log_likelihood[0]),
-        n=n,
-        num_censored=int((~met).sum()),
-        num_diverged=num_diverged,
-        statement=_statement(beyond),
-        level=level,
-        batch_sizes=runs.batch_sizes,
-        steps=runs.upper,
-        steps_before=runs.lower,
+        statement=_statement(b_crit),
         residuals=residuals,
-        samples=by_both,
-        samples_seeds=by_seeds,
         log_parameters=log_parameters,
+        **_intervals(data, runs, sharpness, resamples or num_resamples(runs.n), level, seed),
     )
 
 
-def _why_not(runs: _Runs, num_diverged: int) -> str:
-    """Why no curve can be fitted; empty when it can."""
-    if not len(runs.batch_sizes):
-        return "every run diverged" if num_diverged else "no finished runs"
-    if not runs.met.any():
-        return "no run met the target"
-    tested = len(np.unique(runs.batch_sizes[runs.met]))
-    return "" if tested > 1 else "the target was met at one batch size only; a curve needs two"
-
-
-def _statement(beyond: float) -> str:
-    if beyond == math.inf:
-        return "steps still scale linearly at the largest batch tested: B_crit lies beyond the sweep"
-    return "steps do not depend on the batch size within the sweep: B_crit lies below it" if beyond == 0 else ""
-
-
-def _beyond(log_b_crit: Any, log_batch: Array) -> float:
-    """inf or 0 where B_crit sits at the limit of what the sweep can tell; NaN where it is a number."""
-    margin = math.log(model.BEYOND_SWEEP) * 0.999
-    if log_b_crit >= log_batch.max() + margin:
-        return math.inf
-    return 0.0 if log_b_crit <= log_batch.min() - margin else math.nan
-
-
-def _none() -> Array:
-    return np.empty((0, 3))
+def _intervals(
+    data: model.Observations, runs: Runs, sharpness: bool, resamples: int, level: float, seed: int
+) -> dict[str, Any]:
+    """The fields that come from resampling."""
+    rng = np.random.default_rng(seed)
+    both = _resample(data, seed_and_batch_weights(rng, data.cell, data.counts, resamples), sharpness)
+    counts = np.bincount(runs.cell)
+    per_group = float(np.median(counts))
+    seeds = np.empty((0, 3))
+    if counts.max() > 1:
+        seeds = _resample(data, seed_weights(rng, data.cell, data.counts, resamples), sharpness)
+    columns = natural(both, data.log_batch).T
+    b_crit, s_min, e_min, alpha = (quantile_interval(column, level, per_group) for column in columns)
+    return {
+        "interval": b_crit,
+        "interval_seeds": quantile_interval(natural(seeds, data.log_batch)[:, 0], level, per_group),
+        "s_min_interval": s_min,
+        "e_min_interval": e_min,
+        "sharpness_interval": alpha if sharpness else NO_INTERVAL,
+        "samples": both,
+        "samples_seeds": seeds,
+    }
 
 
 def _resample(data: model.Observations, weights: Array, sharpness: bool) -> Array:
-    """[kept, 3] fits of the resamples in which the target was met at two or more batch sizes."""
+    """[R, 3] fits of the resamples; NaN for those in which the target was met at fewer than two batch sizes."""
     met = np.isfinite(data.upper)
     drawn = np.stack([weights[:, met & (data.cell == c)].sum(axis=1) > 0 for c in np.unique(data.cell)], axis=1)
-    weights = weights[drawn.sum(axis=1) > 1]
-    if not len(weights):
-        return _none()
-    fits = model.maximise(data, weights, sharpness)
-    return np.stack([fits.log_s_min, fits.log_e_min, fits.log_sharpness], axis=1)
+    enough = drawn.sum(axis=1) > 1
+    samples = np.full((len(weights), 3), np.nan)
+    if enough.any():
+        fits = model.maximise(data, weights[enough], sharpness)
+        samples[enough] = np.stack([fits.log_s_min, fits.log_e_min, fits.log_sharpness], axis=1)
+    return samples
 
 
-def _natural(samples: Array, log_batch: Array) -> Array:
-    """[kept, 4] B_crit (inf and 0 beyond the sweep), S_min, E_min (NaN where B_crit is beyond) and alpha."""
+def natural(samples: Array, log_batch: Array) -> Array:
+    """[R, 4]: B_crit, S_min, E_min, alpha from logs [R, 3].
+
+    B_crit is inf (S_min 0) or 0 (E_min 0) where the fit sits at the limit of what a sweep over `log_batch` can tell.
+    """
     log_b_crit = samples[:, 1] - samples[:, 0]
     margin = math.log(model.BEYOND_SWEEP) * 0.999
     high, low = log_b_crit >= log_batch.max() + margin, log_b_crit <= log_batch.min() - margin
@@ -322,31 +260,46 @@ def _natural(samples: Array, log_batch: Array) -> Array:
     return np.stack([b_crit, s_min, e_min, np.exp(samples[:, 2])], axis=1)
 
 
-def _residuals(runs: _Runs, log_parameters: Array) -> Array:
-    """[n] log steps (the midpoint of the two checks) minus the curve; NaN where the target was not met."""
-    with np.errstate(invalid="ignore"):
-        middle = np.log((runs.lower + runs.upper) / 2)
-    predicted = model.log_steps(np.log(runs.batch_sizes), *log_parameters)
-    return np.where(runs.met, middle - predicted, np.nan)
+def _blank(runs: Runs, num_diverged: int, definition: str, level: float) -> CriticalBatchFit:
+    """The record with the runs and no numbers; its statement says why none can follow, or is empty."""
+    nan = math.nan
+    return CriticalBatchFit(
+        b_crit=nan,
+        s_min=nan,
+        e_min=nan,
+        interval=NO_INTERVAL,
+        interval_seeds=NO_INTERVAL,
+        s_min_interval=NO_INTERVAL,
+        e_min_interval=NO_INTERVAL,
+        definition=definition,
+        sharpness=nan,
+        sharpness_interval=NO_INTERVAL,
+        spread=nan,
+        misfit=nan,
+        log_likelihood=nan,
+        n=runs.n,
+        num_censored=int((~runs.met).sum()),
+        num_diverged=num_diverged,
+        statement=_why_not(runs, num_diverged),
+        level=level,
+        batch_sizes=runs.batch_sizes,
+        steps=runs.upper,
+        steps_before=runs.lower,
+        residuals=np.full(runs.n, nan),
+    )
 
 
-def _misfit(runs: _Runs, residuals: Array, num_parameters: int) -> float:
-    """p-value of the lack-of-fit test (Fisher's F: means of batch sizes about the curve, against runs about their means).
+def _why_not(runs: Runs, num_diverged: int) -> str:
+    """Why no curve can be fitted; empty when it can."""
+    if not runs.n:
+        return "every run diverged" if num_diverged else "no finished runs"
+    if not runs.met.any():
+        return "no run met the target"
+    tested = len(np.unique(runs.batch_sizes[runs.met]))
+    return "" if tested > 1 else "the target was met at one batch size only; a curve needs two"
 
-    Runs of one batch size share the rounding of the checks, so a mean is allowed its variance, width^2/12, as well.
-    Batch sizes with a run that never met the target are left out.
-    """
-    cell = runs.cell
-    whole = ~np.isin(cell, cell[~runs.met])
-    cells, index, counts = np.unique(cell[whole], return_inverse=True, return_counts=True)
-    freedom, repeats = len(cells) - num_parameters, int(whole.sum()) - len(cells)
-    if freedom < 1 or repeats < 1:
-        return math.nan
-    means = np.bincount(index, residuals[whole]) / counts
-    within = float(((residuals[whole] - means[index]) ** 2).sum() / repeats)
-    with np.errstate(divide="ignore"):
-        widths = np.log(runs.upper[whole]) - np.log(np.maximum(runs.lower[whole], runs.upper[whole] / math.e))
-    allowed = within / counts + (np.bincount(index, widths) / counts) ** 2 / 12
-    if not (allowed > 0).all():
-        return math.nan
-    return float(stats.f.sf(float((means**2 / allowed).sum() / freedom), freedom, repeats))
+
+def _statement(b_crit: float) -> str:
+    if b_crit == math.inf:
+        return "steps still scale linearly at the largest batch tested: B_crit lies beyond the sweep"
+    return "steps do not depend on the batch size within the sweep: B_crit lies below it" if b_crit == 0 else ""

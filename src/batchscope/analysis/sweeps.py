@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -70,6 +70,23 @@ class Sweep:
         """Runs of the batch size with the fewest; 0 without runs."""
         return int(np.bincount(self.cell).min()) if self.num_runs else 0
 
+    @property
+    def flops_per_epoch(self) -> float:
+        """Training FLOPs of one pass: 6 per weight and example (2 forward, 4 backward).
+
+        Exact for fully-connected networks; an assumption for others, whose weights are used at many positions.
+        """
+        return 6.0 * self.num_weights * self.num_examples
+
+    def at(self, batch_sizes: Array) -> Sweep:
+        """The same runs at some of the batch sizes only."""
+        kept = np.isin(self.batch_sizes, batch_sizes)
+        runs = kept[self.cell]
+        per_run = ("epochs", "steps", "steps_before", "reached", "diverged", "bounds")
+        arrays = {name: getattr(self, name)[runs] for name in per_run}
+        cell = (np.cumsum(kept) - 1)[self.cell[runs]]
+        return replace(self, batch_sizes=self.batch_sizes[kept], cell=cell, **arrays)
+
     def typical(self, numbers: Array) -> Array:
         """[m] the number within which at least half of the runs of each batch size arrived (inf: fewer did)."""
         ordered, counts = self.ordered(numbers)
@@ -99,7 +116,7 @@ def sweeps_of(results: Iterable[Row] | HasRows) -> dict[str, Sweep]:
     return {rows[0].shape: _sweep(rows) for rows in ordered}
 
 
-def find_shape(sweeps: Mapping[str, Sweep], name: str) -> str:
+def find_shape(sweeps: dict[str, Sweep], name: str) -> str:
     """The label meant by `name`: "wide" is the shallowest shape, "deep" the deepest, anything else a label.
 
     Raises InputError with the closest label when there is none, or when one shape alone would be both.
@@ -111,7 +128,8 @@ def find_shape(sweeps: Mapping[str, Sweep], name: str) -> str:
             raise InputError(
                 f"{name!r} among a single shape ({next(iter(sweeps))!r}); expected two or more, or a label"
             )
-        return next(iter(sweeps)) if name == "wide" else next(reversed(sweeps))
+        labels = list(sweeps)
+        return labels[0] if name == "wide" else labels[-1]
     raise InputError(f"no shape {name!r} in the results: {closest(name, ['wide', 'deep', *sweeps])}")
 
 

@@ -14,7 +14,7 @@ from batchscope.analysis.critical_batch import MEANING as B_CRIT_MEANING
 from batchscope.analysis.critical_batch import fit_sweep
 from batchscope.analysis.formatting import batch_interval, number, plain
 from batchscope.analysis.intervals import LEVEL, num_resamples, quantile_interval, resampled_medians, seed_weights
-from batchscope.analysis.sweeps import Array, HasRows, Sweep, find_shape, sweeps_of
+from batchscope.analysis.sweeps import Array, HasRows, Integers, Sweep, find_shape, sweeps_of
 from batchscope.errors import InputError, choose
 from batchscope.records import Row
 
@@ -83,16 +83,18 @@ class ThresholdEstimate:
 
 @dataclass(frozen=True)
 class Definition:
-    """A named definition: what it means in words, and its value for the typical epochs of a sweep.
+    """A named definition of B*.
 
-    needs: what the number in parentheses is; default: the number when none is given (NaN: it must be).
-    evaluate: (sweep, number) -> estimate without shape-independent fields filled in twice.
+    needs: what its number in parentheses is ("": it takes none); default: that number when none is given (NaN: it must
+    be). meaning: the definition in words, with {number} and {percent} for the number. estimate: what computes it.
+    larger_is_better: False where the number is the batch a shape needs, not the batch it takes.
     """
 
     needs: str
     default: float
     meaning: str
     estimate: Callable[[Sweep, float, _Request], ThresholdEstimate]
+    larger_is_better: bool = True
 
 
 @dataclass(frozen=True)
@@ -108,14 +110,34 @@ class _Request:
 
 @overload
 def batch_threshold(
-    results: Iterable[Row] | HasRows, definition: str = ..., shape: None = ..., **options: Any
+    results: Iterable[Row] | HasRows,
+    definition: str = ...,
+    shape: None = ...,
+    *,
+    resamples: int | None = ...,
+    level: float = ...,
+    seed: int = ...,
 ) -> dict[str, ThresholdEstimate]: ...
 @overload
 def batch_threshold(
-    results: Iterable[Row] | HasRows, definition: str, shape: str, **options: Any
+    results: Iterable[Row] | HasRows,
+    definition: str,
+    shape: str,
+    *,
+    resamples: int | None = ...,
+    level: float = ...,
+    seed: int = ...,
 ) -> ThresholdEstimate: ...
 @overload
-def batch_threshold(results: Iterable[Row] | HasRows, *, shape: str, **options: Any) -> ThresholdEstimate: ...
+def batch_threshold(
+    results: Iterable[Row] | HasRows,
+    definition: str = ...,
+    *,
+    shape: str,
+    resamples: int | None = ...,
+    level: float = ...,
+    seed: int = ...,
+) -> ThresholdEstimate: ...
 def batch_threshold(
     results: Iterable[Row] | HasRows,
     definition: str = "paper2018",
@@ -149,12 +171,16 @@ def estimate(
 ) -> ThresholdEstimate:
     """The threshold of one sweep by a named definition."""
     name, parameter = parse_definition(definition)
-    chosen = DEFINITIONS[name]
-    meaning = chosen.meaning.format(number=parameter, percent=100 * parameter)
-    request = _Request(definition, meaning, resamples or num_resamples(sweep.num_runs), level, seed)
+    request = _Request(definition, describe(definition), resamples or num_resamples(sweep.num_runs), level, seed)
     if not sweep.num_runs:
         return _nothing(sweep, request, "no finished runs")
-    return chosen.estimate(sweep, parameter, request)
+    return DEFINITIONS[name].estimate(sweep, parameter, request)
+
+
+def describe(definition: str) -> str:
+    """A definition in words, with its number."""
+    name, parameter = parse_definition(definition)
+    return DEFINITIONS[name].meaning.format(number=parameter, percent=100 * parameter)
 
 
 def parse_definition(text: str) -> tuple[str, float]:
@@ -182,14 +208,14 @@ def parse_definition(text: str) -> tuple[str, float]:
 
 
 def _from_curve(
-    sweep: Sweep, request: _Request, rule: Callable[[Array], Array], floor: float = 0.0, statement: str = ""
+    sweep: Sweep, request: _Request, costs: Array, rule: Callable[[Array], Array], statement: str = ""
 ) -> ThresholdEstimate:
-    """Apply `rule` ([R, m] epochs, inf for never -> [R] thresholds) to the typical epochs and to their resamples.
+    """Apply `rule` ([R, m] typical costs, inf for never -> [R] thresholds) to the sweep and to its resamples.
 
-    floor: epochs taken off (half a check, where the rule compares ratios).
+    costs: [N] of the runs, such as their epochs to target.
     """
-    ordered, counts = sweep.ordered(sweep.epochs - floor)
-    value = float(rule(sweep.typical(sweep.epochs - floor)[None])[0])
+    ordered, counts = sweep.ordered(costs)
+    value = float(rule(sweep.typical(costs)[None])[0])
     samples = np.empty(0)
     if counts.max() > 1:
         rng = np.random.default_rng(request.seed)
@@ -255,8 +281,8 @@ def _before_slow_down(
     return np.where(np.isfinite(best[:, -1]), value, np.nan)
 
 
-def _crossing(epochs: Array, batch_sizes: Array, rows: Array, before: Array, limit: Array) -> Array:
-    """[R] where epochs cross `limit` after batch size number `before`; that batch size itself if the next never arrives."""
+def _crossing(epochs: Array, batch_sizes: Array, rows: Integers, before: Integers, limit: Array) -> Array:
+    """[R] where epochs cross `limit` after batch size number `before`; that batch size if the next never arrives."""
     low, high = np.log(epochs[rows, before]), np.log(epochs[rows, before + 1])
     with np.errstate(invalid="ignore"):
         share = np.where(np.isfinite(high), (np.log(limit) - low) / (high - low), 0.0)
@@ -276,12 +302,26 @@ def _largest_within(epochs: Array, batch_sizes: Array, limit: float) -> Array:
     return np.where(within.any(axis=1), value, BELOW)
 
 
+def _smallest_within(steps: Array, batch_sizes: Array, limit: float) -> Array:
+    """[R] the smallest batch size whose steps stay within `limit`, interpolated in log-log towards the one before."""
+    within = steps <= limit
+    first = within.argmax(axis=1)
+    value = np.where(within.any(axis=1), np.where(first == 0, BELOW, batch_sizes[first]), ABOVE)
+    rows = np.flatnonzero(within.any(axis=1) & (first > 0))
+    low, high = np.log(steps[rows, first[rows]]), np.log(steps[rows, first[rows] - 1])
+    with np.errstate(invalid="ignore"):
+        share = np.where(np.isfinite(high), (math.log(limit) - low) / (high - low), 0.0)
+    log_batch = np.log(batch_sizes)
+    value[rows] = np.exp(log_batch[first[rows]] + share * (log_batch[first[rows] - 1] - log_batch[first[rows]]))
+    return np.where(np.isfinite(steps).any(axis=1), value, np.nan)
+
+
 def _paper2018(sweep: Sweep, tolerance: float, request: _Request) -> ThresholdEstimate:
     def rule(epochs: Array) -> Array:
         return _before_slow_down(epochs, sweep.batch_sizes, tolerance, sweep.resolution, interpolate=False)
 
     statement = "one batch size tested" if len(sweep.batch_sizes) == 1 else ""
-    return _from_curve(sweep, request, rule, statement=statement)
+    return _from_curve(sweep, request, sweep.epochs, rule, statement)
 
 
 def _overhead(sweep: Sweep, tolerance: float, request: _Request) -> ThresholdEstimate:
@@ -292,10 +332,10 @@ def _overhead(sweep: Sweep, tolerance: float, request: _Request) -> ThresholdEst
     statement = ""
     if sweep.resolution > tolerance * fastest:
         statement = (
-            f"the target was checked every {number(sweep.resolution)} epochs, coarser than {100 * tolerance:g} % of the "
-            f"{number(fastest)} epochs needed: raise evaluations_per_epoch"
+            f"the target was checked every {number(sweep.resolution)} epochs, coarser than {100 * tolerance:g} % of "
+            f"the {number(fastest)} epochs needed: raise evaluations_per_epoch"
         )
-    return _from_curve(sweep, request, rule, floor=sweep.resolution / 2, statement=statement)
+    return _from_curve(sweep, request, sweep.epochs - sweep.resolution / 2, rule, statement)
 
 
 def _within_epochs(sweep: Sweep, limit: float, request: _Request) -> ThresholdEstimate:
@@ -305,7 +345,20 @@ def _within_epochs(sweep: Sweep, limit: float, request: _Request) -> ThresholdEs
             n=sweep.num_runs,
             num_batch_sizes=len(sweep.batch_sizes),
         )
-    return _from_curve(sweep, request, lambda epochs: _largest_within(epochs, sweep.batch_sizes, limit))
+    return _from_curve(sweep, request, sweep.epochs, lambda epochs: _largest_within(epochs, sweep.batch_sizes, limit))
+
+
+def _within_flops(sweep: Sweep, limit: float, request: _Request) -> ThresholdEstimate:
+    return _within_epochs(sweep, limit / sweep.flops_per_epoch, request)
+
+
+def _within_steps(sweep: Sweep, limit: float, request: _Request) -> ThresholdEstimate:
+    def rule(steps: Array) -> Array:
+        return _smallest_within(steps, sweep.batch_sizes, limit)
+
+    stopped = ~sweep.reached & ~sweep.diverged & (sweep.steps_before < limit)
+    statement = f"{stopped.sum()} runs were stopped before {number(limit)} steps" if stopped.any() else ""
+    return _from_curve(sweep, request, sweep.steps, rule, statement)
 
 
 def _b_crit(sweep: Sweep, _: float, request: _Request) -> ThresholdEstimate:
@@ -355,8 +408,21 @@ DEFINITIONS: dict[str, Definition] = {
     "within_epochs": Definition(
         "number of epochs",
         math.nan,
-        "the largest batch size that reaches the target within {number:g} epochs (Chen et al. 2018, Figures 2(b) and 5)",
+        "the largest batch size that reaches the target within {number:g} epochs (Chen et al. 2018, Figures 2(b), 5)",
         _within_epochs,
+    ),
+    "within_flops": Definition(
+        "number of FLOPs",
+        math.nan,
+        "the largest batch size that reaches the target within {number:.3g} training FLOPs (6 per weight and example)",
+        _within_flops,
+    ),
+    "within_steps": Definition(
+        "number of steps",
+        math.nan,
+        "the smallest batch size that reaches the target within {number:g} update steps",
+        _within_steps,
+        larger_is_better=False,
     ),
     "overhead_20": Definition(
         "overhead",
