@@ -12,6 +12,10 @@ _EXPORTS: dict[str, str] = {
     "Architecture": "architectures",
     "Study": "studies",
     "run": "studies",
+    "batch_threshold": "analysis",
+    "compare": "analysis",
+    "fit": "analysis",
+    "fit_critical_batch": "analysis",
     "solve_width": "architectures",
 }
 _ROOMS = (

@@ -45,7 +45,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _list(arguments: argparse.Namespace) -> int:
     rows = [{"name": name, "found": True, "where": "built in", "what": what} for name, what in BUILT_IN.items()]
     rows += [_row_of_files(name, arguments.data_dir) for name in FILE_SETS]
-    places = [{"place": what, "folder": str(folder), "exists": folder.is_dir()} for what, folder in search_path(arguments.data_dir)]
+    places = [
+        {"place": what, "folder": str(folder), "exists": folder.is_dir()}
+        for what, folder in search_path(arguments.data_dir)
+    ]
     if arguments.json:
         print_json({"data_sets": rows, "search_path": places})
         return EXIT_DONE
@@ -97,14 +100,18 @@ def _check_record(report: CheckReport) -> dict[str, Any]:
         "name": report.name,
         "ok": not report.problems,
         "problems": report.problems,
-        "files": [{"path": str(file.path), "bytes": file.size, "checksum_matches": file.matches} for file in report.files],
+        "files": [
+            {"path": str(file.path), "bytes": file.size, "checksum_matches": file.matches} for file in report.files
+        ],
         "contents": None if report.dataset is None else _contents(report.dataset),
     }
 
 
 def _contents(dataset: Dataset) -> dict[str, Any]:
     heldout = 0 if dataset.heldout_inputs is None else len(dataset.heldout_inputs)
-    counts = None if dataset.num_classes is None else np.bincount(dataset.targets, minlength=dataset.num_classes).tolist()
+    counts = (
+        None if dataset.num_classes is None else np.bincount(dataset.targets, minlength=dataset.num_classes).tolist()
+    )
     return {
         "title": dataset.title,
         "num_examples": dataset.num_examples,

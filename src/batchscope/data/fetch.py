@@ -36,7 +36,9 @@ def fetch(name: str, *, data_dir: PathLike | None = None, progress: Progress = l
             if not _is_stored(folder, entry, download):
                 _get(folder, entry, download, progress)
     except OSError as error:
-        raise DataError(f"cannot write to {folder} ({error.strerror or error}); name another with --data-dir") from error
+        raise DataError(
+            f"cannot write to {folder} ({error.strerror or error}); name another with --data-dir"
+        ) from error
     return folder
 
 
