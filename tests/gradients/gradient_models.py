@@ -54,7 +54,9 @@ class BasicBlock(nn.Module):
 class ResNet(nn.Module):
     """The CIFAR ResNet: stem, four stages, average pooling, head."""
 
-    def __init__(self, widths: tuple[int, ...], blocks: int, norm: Callable[[int], nn.Module], classes: int = 10) -> None:
+    def __init__(
+        self, widths: tuple[int, ...], blocks: int, norm: Callable[[int], nn.Module], classes: int = 10
+    ) -> None:
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(3, widths[0], 3, 1, 1, bias=False), norm(widths[0]), nn.ReLU(inplace=True))
         layers: list[nn.Module] = []
@@ -110,7 +112,16 @@ class GPT(nn.Module):
     """GPT-2: token and position embeddings, blocks, final norm, head tied to the token embedding or not."""
 
     def __init__(
-        self, vocabulary: int, length: int, d: int, heads: int, depth: int, *, tied: bool, conv1d: bool, bias: bool = True
+        self,
+        vocabulary: int,
+        length: int,
+        d: int,
+        heads: int,
+        depth: int,
+        *,
+        tied: bool,
+        conv1d: bool,
+        bias: bool = True,
     ) -> None:
         super().__init__()
 
@@ -326,7 +337,9 @@ CONVOLUTIONS = [
     Case("transposed3d", head(lazy(nn.ConvTranspose3d, 2, 3, 2, stride=2)), (2, 3, 2, 3)),
     Case(
         "frames-folded-into-batch",
-        lambda: nn.Sequential(Apply(lambda x: x.flatten(0, 1)), nn.Conv2d(3, 5, 3), Apply(lambda x: x.unflatten(0, (-1, 2)))),
+        lambda: nn.Sequential(
+            Apply(lambda x: x.flatten(0, 1)), nn.Conv2d(3, 5, 3), Apply(lambda x: x.unflatten(0, (-1, 2)))
+        ),
         (2, 3, 5, 7),
     ),
 ]
@@ -341,7 +354,12 @@ LINEAR = [
     Case("time-major", TimeMajor, (3, 5)),
     Case("odd", Odd, (3, 5), slow_ways=True),
     Case("weight-norm", weight_normed, (5,)),
-    Case("bilinear", lambda: (lambda b: nn.Sequential(Apply(lambda x: (x, x.cos())), Pair(b)))(nn.Bilinear(5, 5, 3)), (5,), slow_ways=True),
+    Case(
+        "bilinear",
+        lambda: (lambda b: nn.Sequential(Apply(lambda x: (x, x.cos())), Pair(b)))(nn.Bilinear(5, 5, 3)),
+        (5,),
+        slow_ways=True,
+    ),
     Case("prelu", lambda: nn.Sequential(nn.Linear(5, 7), nn.PReLU(7)), (5,), slow_ways=True),
 ]
 
@@ -372,7 +390,9 @@ NORMS = [
     Case("rms-norm", normed(lazy(nn.RMSNorm, 5)), (3, 5)),
     Case("group-norm", head(lambda: nn.Sequential(nn.Conv2d(2, 6, 3), nn.GroupNorm(3, 6))), (2, 5, 7)),
     Case("group-norm-vectors", lambda: nn.Sequential(nn.Linear(5, 6), nn.GroupNorm(2, 6)), (5,)),
-    Case("instance-norm", head(lambda: nn.Sequential(nn.Conv2d(2, 3, 3), nn.InstanceNorm2d(3, affine=True))), (2, 5, 7)),
+    Case(
+        "instance-norm", head(lambda: nn.Sequential(nn.Conv2d(2, 3, 3), nn.InstanceNorm2d(3, affine=True))), (2, 5, 7)
+    ),
     Case("batch-norm-eval", batchnorm_eval, (2, 5, 7)),
 ]
 
@@ -397,10 +417,17 @@ ATTENTION = [
         lambda: Attend(nn.MultiheadAttention(6, 2, kdim=5, vdim=5, batch_first=True), 5, True, False),
         (7, 6),
     ),
-    Case("attention-bias-kv", lambda: Attend(nn.MultiheadAttention(6, 2, add_bias_kv=True), 6, False, False), (5, 6), slow_ways=True),
+    Case(
+        "attention-bias-kv",
+        lambda: Attend(nn.MultiheadAttention(6, 2, add_bias_kv=True), 6, False, False),
+        (5, 6),
+        slow_ways=True,
+    ),
     Case("vit", ViT, (3, 6, 6)),
     Case("gpt-huggingface", lambda: GPT(13, 7, 6, 2, 2, tied=True, conv1d=True), (5,), vocabulary=13, loss=token_loss),
-    Case("gpt", lambda: GPT(13, 7, 6, 3, 1, tied=False, conv1d=False, bias=False), (5,), vocabulary=13, loss=token_loss),
+    Case(
+        "gpt", lambda: GPT(13, 7, 6, 3, 1, tied=False, conv1d=False, bias=False), (5,), vocabulary=13, loss=token_loss
+    ),
 ]
 
 RESNETS = [

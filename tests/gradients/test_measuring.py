@@ -30,7 +30,9 @@ def test_measure_agrees_with_the_loop(case, num_examples):
 @pytest.mark.parametrize("case", CASES, ids=ids)
 def test_norms_of_each_example(case):
     model, loss, inputs, targets = case.make(5)
-    truth = sum(g.flatten(1).square().sum(1) for g in oracle.per_example_gradients(model, loss, inputs, targets).values())
+    truth = sum(
+        g.flatten(1).square().sum(1) for g in oracle.per_example_gradients(model, loss, inputs, targets).values()
+    )
     torch.testing.assert_close(per_example_sq_norms(model, loss, inputs, targets), truth, rtol=1e-9, atol=1e-12)
 
 

@@ -1,11 +1,11 @@
-"""What the gradients of a model say about its batch size: moments, estimands, intervals; per-layer rules and kernels."""
+"""What the gradients of a model say about its batch size: moments, estimands, intervals, layer rules, kernels."""
 
 from __future__ import annotations
 
 import importlib
 from typing import Any
 
-# Public name -> where it lives. Resolved on first use: the estimands are plain formulas and must not cost importing torch.
+# Public name -> where it lives. Resolved on first use: the estimands are plain formulas and must not import torch.
 _EXPORTS = {
     "measure": "measuring",
     "per_example_sq_norms": "measuring",

@@ -59,7 +59,7 @@ def _allowed(engine: Engine, gradient: Tensor, norm: float, whole: float) -> flo
 def _error(name: str, result: Result, what: str, fast: float, slow: float) -> MeasurementError:
     how = f"rule {', '.join(result.measured.rules)}, kernel {result.measured.kernel}"
     return MeasurementError(
-        f"audit of parameter {name!r} ({how}): {what} is {fast:.6g}, plain autograd says {slow:.6g} (for sums: the norm of "
-        "the difference). The result would be wrong. If the model is deterministic and its examples are independent, "
+        f"audit of parameter {name!r} ({how}): {what} is {fast:.6g}, plain autograd says {slow:.6g} "
+        "(for sums: the norm of the difference). The result would be wrong. If the model is deterministic and its examples are independent, "
         "please report the layer; audit=False measures without this check"
     )

@@ -94,7 +94,9 @@ def iterate(data: Any, device: torch.device, batch_size: int | None = None) -> I
 
 def is_pair_of_arrays(data: Any) -> bool:
     return (
-        isinstance(data, tuple | list) and len(data) == 2 and all(isinstance(part, Tensor | np.ndarray) for part in data)
+        isinstance(data, tuple | list)
+        and len(data) == 2
+        and all(isinstance(part, Tensor | np.ndarray) for part in data)
     )
 
 
@@ -103,11 +105,13 @@ def _as_iterable(data: Any, batch_size: int) -> Iterable[Any]:
         inputs, targets = (torch.as_tensor(part) for part in data)
         if len(inputs) != len(targets):
             raise InputError(f"{len(inputs)} inputs but {len(targets)} targets: expected one target per example")
-        return zip(inputs.split(batch_size), targets.split(batch_size), strict=True)
+        return zip(torch.split(inputs, batch_size), torch.split(targets, batch_size), strict=True)
     if isinstance(data, Dataset) and hasattr(data, "__len__"):
         return DataLoader(data, batch_size)
     if not isinstance(data, Iterable):
-        raise InputError(f"data is a {type(data).__name__}: expected an iterable of (inputs, targets) or a pair of tensors")
+        raise InputError(
+            f"data is a {type(data).__name__}: expected an iterable of (inputs, targets) or a pair of tensors"
+        )
     return data
 
 

@@ -36,9 +36,9 @@ def coupling_modules(model: nn.Module) -> dict[str, nn.Module]:
 def refuse(names: list[str]) -> MeasurementError:
     """The error that names the modules and the choices."""
     return MeasurementError(
-        f"BatchNorm in training mode couples the examples of a batch, so one example's gradient is not defined: "
-        f"{', '.join(names)}. Expected a choice: batchnorm='eval' (running statistics), 'frozen' (the batch's statistics, "
-        "held constant) or 'microbatch' (each example by its own statistics); or call model.eval() yourself"
+        "BatchNorm in training mode couples the examples of a batch, so one example's gradient is not defined: "
+        f"{', '.join(names)}. Expected a choice: batchnorm='eval' (running statistics), 'frozen' (the batch's "
+        "statistics, held constant) or 'microbatch' (each example by its own statistics); or call model.eval() yourself"
     )
 
 
@@ -99,7 +99,7 @@ def microbatch_norm(
         return NotImplemented
     if input.ndim < 3:
         raise InputError(
-            f"batchnorm='microbatch' on a BatchNorm of shape {list(input.shape)}: one example has a single position there "
-            "and no variance; use batchnorm='frozen' or 'eval'"
+            f"batchnorm='microbatch' on a BatchNorm of shape {list(input.shape)}: one example has a single position "
+            "there and no variance; use batchnorm='frozen' or 'eval'"
         )
     return F.instance_norm(input, None, None, weight, bias, True, 0.0, eps)

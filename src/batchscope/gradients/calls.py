@@ -20,7 +20,8 @@ Function = Callable[..., Any]
 
 def tensors_in(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[tuple[Position, Tensor]]:
     """Every tensor among the arguments with its position; lists and tuples of tensors are entered, one level deep."""
-    for key, value in (*enumerate(args), *kwargs.items()):
+    keyed: list[tuple[int | str, Any]] = [*enumerate(args), *kwargs.items()]
+    for key, value in keyed:
         if isinstance(value, Tensor):
             yield key, value
         elif isinstance(value, list | tuple):

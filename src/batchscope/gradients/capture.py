@@ -2,7 +2,7 @@
 
 At each meeting of the trace the shared operands are cut off from the graph, so autograd computes the gradients of the
 activations only, and a hook on the call's output receives the output gradient, from which the rule makes its Uses.
-The ordinary weight gradient is thus *replaced*, not repeated: this is why measuring costs about as much as a plain pass.
+The ordinary weight gradient is thus *replaced*, not repeated: so measuring costs about as much as a plain pass.
 
 Whatever reaches a parameter by another way (a scripted module, a custom autograd function) is seen too: the backward
 pass then returns an ordinary gradient for that parameter, and its name is reported as escaped.
@@ -146,7 +146,7 @@ class Capture(Interceptor):
         event = self._expected
         if event is None or event.function != name_of(func) or event.shared != tuple(p for p, _ in operands):
             return self._run_unexpected(func, args, kwargs)
-        if not event.is_meeting or not event.measurable or is_in_place(func) and event.shared == (0,):
+        if not event.is_meeting or not event.measurable or (is_in_place(func) and event.shared == (0,)):
             return self._run_shared(event, operands, func, args, kwargs)
         self._advance()
         return self._meet(event, operands, func, args, kwargs)
@@ -197,7 +197,7 @@ class Capture(Interceptor):
         meeting = _Meeting(func, args, kwargs, event, by_value, rule, [(t, t._version) for t in inputs])
         output = func(*args, **kwargs)
         if not output.requires_grad:
-            output = _Tap.apply(self.anchor, [output])
+            output = _Tap.apply(self.anchor, [output])  # type: ignore[no-untyped-call]
         for operand in by_value.values():
             for root in operand.roots:
                 self.meetings_of[root] += 1

@@ -24,7 +24,7 @@ from batchscope.gradients.uses import Factors, Use
 
 @dataclass(frozen=True)
 class Measured:
-    """How a parameter was measured. rules: of its uses. kernel: see the plan; "dense": per-example gradients in chunks."""
+    """How a parameter was measured. rules: of its uses. kernel: see the plan; "dense": gradients formed in chunks."""
 
     rules: tuple[str, ...]
     kernel: str
@@ -120,7 +120,7 @@ class Collector:
         return gradients
 
     def _pull_back(self, derived: Tensor, roots: list[str], gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """Per-example gradients of what `derived` was computed from: its own backward pass, over all examples at once."""
+        """Per-example gradients of what `derived` was computed from: its own backward pass, for all examples."""
         leaves = [self.parameters[root] for root in roots]
         gradient = gradient.to(derived.dtype)
 

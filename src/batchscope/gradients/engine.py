@@ -102,7 +102,9 @@ class Engine:
 
     def _with_unused(self, results: dict[str, Result], num_examples: int) -> dict[str, Result]:
         """Parameters the losses do not depend on have zero gradients; names in the model's order."""
-        return {name: results[name] if name in results else _zero(p, num_examples) for name, p in self.parameters.items()}
+        return {
+            name: results[name] if name in results else _zero(p, num_examples) for name, p in self.parameters.items()
+        }
 
     def loop(self, batch: Batch, parameters: Mapping[str, Tensor], reason: str) -> dict[str, Result]:
         """The slow truth for some parameters: a backward pass per example."""
@@ -115,7 +117,7 @@ class Engine:
         return results
 
     def gradients_of_one(self, batch: Batch, i: int, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Example i's gradient, from a batch that holds it alone; zeros where its loss does not depend on a parameter."""
+        """Example i's gradient, from a batch that holds it alone; zeros for parameters without influence."""
         return self.plain_gradients(batch.take(torch.tensor([i])), parameters)
 
     def plain_gradients(self, batch: Batch, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:

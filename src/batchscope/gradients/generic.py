@@ -41,8 +41,7 @@ def generic_uses(
             new_args, new_kwargs = substitute(args, kwargs, lambda p, t: here[p] if p in here else by_id.get(id(t), t))
             return function(*new_args, **new_kwargs)
 
-        _, vjp = torch.func.vjp(forward, *values)
-        gradients: tuple[Tensor, ...] = vjp(grad_one)
+        gradients: tuple[Tensor, ...] = torch.func.vjp(forward, *values)[1](grad_one)
         return gradients
 
     name, gradients = _over_examples(pull_back, grad, batched)

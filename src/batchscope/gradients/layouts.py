@@ -23,18 +23,19 @@ class Layout:
     minor: bool = False
 
     def split(self, x: Tensor, num_examples: int) -> Tensor:
-        """[..., N·q, ...] -> [N, ..., q, ...], a view."""
+        """[..., N·q, ...] -> [N, ..., q, ...], a view where possible."""
         q = x.shape[self.axis] // num_examples
         if q == 1:
             return x.movedim(self.axis, 0).unsqueeze(self.axis + 1)
         sizes = (q, num_examples) if self.minor else (num_examples, q)
-        return x.unflatten(self.axis, sizes).movedim(self.axis + self.minor, 0)
+        shape = (*x.shape[: self.axis], *sizes, *x.shape[self.axis + 1 :])
+        return x.reshape(shape).movedim(self.axis + self.minor, 0)
 
 
 def find_layout(large: Tensor, small: Tensor, num_large: int, num_small: int, changed: Tensor | None) -> Layout | None:
     """Layout of a tensor seen in two batches of the same examples; None when its shape does not depend on the batch.
 
-    large, small: the tensor for `num_large` and for `num_small` examples: the axis whose size scales holds the examples.
+    large, small: the tensor for `num_large` and `num_small` examples: the axis whose size scales holds the examples.
     changed: boolean, where `large` differed after example 1 alone was replaced: tells major from minor.
     """
     if large.shape == small.shape or large.ndim != small.ndim:

@@ -31,12 +31,12 @@ def unreduced(loss: Loss) -> Loss:
     called with it. Any other callable is returned as it is.
     """
     if isinstance(loss, nn.Module) and hasattr(loss, "reduction"):
-        loss = copy.copy(loss)
-        loss.reduction = "none"
-        return loss
+        module: Any = copy.copy(loss)
+        module.reduction = "none"
+        return module  # type: ignore[no-any-return]
     if isinstance(loss, functools.partial) and _is_torch_loss(loss.func):
         return functools.partial(loss.func, *loss.args, **{**loss.keywords, "reduction": "none"})
-    return functools.partial(loss, reduction="none") if _is_torch_loss(loss) else loss
+    return functools.partial(loss, **{"reduction": "none"}) if _is_torch_loss(loss) else loss
 
 
 def _is_torch_loss(function: object) -> bool:
@@ -54,7 +54,9 @@ def per_example_losses(loss: Loss, outputs: Any, targets: Any, num_examples: int
     """
     losses = loss(outputs, targets)
     if not isinstance(losses, Tensor):
-        raise InputError(f"the loss returned {type(losses).__name__}: expected a tensor of {num_examples} losses; {REMEDY}")
+        raise InputError(
+            f"the loss returned {type(losses).__name__}: expected a tensor of {num_examples} losses; {REMEDY}"
+        )
     if losses.ndim == 0:
         raise InputError(f"the loss returned a single number for {num_examples} examples, already reduced; {REMEDY}")
     if losses.shape[0] != num_examples:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,15 +14,16 @@ from torch import Tensor, nn
 from batchscope.errors import InputError, MeasurementError, choose
 from batchscope.gradients import batchnorm as batchnorm_choices
 from batchscope.gradients.audit import audit as run_audit
-from batchscope.gradients.batches import Batch, iterate, make_batch
+from batchscope.gradients.batches import DEFAULT_BATCH_SIZE, Batch, is_pair_of_arrays, iterate, make_batch
 from batchscope.gradients.collect import Measured, Result
 from batchscope.gradients.engine import Engine, untouched
 from batchscope.gradients.losses import Loss
-from batchscope.gradients.moments import GradientMoments, MomentsAccumulator, groups_within
+from batchscope.gradients.moments import MOST_GROUPS, MomentsAccumulator, groups_within
 from batchscope.gradients.planner import DEFAULT_MEMORY_BUDGET, Planner
 from batchscope.gradients.probe import coupling_error, probe
 from batchscope.gradients.report import Coverage, Plan, Report
 
+JACKKNIFE_MEMORY = 2**30  # bytes for the summed gradients of the groups that give an interval
 DROPOUT_CHOICES = ("refuse", "eval", "sample")
 
 
@@ -96,8 +98,8 @@ class Measurement:
         where = f" (in training mode: {', '.join(names)})" if names else ""
         if self.options.dropout != "sample":
             raise MeasurementError(
-                f"two forward passes on the same examples gave different losses{where}: the measurement would change from "
-                "run to run. Expected a deterministic model, or a choice: dropout='eval' (switch it off) or 'sample' "
+                f"two forward passes on the same examples gave different losses{where}: the measurement would "
+                "change from run to run. Expected a deterministic model, or a choice: dropout='eval' (switch it off) or 'sample' "
                 "(gradients of one random draw)"
             )
         self.notes.append(f"random forward pass{where}: gradients of one draw, not audited")
@@ -135,7 +137,10 @@ def measure(
     measurement = Measurement(model, loss, Options(batchnorm, dropout, audit, memory_budget))
     engine = measurement.engine
     num_weights = sum(p.numel() for p in engine.parameters.values())
-    groups = groups_within(4 * memory_budget, num_weights) if population is not None else 0
+    groups = 0
+    if population is not None:
+        groups = groups_within(JACKKNIFE_MEMORY, num_weights)
+        batch_size = batch_size or _spread_over_groups(data)
     accumulator, coverage = MomentsAccumulator(groups), Coverage.start(engine.model)
     with measurement.running():
         for batch in iterate(data, measurement.device, batch_size):
@@ -190,7 +195,7 @@ def _set_modes(model: nn.Module, options: Options) -> None:
         raise batchnorm_choices.refuse(list(coupling))
     for module in model.modules():
         is_batchnorm = isinstance(module, nn.modules.batchnorm._BatchNorm)
-        if is_batchnorm and options.batchnorm == "eval" or not is_batchnorm and options.dropout == "eval":
+        if (options.batchnorm if is_batchnorm else options.dropout) == "eval":
             module.training = False
 
 
@@ -201,8 +206,15 @@ def _check_embeddings(model: nn.Module) -> None:
                 raise MeasurementError(f"{name!r} has max_norm: its forward pass changes its weight; set max_norm=None")
             if module.scale_grad_by_freq:
                 raise MeasurementError(
-                    f"{name!r} has scale_grad_by_freq: an example's gradient depends on the rest of its batch; set it False"
+                    f"{name!r} has scale_grad_by_freq: an example's gradient depends on its batch; set it False"
                 )
+
+
+def _spread_over_groups(data: Any) -> int | None:
+    """A batch size that gives every jackknife group of a whole sample its batch."""
+    if not is_pair_of_arrays(data):
+        return None
+    return max(1, min(DEFAULT_BATCH_SIZE, math.ceil(len(data[0]) / MOST_GROUPS)))
 
 
 def _nothing(parameters: dict[str, nn.Parameter]) -> dict[str, Result]:

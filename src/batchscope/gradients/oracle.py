@@ -33,5 +33,6 @@ def moments(model: nn.Module, loss: Loss, inputs: Any, targets: Any) -> dict[str
     """Parameter name -> (S1, Q) = (sum_i ‖g_i‖², ‖sum_i g_i‖²), in float64."""
     gradients = per_example_gradients(model, loss, inputs, targets)
     return {
-        name: (float(g.double().square().sum()), float(g.double().sum(0).square().sum())) for name, g in gradients.items()
+        name: (float(g.double().square().sum()), float(g.double().sum(0).square().sum()))
+        for name, g in gradients.items()
     }

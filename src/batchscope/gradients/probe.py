@@ -116,8 +116,8 @@ def coupling_error(engine: Engine, batch: Batch) -> MeasurementError:
             where = f"module {name!r} ({type(engine.model.get_submodule(name)).__name__})"
             break
     return MeasurementError(
-        f"the loss of an example changes when another example of its batch is replaced, so one example's gradient is not "
-        f"defined: the examples are coupled in {where}. Expected a per-example loss; put what couples them (batch "
+        f"the loss of an example changes when another example of its batch is replaced, so one example's gradient is "
+        f"not defined: the examples are coupled in {where}. Expected a per-example loss; put what couples them (batch "
         "statistics, in-batch negatives) in eval mode or hold it constant, or measure batches of one"
     )
 

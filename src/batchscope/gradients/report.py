@@ -11,13 +11,14 @@ from torch import nn
 
 from batchscope.gradients.collect import Measured, Result
 from batchscope.gradients.estimands import Moments
+from batchscope.gradients.intervals import SampleEstimate, sample_interval
 from batchscope.gradients.moments import GradientMoments
 from batchscope.gradients.planner import Choice
 
 
 @dataclass
 class Coverage:
-    """How each parameter was measured: name -> the ways, one per kind of batch. frozen: names not measured by choice."""
+    """How each parameter was measured: name -> the ways, by kind of batch. frozen: not measured by choice."""
 
     ways: dict[str, list[Measured]] = field(default_factory=dict)
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -77,8 +78,8 @@ class Plan:
 class Report:
     """Result of `measure`.
 
-    moments: the sums everything follows from, mergeable (`GradientMoments`). by_parameter, by_module: name -> Moments.
-    coverage, plan: how it was measured. interval: (low, high) for batch_size_bound when the data is a sample, or None.
+    moments: the sums everything follows from, mergeable (`GradientMoments`). owners: parameter -> module.
+    coverage, plan: how it was measured. population: number of examples the data is a sample of; None: it is all.
     notes: what a reader should know (a random forward pass, parameters not measured).
     """
 
@@ -147,16 +148,25 @@ class Report:
         """Name of a module that owns parameters -> Moments over them ("" is the model itself)."""
         return self.moments.by_module(self.owners)
 
+    @cached_property
+    def estimate(self) -> SampleEstimate | None:
+        """B_S of the population the data is a sample of, with its interval; None when the data is all there is."""
+        if self.population is None or self.population == self.num_examples:
+            return None
+        return sample_interval(self.moments, None if math.isinf(self.population) else int(self.population))
+
     @property
     def interval(self) -> tuple[float, float] | None:
-        """None when exact."""
-        return None
+        """(low, high) for the population's batch_size_bound, high = inf for "at least low"; None when exact."""
+        return self.estimate.bounds if self.estimate else None
 
     def __str__(self) -> str:
         rows = [_row(name or "(model)", moments) for name, moments in self.by_module.items()]
         rows.append(_row("total", self.total))
         table = _table(("module", "sum of squared norms", "squared norm of sum", "diversity", "B_S"), rows)
         lines = [f"gradient diversity over {self.num_examples} examples", table, *self.notes]
+        if self.estimate:
+            lines.append(f"population: {self.estimate}")
         if self.coverage.fallbacks:
             lines.append(f"measured by a slow way: {', '.join(self.coverage.fallbacks)}")
         return "\n".join(lines)
@@ -171,4 +181,6 @@ def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     """Columns aligned by spaces; the first is left-aligned, as are columns of words."""
     lines = [header, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )

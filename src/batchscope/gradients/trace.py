@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from batchscope.gradients.calls import Function, Interceptor, Position, name_of, tensors_in, tensors_out

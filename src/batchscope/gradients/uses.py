@@ -142,6 +142,7 @@ class Patches:
         grads, inputs = self.grads[rows], self.inputs[rows]
         weight = inputs.new_empty(()).expand(self.shape)  # only its shape is read
         zeros = [0] * len(self.stride)
+        gradient: Tensor
         _, gradient, _ = torch.ops.aten.convolution_backward(
             grads, inputs, weight, None, self.stride, self.padding, self.dilation, False, zeros, self.groups,
             (False, True, False),

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
@@ -45,7 +44,7 @@ REWRITES: dict[Function, Function] = {}
 def rule(
     *functions: Function, examples: Iterable[Position] | None = (0, "input"), reads_inputs: bool = True
 ) -> Callable[[RuleFunction], RuleFunction]:
-    """Register a rule for torch functions. `examples`: the arguments that may depend on examples (default: the first)."""
+    """Register a rule for torch functions. `examples`: arguments that may depend on examples (default: the first)."""
 
     def register(function: RuleFunction) -> RuleFunction:
         allowed = None if examples is None else frozenset(examples)

@@ -75,7 +75,7 @@ def _project(
 
 def _split_heads(x: Tensor, num_heads: int) -> Tensor:
     """[T, N, E] -> [N, heads, T, E/heads]."""
-    return x.unflatten(-1, (num_heads, -1)).permute(1, 2, 0, 3)
+    return x.reshape(*x.shape[:-1], num_heads, -1).permute(1, 2, 0, 3)
 
 
 def _mask(attn_mask: Tensor | None, key_padding_mask: Tensor | None, q: Tensor) -> Tensor | None:
@@ -83,7 +83,7 @@ def _mask(attn_mask: Tensor | None, key_padding_mask: Tensor | None, q: Tensor) 
     masks = []
     if attn_mask is not None:
         added = _additive(attn_mask, q)
-        masks.append(added.unflatten(0, (q.shape[0], -1)) if added.ndim == 3 else added)
+        masks.append(added.reshape(q.shape[0], -1, *added.shape[1:]) if added.ndim == 3 else added)
     if key_padding_mask is not None:
         masks.append(_additive(key_padding_mask, q)[:, None, None, :])
     return sum(masks[1:], masks[0]) if masks else None

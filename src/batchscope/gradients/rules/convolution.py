@@ -73,9 +73,7 @@ def _patches(
     if weight.ndim == 5:
         raise NotImplementedError  # there is no four-dimensional convolution
     shape = (*weight.shape[:2], 1, *weight.shape[2:])
-    return Patches(
-        grad.movedim(1, 2), input.movedim(1, 2), shape, (1, *stride), (0, *padding), (1, *dilation), groups
-    )
+    return Patches(grad.movedim(1, 2), input.movedim(1, 2), shape, (1, *stride), (0, *padding), (1, *dilation), groups)
 
 
 def _sum_pixels(grad: Tensor) -> Tensor:

@@ -16,11 +16,7 @@ def reduce_to(grad: Tensor, parameter: Tensor) -> Tensor:
     missing = grad.ndim - 1 - parameter.ndim
     sizes = grad.shape[1 + missing :]
     axes = [1 + axis for axis in range(missing)]
-    axes += [
-        1 + missing + axis
-        for axis, size in enumerate(parameter.shape)
-        if size == 1 and sizes[axis] != 1
-    ]
+    axes += [1 + missing + axis for axis, size in enumerate(parameter.shape) if size == 1 and sizes[axis] != 1]
     return (grad.sum(axes, keepdim=True) if axes else grad).reshape(grad.shape[0], *parameter.shape)
 
 
