@@ -1,0 +1,1 @@
+"""What the gradients of a model say about its batch size: moments, estimands, intervals."""
