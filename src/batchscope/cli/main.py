@@ -12,7 +12,9 @@ from batchscope import __version__
 from batchscope.errors import BatchscopeError
 
 # Command -> one line of help. Each lives in cli/<command>.py as `add_arguments(parser)` and `run(arguments) -> int`.
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "selftest": "run the analysis on problems whose answer is known, and print expected and got",
+}
 
 EXIT_DONE, EXIT_CRASHED_TRIALS, EXIT_UNUSABLE_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
 
