@@ -67,8 +67,8 @@ def statistics(raw: RawData) -> Standardisation:
     # Rounding leaves a constant group with a spread of about 1e-16 of its size, squared of either sign: that is none.
     is_constant = variance <= (1e-12 * mean) ** 2
     std = np.sqrt(np.where(is_constant, raw.unit**2, variance))
-    in_units = (tuple((array / raw.unit).tolist()) for array in (mean, std))
-    return Standardisation(raw.scheme, *in_units, raw.unit, raw.target_scale)
+    mean_in_units, std_in_units = (tuple((array / raw.unit).tolist()) for array in (mean, std))
+    return Standardisation(raw.scheme, mean_in_units, std_in_units, raw.unit, raw.target_scale)
 
 
 def apply(standardisation: Standardisation, raw_inputs: Array) -> NDArray[np.float32]:
