@@ -10,6 +10,14 @@ __version__ = "0.1.0"
 # Public name -> where it lives. Resolved on first use, so that reading results never pays for importing torch.
 _EXPORTS: dict[str, str] = {
     "Architecture": "architectures",
+    "Study": "studies",
+    "run": "studies",
+    "batch_threshold": "analysis",
+    "compare": "analysis",
+    "fit": "analysis",
+    "fit_critical_batch": "analysis",
+    "measure": "gradients",
+    "per_example_sq_norms": "gradients",
     "solve_width": "architectures",
 }
 _ROOMS = (

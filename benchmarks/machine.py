@@ -1,0 +1,45 @@
+"""What every benchmark records beside its numbers, and where it writes them."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+OUT = Path(__file__).parent / "results"
+
+
+def describe(*packages: str) -> dict[str, Any]:
+    """Processor, cores and versions; a package that is not installed is None."""
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in ("batchscope", "torch", "numpy", *packages)},
+    }
+
+
+def write(name: str, record: dict[str, Any]) -> Path:
+    """Write the record as benchmarks/results/NAME.json and return the path."""
+    OUT.mkdir(exist_ok=True)
+    path = OUT / f"{name}.json"
+    path.write_text(json.dumps(record, indent=1) + "\n")
+    return path
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,27 @@
+"""What the runs say: thresholds with intervals, censored fits, verdicts, and oracles to check them by. No torch."""
+
+from __future__ import annotations
+
+from batchscope.analysis.critical_batch import CriticalBatchFit, fit, fit_critical_batch
+from batchscope.analysis.findings import Correlation, Finding, correlate_diversity, findings
+from batchscope.analysis.sweeps import Sweep, find_shape, sweeps_of
+from batchscope.analysis.thresholds import DEFINITIONS, ThresholdEstimate, batch_threshold
+from batchscope.analysis.verdict import Verdict, compare
+
+__all__ = [
+    "DEFINITIONS",
+    "Correlation",
+    "CriticalBatchFit",
+    "Finding",
+    "Sweep",
+    "ThresholdEstimate",
+    "Verdict",
+    "batch_threshold",
+    "compare",
+    "correlate_diversity",
+    "find_shape",
+    "findings",
+    "fit",
+    "fit_critical_batch",
+    "sweeps_of",
+]

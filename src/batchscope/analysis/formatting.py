@@ -1,0 +1,41 @@
+"""How this room's numbers read, in a sentence and in JSON."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+
+def number(value: float) -> str:
+    """A batch size or count: whole numbers in full, others with three or four digits: 0.5, 37.2, 1024, 47 130."""
+    if not math.isfinite(value):
+        return str(value)
+    if abs(value) < 100 or float(value).is_integer():
+        return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+    return f"{round(value, min(0, 3 - math.floor(math.log10(abs(value))))):.0f}"
+
+
+def batch_interval(interval: tuple[float, float], smallest: float, largest: float) -> str:
+    """``[512, > 4096]``: an end outside the sweep is printed as a comparison; "" when there is no interval."""
+    if any(math.isnan(end) for end in interval):
+        return ""
+    words = [
+        f"< {number(smallest)}" if end <= 0 else f"> {number(largest)}" if end == math.inf else number(end)
+        for end in interval
+    ]
+    return f"[{words[0]}, {words[1]}]"
+
+
+def plain(value: Any) -> Any:
+    """`value` for JSON: NaN and infinities become None, arrays lists, tuples lists."""
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (float, np.floating)):
+        return float(value) if math.isfinite(value) else None
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,93 @@
+"""Resampling: seeds within a batch size, batch sizes as well, and what quantiles make of the resamples."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+Array = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+LEVEL = 0.95  # of every interval unless said otherwise
+
+
+def num_resamples(num_runs: int, most: int = 1000, fewest: int = 200, budget: float = 2e6) -> int:
+    """Resamples such that a study of any size is analysed in seconds: `most`, fewer from `budget`/`most` runs on."""
+    return int(np.clip(budget // max(num_runs, 1), fewest, most))
+
+
+def resampled_medians(rng: np.random.Generator, ordered: Array, counts: Integers, resamples: int) -> Array:
+    """[resamples, m] bootstrap of "the number within which at least half of the runs arrived", one per batch size.
+
+    ordered: [m, runs] ascending; counts: [m]. The k-th smallest of r draws from r values is the value number
+    floor(r U), U ~ Beta(k, r - k + 1), so one draw per batch size replaces drawing and sorting r runs.
+    """
+    k = (counts + 1) // 2
+    chosen = (rng.beta(k, counts - k + 1, size=(resamples, len(counts))) * counts).astype(np.int64)
+    return ordered[np.arange(len(counts)), chosen]
+
+
+def seed_weights(rng: np.random.Generator, cell: Integers, counts: Array, resamples: int) -> Array:
+    """[resamples, N] how often each observation is drawn when the runs of each batch size are resampled.
+
+    cell: [N] the batch size of each observation. counts: [N] how many identical runs it stands for.
+    """
+    weights = np.empty((resamples, len(cell)))
+    for index in np.unique(cell):
+        here = cell == index
+        total = int(counts[here].sum())
+        weights[:, here] = rng.multinomial(total, counts[here] / total, size=resamples)
+    return weights
+
+
+def seed_and_batch_weights(rng: np.random.Generator, cell: Integers, counts: Array, resamples: int) -> Array:
+    """[resamples, N] the same when the batch sizes are resampled first, then the runs within each of those drawn."""
+    indices, position = np.unique(cell, return_inverse=True)
+    drawn = rng.multinomial(len(indices), np.full(len(indices), 1.0 / len(indices)), size=resamples)
+    weights = np.empty((resamples, len(cell)))
+    for number in range(len(indices)):
+        here = position == number
+        total = int(counts[here].sum())
+        weights[:, here] = rng.multinomial(total * drawn[:, number], counts[here] / total)
+    return weights
+
+
+def quantile_interval(samples: Array, level: float = LEVEL, per_group: float = math.inf) -> tuple[float, float]:
+    """The central `level` of the samples: percentile interval, widened for few runs in a group; NaN without samples.
+
+    per_group: runs in each resampled group. With r of them the bootstrap's spread is too small by sqrt((r-1)/r), which
+    the levels of the two quantiles make up for ("expanded percentile", Hesterberg 2015, The American Statistician 69).
+    Samples may be +-inf or 0 for "beyond the sweep": quantiles are values of the sample, never means of two.
+    """
+    known = samples[~np.isnan(samples)]
+    if not len(known):
+        return math.nan, math.nan
+    widening = math.sqrt(per_group / (per_group - 1)) if 1 < per_group < math.inf else 1.0
+    tail = stats.norm.sf(stats.norm.isf((1 - level) / 2) * widening)
+    low = np.quantile(known, tail, method="inverted_cdf")
+    high = np.quantile(known, 1 - tail, method="inverted_cdf")
+    return float(low), float(high)
+
+
+def probability_greater(first: Array, second: Array) -> tuple[float, float]:
+    """(P(first > second) with ties counted half, P(tie)) over paired resamples; NaN when nothing can be compared."""
+    known = ~(np.isnan(first) | np.isnan(second))
+    if not known.any():
+        return math.nan, math.nan
+    tie = float(np.mean(first[known] == second[known]))
+    return float(np.mean(first[known] > second[known])) + tie / 2, tie
+
+
+def ratio_interval(first: Array, second: Array, level: float = LEVEL) -> tuple[float, float]:
+    """Interval of first / second over paired resamples; a ratio left open (both outside the sweep) is 0 and inf."""
+    if not len(first) or not len(second):
+        return math.nan, math.nan
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = first / second
+    tail = (1 - level) / 2
+    low = np.quantile(np.where(np.isnan(ratios), 0.0, ratios), tail, method="inverted_cdf")
+    high = np.quantile(np.where(np.isnan(ratios), math.inf, ratios), 1 - tail, method="inverted_cdf")
+    return float(low), float(high)

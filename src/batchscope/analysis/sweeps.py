@@ -1,0 +1,202 @@
+"""`Sweep`: the runs of one shape over batch sizes as arrays. Everything in this room starts from here."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchscope.errors import InputError, closest
+from batchscope.records import Outcome, Row
+
+Array = NDArray[np.float64]
+Booleans = NDArray[np.bool_]
+Integers = NDArray[np.int64]
+
+
+@runtime_checkable
+class HasRows(Protocol):
+    """Anything that carries rows: the results of a study, for instance."""
+
+    @property
+    def rows(self) -> Sequence[Row]: ...
+
+
+def rows_of(results: Iterable[Row] | HasRows) -> list[Row]:
+    """The rows themselves, whether `results` is an iterable of them or an object with `.rows`."""
+    rows: Iterable[Any] = results.rows if isinstance(results, HasRows) else results
+    return list(rows)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The reported ("final") runs of one shape, N of them at m batch sizes, crashed ones left out and counted.
+
+    batch_sizes: [m] ascending. cell: [N] index into `batch_sizes` of every run, ascending.
+    epochs: [N] passes to the target, inf where it was never reached. steps: [N] likewise in update steps.
+    steps_before: [N] the last step known to be short of the target: the check before the one that met it, or the end
+    of a run that never did. reached, diverged: [N]. max_epochs: the fewest epochs any run was allowed.
+    resolution: epochs between two checks of the target. bounds: [N] mean B_S along the run, NaN where not measured.
+    """
+
+    shape: str
+    depth: int
+    width: int
+    num_weights: int
+    num_examples: int
+    target: str
+    max_epochs: float
+    resolution: float
+    batch_sizes: Array
+    cell: Integers
+    epochs: Array
+    steps: Array
+    steps_before: Array
+    reached: Booleans
+    diverged: Booleans
+    bounds: Array
+    num_crashed: int
+
+    @property
+    def num_runs(self) -> int:
+        return len(self.cell)
+
+    @property
+    def num_seeds(self) -> int:
+        """Runs of the batch size with the fewest; 0 without runs."""
+        return int(np.bincount(self.cell).min()) if self.num_runs else 0
+
+    @property
+    def flops_per_epoch(self) -> float:
+        """Training FLOPs of one pass: 6 per weight and example (2 forward, 4 backward).
+
+        Exact for fully-connected networks; an assumption for others, whose weights are used at many positions.
+        """
+        return 6.0 * self.num_weights * self.num_examples
+
+    def at(self, batch_sizes: Array) -> Sweep:
+        """The same runs at some of the batch sizes only."""
+        kept = np.isin(self.batch_sizes, batch_sizes)
+        runs = kept[self.cell]
+        per_run = ("epochs", "steps", "steps_before", "reached", "diverged", "bounds")
+        arrays = {name: getattr(self, name)[runs] for name in per_run}
+        cell = (np.cumsum(kept) - 1)[self.cell[runs]]
+        return replace(self, batch_sizes=self.batch_sizes[kept], cell=cell, **arrays)
+
+    def typical(self, numbers: Array) -> Array:
+        """[m] the number within which at least half of the runs of each batch size arrived (inf: fewer did)."""
+        ordered, counts = self.ordered(numbers)
+        return ordered[np.arange(len(counts)), (counts - 1) // 2]
+
+    def ordered(self, numbers: Array) -> tuple[Array, Integers]:
+        """([m, most runs] `numbers` of each batch size ascending, padded with inf; [m] runs of each)."""
+        counts = np.bincount(self.cell, minlength=len(self.batch_sizes))
+        table = np.full((len(counts), max(counts, default=0)), np.inf)
+        order = np.lexsort((numbers, self.cell))
+        starts = np.cumsum(counts) - counts
+        table[self.cell, np.arange(self.num_runs) - starts[self.cell]] = numbers[order]
+        return table, counts
+
+
+def sweeps_of(results: Iterable[Row] | HasRows) -> dict[str, Sweep]:
+    """Shape label -> its `Sweep`, shallowest first (ties: widest first). No rows give an empty mapping.
+
+    Raises InputError when the rows mix targets, data sets or protocols, as no threshold compares those.
+    """
+    finals = [row for row in rows_of(results) if row.phase == "final"]
+    _refuse_mixtures(finals)
+    crashed = Counter(row.shape for row in finals if row.outcome is Outcome.CRASHED)
+    runs = runs_of(finals)
+    return {shape: _sweep(group, runs[shape], crashed[shape]) for shape, group in _by_shape(finals).items()}
+
+
+def runs_of(results: Iterable[Row] | HasRows) -> dict[str, list[Row]]:
+    """Shape label -> the rows behind its `Sweep`, in the order of its arrays."""
+    groups = _by_shape(row for row in rows_of(results) if row.phase == "final")
+    return {
+        shape: sorted((row for row in group if row.outcome is not Outcome.CRASHED), key=lambda row: row.batch_size)
+        for shape, group in groups.items()
+    }
+
+
+def _by_shape(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[row.shape].append(row)
+    return dict(sorted(groups.items(), key=lambda item: (item[1][0].depth, -item[1][0].width, item[0])))
+
+
+def find_shape(sweeps: dict[str, Sweep], name: str) -> str:
+    """The label meant by `name`: "wide" is the shallowest shape, "deep" the deepest, anything else a label.
+
+    Raises InputError with the closest label when there is none, or when one shape alone would be both.
+    """
+    if name in sweeps:
+        return name
+    if name in ("wide", "deep") and sweeps:
+        if len(sweeps) == 1:
+            raise InputError(
+                f"{name!r} among a single shape ({next(iter(sweeps))!r}); expected two or more, or a label"
+            )
+        labels = list(sweeps)
+        return labels[0] if name == "wide" else labels[-1]
+    raise InputError(f"no shape {name!r} in the results: {closest(name, ['wide', 'deep', *sweeps])}")
+
+
+def _refuse_mixtures(rows: Sequence[Row]) -> None:
+    """Raise when rows of different problems are mixed."""
+    for name in ("dataset", "num_examples", "target_metric", "target_value", "protocol", "sampling", "optimizer"):
+        found = {getattr(row, name) for row in rows}
+        if len(found) > 1:
+            listed = ", ".join(sorted(map(repr, found)))
+            raise InputError(f"rows with {name} = {listed}; expected one: filter them, and compare the results after")
+
+
+def _sweep(group: list[Row], runs: list[Row], num_crashed: int) -> Sweep:
+    """The arrays of one shape's runs; `group` holds the crashed ones as well."""
+    first = group[0]
+    batch_sizes, cell = np.unique([row.batch_size for row in runs], return_inverse=True)
+    return Sweep(
+        shape=first.shape,
+        depth=first.depth,
+        width=first.width,
+        num_weights=first.num_weights,
+        num_examples=first.num_examples,
+        target=f"{first.target_metric.replace('_', ' ')} {first.target_value:g}",
+        max_epochs=float(min((row.max_epochs for row in runs), default=np.nan)),
+        resolution=1.0 / first.evaluations_per_epoch,
+        batch_sizes=batch_sizes.astype(float),
+        cell=cell.astype(np.int64),
+        epochs=_numbers(row.epochs_to_target for row in runs),
+        steps=_numbers(row.steps_to_target for row in runs),
+        steps_before=np.array([_last_step_short(row) for row in runs], dtype=float),
+        reached=np.array([row.outcome is Outcome.REACHED for row in runs], dtype=bool),
+        diverged=np.array([row.outcome is Outcome.DIVERGED for row in runs], dtype=bool),
+        bounds=np.array([_or_nan(row.batch_size_bound) for row in runs], dtype=float),
+        num_crashed=num_crashed,
+    )
+
+
+def _numbers(values: Iterable[float | None]) -> Array:
+    """Never reached is later than any number."""
+    return np.array([np.inf if value is None else value for value in values], dtype=float)
+
+
+def _or_nan(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def _last_step_short(row: Row) -> float:
+    """The last step at which the target is known not to have been met."""
+    if row.steps_to_target is None or not row.epochs_to_target:
+        return float(row.steps_run)
+    for evaluation in reversed(row.history):
+        if evaluation.step < row.steps_to_target:
+            return float(evaluation.step)
+    # Without a history (a table that was exported, say): one interval between checks earlier, and not before the start.
+    share = 1.0 / (row.evaluations_per_epoch * row.epochs_to_target)
+    return max(0.0, row.steps_to_target * (1.0 - share))

@@ -1,0 +1,441 @@
+"""B*: the largest batch a shape takes without a slow-down, by named definitions, each with an interval."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, overload
+
+import numpy as np
+
+from batchscope.analysis.critical_batch import MEANING as B_CRIT_MEANING
+from batchscope.analysis.critical_batch import fit_sweep
+from batchscope.analysis.formatting import batch_interval, number, plain
+from batchscope.analysis.intervals import LEVEL, num_resamples, quantile_interval, resampled_medians, seed_weights
+from batchscope.analysis.sweeps import Array, HasRows, Integers, Sweep, find_shape, sweeps_of
+from batchscope.errors import InputError, choose
+from batchscope.records import Row
+
+BELOW, ABOVE = 0.0, math.inf  # a resample whose threshold lies below or beyond every batch size tested
+
+
+@dataclass(frozen=True)
+class ThresholdEstimate:
+    """A threshold on the batch size of one shape: the currency of this room.
+
+    value: examples per batch; NaN where it is censored or there is none, never a stand-in. interval: `level` (95 %)
+    bootstrap interval; an end of 0 or inf lies below or beyond every batch size tested, NaN: no interval, and
+    `statement` says why. definition: its name, with its number if it has one: "within_epochs(10)". meaning: the
+    definition in words. censored: ">" (beyond `largest`), "<" (below `smallest`) or "". smallest, largest: the sweep.
+    n: runs it rests on; num_batch_sizes: where. statement: what a reader must know besides, or why there is no value.
+    samples: [resamples] the threshold in each resample, 0, inf and NaN as above; empty without an interval.
+    """
+
+    value: float
+    interval: tuple[float, float]
+    definition: str
+    meaning: str
+    censored: str
+    smallest: float
+    largest: float
+    n: int
+    num_batch_sizes: int
+    shape: str
+    statement: str = ""
+    level: float = LEVEL
+    samples: Array = field(default_factory=lambda: np.empty(0), repr=False, compare=False)
+
+    @property
+    def limit(self) -> float:
+        """The batch size meant by `censored`; NaN when it is not."""
+        return {">": self.largest, "<": self.smallest}.get(self.censored, math.nan)
+
+    @property
+    def ordering(self) -> float:
+        """The value for comparing: inf or 0 where it is censored, NaN where there is none."""
+        return {">": ABOVE, "<": BELOW}.get(self.censored, self.value)
+
+    @property
+    def text(self) -> str:
+        """``1024``, ``> 4096``, ``< 32`` or ``none``."""
+        if self.censored:
+            return f"{self.censored} {number(self.limit)}"
+        return "none" if math.isnan(self.value) else number(self.value)
+
+    @property
+    def interval_text(self) -> str:
+        """``[512, > 4096]``, or nothing."""
+        return batch_interval(self.interval, self.smallest, self.largest)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: every field but the samples; NaN and infinities are None, `text` says what they mean."""
+        fields = {name: plain(value) for name, value in vars(self).items() if name != "samples"}
+        return {**fields, "text": self.text, "interval_text": self.interval_text}
+
+    def __str__(self) -> str:
+        """``784-20-10 relu: 1024 [512, 2048] (paper2018, 95 %, n = 40)``."""
+        interval = f" {self.interval_text}" if self.interval_text else ""
+        why = f"; {self.statement}" if self.statement else ""
+        return f"{self.shape}: {self.text}{interval} ({self.definition}, {100 * self.level:.0f} %, n = {self.n}{why})"
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A named definition of B*.
+
+    needs: what its number in parentheses is ("": it takes none); default: that number when none is given (NaN: it must
+    be). meaning: the definition in words, with {number} and {percent} for the number. estimate: what computes it.
+    larger_is_better: False where the number is the batch a shape needs, not the batch it takes.
+    """
+
+    needs: str
+    default: float
+    meaning: str
+    estimate: Callable[[Sweep, float, _Request], ThresholdEstimate]
+    larger_is_better: bool = True
+
+
+@dataclass(frozen=True)
+class _Request:
+    """How to estimate: the definition's printed name and words, resamples, level, seed."""
+
+    name: str
+    meaning: str
+    resamples: int
+    level: float
+    seed: int
+
+
+@overload
+def batch_threshold(
+    results: Iterable[Row] | HasRows,
+    definition: str = ...,
+    shape: None = ...,
+    *,
+    resamples: int | None = ...,
+    level: float = ...,
+    seed: int = ...,
+) -> dict[str, ThresholdEstimate]: ...
+@overload
+def batch_threshold(
+    results: Iterable[Row] | HasRows,
+    definition: str,
+    shape: str,
+    *,
+    resamples: int | None = ...,
+    level: float = ...,
+    seed: int = ...,
+) -> ThresholdEstimate: ...
+@overload
+def batch_threshold(
+    results: Iterable[Row] | HasRows,
+    definition: str = ...,
+    *,
+    shape: str,
+    resamples: int | None = ...,
+    level: float = ...,
+    seed: int = ...,
+) -> ThresholdEstimate: ...
+def batch_threshold(
+    results: Iterable[Row] | HasRows,
+    definition: str = "paper2018",
+    shape: str | None = None,
+    *,
+    resamples: int | None = None,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> dict[str, ThresholdEstimate] | ThresholdEstimate:
+    """B* of every shape (label -> estimate, shallowest first), or of one shape (an estimate).
+
+    results: rows, or what carries `.rows`; only "final" runs count. definition: a name of DEFINITIONS, with its number
+    in parentheses where another than the default is meant: "paper2018", "paper2018(0.5)", "within_epochs(10)",
+    "overhead_20", "b_crit", "mean_diversity". shape: a label, "wide" (shallowest) or "deep". resamples, level, seed: of
+    the bootstrap over seeds (`b_crit`: over batch sizes and seeds).
+
+    A threshold outside the sweep is censored ("> 4096"), one that the runs do not determine is NaN with a statement.
+    Raises InputError for an unknown definition or shape, and for rows of more than one problem.
+    """
+    sweeps = sweeps_of(results)
+    if shape is not None:
+        label = find_shape(sweeps, shape)
+        return estimate(sweeps[label], definition, resamples, level, seed)
+    count = resamples or num_resamples(sum(sweep.num_runs for sweep in sweeps.values()))
+    parse_definition(definition)
+    return {label: estimate(sweep, definition, count, level, seed) for label, sweep in sweeps.items()}
+
+
+def estimate(
+    sweep: Sweep, definition: str = "paper2018", resamples: int | None = None, level: float = LEVEL, seed: int = 0
+) -> ThresholdEstimate:
+    """The threshold of one sweep by a named definition."""
+    name, parameter = parse_definition(definition)
+    request = _Request(definition, describe(definition), resamples or num_resamples(sweep.num_runs), level, seed)
+    if not sweep.num_runs:
+        return _nothing(sweep, request, "no finished runs")
+    return DEFINITIONS[name].estimate(sweep, parameter, request)
+
+
+def describe(definition: str) -> str:
+    """A definition in words, with its number."""
+    name, parameter = parse_definition(definition)
+    return DEFINITIONS[name].meaning.format(number=parameter, percent=100 * parameter)
+
+
+def parse_definition(text: str) -> tuple[str, float]:
+    """``within_epochs(10)`` -> ("within_epochs", 10.0); a bare name takes its default. Raises InputError."""
+    match = re.fullmatch(r"\s*([a-z_0-9]+?)\s*(?:\(\s*([^()]*?)\s*\))?\s*", text)
+    if match is None:
+        raise InputError(f"definition {text!r}; expected a name such as 'paper2018' or 'within_epochs(10)'")
+    name = choose("definition of the threshold", match[1], DEFINITIONS)
+    needs, default = DEFINITIONS[name].needs, DEFINITIONS[name].default
+    if match[2] is None:
+        if needs and math.isnan(default):
+            raise InputError(f"definition {text!r} without its {needs}; expected '{name}(NUMBER)'")
+        return name, default
+    try:
+        parameter = float(match[2])
+    except ValueError:
+        parameter = math.nan
+    if not needs or not (0 < parameter < math.inf):
+        expected = f"a {needs} above 0" if needs else f"no number: {name!r}"
+        raise InputError(f"definition {text!r} with ({match[2]}); expected {expected}")
+    return name, parameter
+
+
+# --- thresholds read off the typical epochs of each batch size ---------------------------------------------------
+
+
+def _from_curve(
+    sweep: Sweep, request: _Request, costs: Array, rule: Callable[[Array], Array], statement: str = ""
+) -> ThresholdEstimate:
+    """Apply `rule` ([R, m] typical costs, inf for never -> [R] thresholds) to the sweep and to its resamples.
+
+    costs: [N] of the runs, such as their epochs to target.
+    """
+    ordered, counts = sweep.ordered(costs)
+    value = float(rule(sweep.typical(costs)[None])[0])
+    samples = np.empty(0)
+    if counts.max() > 1:
+        rng = np.random.default_rng(request.seed)
+        samples = rule(resampled_medians(rng, ordered, counts, request.resamples))
+    else:
+        statement = _join(statement, "one run per batch size: no interval over seeds")
+    return _estimate(sweep, request, value, samples, int(np.median(counts)), statement)
+
+
+def _estimate(
+    sweep: Sweep, request: _Request, value: float, samples: Array, per_group: float, statement: str
+) -> ThresholdEstimate:
+    """Turn 0 and inf into censoring, and say why there is no value."""
+    if math.isnan(value) and not statement:
+        statement = "no batch size reached the target in half of its runs"
+    return ThresholdEstimate(
+        value=value if 0 < value < math.inf else math.nan,
+        interval=quantile_interval(samples, request.level, per_group),
+        definition=request.name,
+        meaning=request.meaning,
+        censored=">" if value == ABOVE else "<" if value == BELOW else "",
+        smallest=float(sweep.batch_sizes[0]),
+        largest=float(sweep.batch_sizes[-1]),
+        n=sweep.num_runs,
+        num_batch_sizes=len(sweep.batch_sizes),
+        shape=sweep.shape,
+        statement=statement,
+        level=request.level,
+        samples=samples,
+    )
+
+
+def _nothing(sweep: Sweep, request: _Request, statement: str) -> ThresholdEstimate:
+    nan = math.nan
+    return ThresholdEstimate(
+        nan, (nan, nan), request.name, request.meaning, "", nan, nan, 0, 0, sweep.shape, statement, request.level
+    )
+
+
+def _join(*statements: str) -> str:
+    return "; ".join(statement for statement in statements if statement)
+
+
+def _before_slow_down(
+    epochs: Array, batch_sizes: Array, tolerance: float, resolution: float, interpolate: bool
+) -> Array:
+    """[R] the batch size before the first whose epochs exceed (1 + tolerance) x the best smaller batch + resolution.
+
+    epochs: [R, m], inf for never. The first batch size that gets there starts the search. Interpolated: where the
+    epochs, straight in log-log between the two batch sizes, cross the limit.
+    """
+    best = np.minimum.accumulate(epochs, axis=1)
+    with np.errstate(invalid="ignore"):
+        slow = np.isfinite(best) & ~(epochs <= (1 + tolerance) * best + resolution)
+    crossed = slow.any(axis=1)
+    after = np.where(crossed, slow.argmax(axis=1), 1)
+    rows = np.arange(len(epochs))
+    before = after - 1
+    value = batch_sizes[before].astype(float)
+    if interpolate and len(batch_sizes) > 1:
+        value = _crossing(epochs, batch_sizes, rows, before, (1 + tolerance) * best[rows, before])
+    value = np.where(crossed, value, ABOVE)
+    return np.where(np.isfinite(best[:, -1]), value, np.nan)
+
+
+def _crossing(epochs: Array, batch_sizes: Array, rows: Integers, before: Integers, limit: Array) -> Array:
+    """[R] where epochs cross `limit` after batch size number `before`; that batch size if the next never arrives."""
+    low, high = np.log(epochs[rows, before]), np.log(epochs[rows, before + 1])
+    with np.errstate(invalid="ignore"):
+        share = np.where(np.isfinite(high), (np.log(limit) - low) / (high - low), 0.0)
+    log_batch = np.log(batch_sizes)
+    result: Array = np.exp(log_batch[before] + share * (log_batch[before + 1] - log_batch[before]))
+    return result
+
+
+def _largest_within(epochs: Array, batch_sizes: Array, limit: float) -> Array:
+    """[R] the largest batch size whose epochs stay within `limit`, interpolated in log-log towards the next."""
+    within = epochs <= limit
+    last = len(batch_sizes) - 1 - within[:, ::-1].argmax(axis=1)
+    value = np.full(len(epochs), ABOVE)
+    inside = within.any(axis=1) & (last < len(batch_sizes) - 1)
+    rows = np.flatnonzero(inside)
+    value[rows] = _crossing(epochs, batch_sizes, rows, last[rows], np.full(len(rows), limit))
+    return np.where(within.any(axis=1), value, BELOW)
+
+
+def _smallest_within(steps: Array, batch_sizes: Array, limit: float) -> Array:
+    """[R] the smallest batch size whose steps stay within `limit`, interpolated in log-log towards the one before."""
+    within = steps <= limit
+    first = within.argmax(axis=1)
+    value = np.where(within.any(axis=1), np.where(first == 0, BELOW, batch_sizes[first]), ABOVE)
+    rows = np.flatnonzero(within.any(axis=1) & (first > 0))
+    low, high = np.log(steps[rows, first[rows]]), np.log(steps[rows, first[rows] - 1])
+    with np.errstate(invalid="ignore"):
+        share = np.where(np.isfinite(high), (math.log(limit) - low) / (high - low), 0.0)
+    log_batch = np.log(batch_sizes)
+    value[rows] = np.exp(log_batch[first[rows]] + share * (log_batch[first[rows] - 1] - log_batch[first[rows]]))
+    return np.where(np.isfinite(steps).any(axis=1), value, np.nan)
+
+
+def _paper2018(sweep: Sweep, tolerance: float, request: _Request) -> ThresholdEstimate:
+    def rule(epochs: Array) -> Array:
+        return _before_slow_down(epochs, sweep.batch_sizes, tolerance, sweep.resolution, interpolate=False)
+
+    statement = "one batch size tested" if len(sweep.batch_sizes) == 1 else ""
+    return _from_curve(sweep, request, sweep.epochs, rule, statement)
+
+
+def _overhead(sweep: Sweep, tolerance: float, request: _Request) -> ThresholdEstimate:
+    def rule(epochs: Array) -> Array:
+        return _before_slow_down(epochs, sweep.batch_sizes, tolerance, 0.0, interpolate=True)
+
+    fastest = sweep.epochs.min()
+    statement = ""
+    if sweep.resolution > tolerance * fastest:
+        statement = (
+            f"the target was checked every {number(sweep.resolution)} epochs, coarser than {100 * tolerance:g} % of "
+            f"the {number(fastest)} epochs needed: raise evaluations_per_epoch"
+        )
+    return _from_curve(sweep, request, sweep.epochs - sweep.resolution / 2, rule, statement)
+
+
+def _within_epochs(sweep: Sweep, limit: float, request: _Request) -> ThresholdEstimate:
+    if limit > sweep.max_epochs and not sweep.reached.all():
+        return replace(
+            _nothing(sweep, request, f"the runs were stopped after {number(sweep.max_epochs)} epochs"),
+            n=sweep.num_runs,
+            num_batch_sizes=len(sweep.batch_sizes),
+        )
+    return _from_curve(sweep, request, sweep.epochs, lambda epochs: _largest_within(epochs, sweep.batch_sizes, limit))
+
+
+def _within_flops(sweep: Sweep, limit: float, request: _Request) -> ThresholdEstimate:
+    return _within_epochs(sweep, limit / sweep.flops_per_epoch, request)
+
+
+def _within_steps(sweep: Sweep, limit: float, request: _Request) -> ThresholdEstimate:
+    def rule(steps: Array) -> Array:
+        return _smallest_within(steps, sweep.batch_sizes, limit)
+
+    stopped = ~sweep.reached & ~sweep.diverged & (sweep.steps_before < limit)
+    statement = f"{stopped.sum()} runs were stopped before {number(limit)} steps" if stopped.any() else ""
+    return _from_curve(sweep, request, sweep.steps, rule, statement)
+
+
+def _b_crit(sweep: Sweep, _: float, request: _Request) -> ThresholdEstimate:
+    fitted = fit_sweep(sweep, False, request.resamples, request.level, request.seed)
+    smallest, largest = sweep.batch_sizes[0], sweep.batch_sizes[-1]
+
+    def outside(values: Array) -> Array:
+        return np.where(values > largest, ABOVE, np.where(values < smallest, BELOW, values))
+
+    with np.errstate(over="ignore"):
+        samples = outside(np.exp(fitted.samples[:, 1] - fitted.samples[:, 0]))
+    value = float(outside(np.array(fitted.b_crit))) if not math.isnan(fitted.b_crit) else math.nan
+    statement = fitted.statement
+    if fitted.misfit < 0.01:
+        statement = _join(statement, f"the curve does not describe the runs (lack of fit p = {fitted.misfit:.2g})")
+    if value in (ABOVE, BELOW) and math.isfinite(fitted.b_crit) and fitted.b_crit > 0:
+        statement = _join(statement, f"the curve extrapolates to {number(fitted.b_crit)}")
+    result = _estimate(sweep, request, value, samples, math.inf, statement)
+    low, high = (float(outside(np.array(end))) if not math.isnan(end) else end for end in fitted.interval)
+    return replace(result, interval=(low, high))
+
+
+def _mean_diversity(sweep: Sweep, _: float, request: _Request) -> ThresholdEstimate:
+    """The mean over batch sizes of the mean over runs, diverged runs left out: their gradients mean nothing."""
+    use = ~np.isnan(sweep.bounds) & ~sweep.diverged
+    if not use.any():
+        return replace(_nothing(sweep, request, "gradient diversity was not measured"), n=0)
+    cells, cell, counts = np.unique(sweep.cell[use], return_inverse=True, return_counts=True)
+    rng = np.random.default_rng(request.seed)
+    ones = np.ones(int(use.sum()))
+    weights = seed_weights(rng, cell, ones, request.resamples) / counts[cell] / len(cells)
+    value = float((sweep.bounds[use] / counts[cell]).sum() / len(cells))
+    samples = weights @ sweep.bounds[use] if counts.max() > 1 else np.empty(0)
+    statement = "" if counts.max() > 1 else "one run per batch size: no interval over seeds"
+    result = _estimate(sweep, request, value, samples, float(np.median(counts)), statement)
+    return replace(result, n=int(use.sum()), num_batch_sizes=len(cells))
+
+
+DEFINITIONS: dict[str, Definition] = {
+    "paper2018": Definition(
+        "tolerance",
+        0.2,
+        "the largest batch size tested up to which the epochs to target stay within {percent:g} %, plus one check of "
+        "the target, of the best smaller batch size (after Chen et al. 2018)",
+        _paper2018,
+    ),
+    "within_epochs": Definition(
+        "number of epochs",
+        math.nan,
+        "the largest batch size that reaches the target within {number:g} epochs (Chen et al. 2018, Figures 2(b), 5)",
+        _within_epochs,
+    ),
+    "within_flops": Definition(
+        "number of FLOPs",
+        math.nan,
+        "the largest batch size that reaches the target within {number:.3g} training FLOPs (6 per weight and example)",
+        _within_flops,
+    ),
+    "within_steps": Definition(
+        "number of steps",
+        math.nan,
+        "the smallest batch size that reaches the target within {number:g} update steps",
+        _within_steps,
+        larger_is_better=False,
+    ),
+    "overhead_20": Definition(
+        "overhead",
+        0.2,
+        "the batch size at which the target takes {percent:g} % more steps than linear scaling from the most efficient "
+        "smaller batch size promises",
+        _overhead,
+    ),
+    "b_crit": Definition("", math.nan, B_CRIT_MEANING, _b_crit),
+    "mean_diversity": Definition(
+        "",
+        math.nan,
+        "the mean along training of n times the gradient diversity, which bounds the batch size (Yin et al. 2018)",
+        _mean_diversity,
+    ),
+}

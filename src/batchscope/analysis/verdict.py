@@ -1,0 +1,213 @@
+"""Which shape takes the larger batch? A paired comparison with a probability, or "undecided"."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from batchscope.analysis.formatting import number, plain
+from batchscope.analysis.intervals import LEVEL, num_resamples, probability_greater, ratio_interval
+from batchscope.analysis.sweeps import HasRows, Sweep, find_shape, sweeps_of
+from batchscope.analysis.thresholds import DEFINITIONS, ThresholdEstimate, describe, estimate, parse_definition
+from batchscope.errors import InputError, choose
+from batchscope.records import Row
+
+CERTAIN = 0.95  # a probability between 1 - CERTAIN and CERTAIN is "undecided"
+EQUAL_PARAMETERS = 0.05  # shapes whose weights differ by more are not "at equal parameters"; the paper's differ by 4 %
+EQUAL = ("parameters", "steps", "flops")
+UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer to "does `first` take a larger batch than `second`?"
+
+    first_name, second_name: as asked ("wide", "deep" or labels). first, second: their thresholds.
+    equal: what the two have in common: "parameters", "steps" or "flops"; condition: that in words, with its numbers.
+    probability: that the first is better, from the paired bootstrap, ties counted half; NaN when it cannot be said.
+    tie: probability that both are equal (or outside the sweep on the same side). ratio: first / second, NaN unless both
+    are numbers; ratio_interval: `level` (95 %), with 0 or inf where one of the two may lie outside the sweep.
+    decision: `first_name`, `second_name` or "undecided". n: runs of both shapes.
+    """
+
+    first_name: str
+    second_name: str
+    first: ThresholdEstimate
+    second: ThresholdEstimate
+    equal: str
+    condition: str
+    probability: float
+    tie: float
+    ratio: float
+    ratio_interval: tuple[float, float]
+    decision: str
+    n: int
+    level: float = LEVEL
+
+    @property
+    def sentence(self) -> str:
+        """The answer in one sentence, with definition, intervals and n."""
+        return _sentence(self)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; NaN and infinities are None."""
+        fields = {name: plain(value) for name, value in vars(self).items() if name not in ("first", "second")}
+        return {**fields, "sentence": self.sentence, "first": self.first.as_dict(), "second": self.second.as_dict()}
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+def compare(
+    results: Iterable[Row] | HasRows,
+    first: str = "wide",
+    second: str = "deep",
+    definition: str = "paper2018",
+    *,
+    equal: str = "parameters",
+    budget: float | None = None,
+    resamples: int | None = None,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> Verdict:
+    """Does the first shape take a larger batch than the second?
+
+    first, second: labels, or "wide" (the shallowest, widest shape) and "deep" (the deepest). Both are judged at the
+    batch sizes at which both were run, with the same resampled batch sizes where the definition resamples them.
+    equal: "parameters": thresholds by `definition`, and a check that the numbers of weights are within 5 %; "steps":
+    the smallest batch size with which each reaches the target in the same number of update steps (smaller is better);
+    "flops": the largest batch size with which each reaches it for the same training FLOPs. budget: those steps or
+    FLOPs; None: twice what the costlier of the two needs at its best.
+
+    Decided when the bootstrap probability is at least 0.95 either way, else "undecided". Raises InputError for unknown
+    names and rows of more than one problem.
+    """
+    choose("condition to hold equal", equal, EQUAL)
+    sweeps = sweeps_of(results)
+    if len(sweeps) < 2 and {first, second} <= {"wide", "deep", *sweeps}:
+        return _without_two_shapes(sweeps, (first, second), definition, level)
+    one, other = (sweeps[find_shape(sweeps, name)] for name in (first, second))
+    if one.shape == other.shape:
+        raise InputError(f"{first!r} and {second!r} are the same shape ({one.shape!r}); expected two")
+    common = np.intersect1d(one.batch_sizes, other.batch_sizes)
+    one, other = one.at(common), other.at(common)
+    condition = _condition(one, other)
+    if equal != "parameters":
+        definition = _at_budget(one, other, equal, budget)
+        condition = f"at equal {'update steps' if equal == 'steps' else 'training FLOPs'}; {condition}"
+    count = resamples or num_resamples(one.num_runs + other.num_runs)
+    estimates = [estimate(sweep, definition, count, level, seed + k) for k, sweep in enumerate((one, other))]
+    return _verdict((first, second), (estimates[0], estimates[1]), equal, condition)
+
+
+def _condition(one: Sweep, other: Sweep) -> str:
+    """Whether the two have the same number of weights, in words."""
+    weights = sorted((one.num_weights, other.num_weights))
+    same = weights[1] <= (1 + EQUAL_PARAMETERS) * weights[0]
+    words = "at equal parameters" if same else "NOT at equal parameters"
+    return f"{words}: {one.num_weights} and {other.num_weights} weights"
+
+
+def _at_budget(one: Sweep, other: Sweep, equal: str, budget: float | None) -> str:
+    """The definition that gives both shapes the same budget of steps or FLOPs; a doubling, as in B_crit."""
+    if budget is None:
+        budget = 2 * max(_cheapest(sweep, equal) for sweep in (one, other))
+    if not (0 < budget < math.inf):
+        budget = 1.0  # no run reached the target: any budget says so
+    return f"within_{equal}({float(f'{budget:.4g}'):g})"
+
+
+def _cheapest(sweep: Sweep, equal: str) -> float:
+    costs = sweep.steps if equal == "steps" else sweep.epochs * sweep.flops_per_epoch
+    return float(sweep.typical(costs).min(initial=math.inf))
+
+
+def _verdict(
+    names: tuple[str, str],
+    estimates: tuple[ThresholdEstimate, ThresholdEstimate],
+    equal: str,
+    condition: str,
+) -> Verdict:
+    """Compare the resamples and decide."""
+    first, second = estimates
+    probability, tie = math.nan, math.nan
+    if len(first.samples) and len(second.samples):
+        probability, tie = probability_greater(first.samples, second.samples)
+        probability = probability if _larger_is_better(first) else 1 - probability
+    decision = UNDECIDED
+    if probability >= CERTAIN or probability <= 1 - CERTAIN:
+        decision = names[0] if probability >= CERTAIN else names[1]
+    return Verdict(
+        first_name=names[0],
+        second_name=names[1],
+        first=first,
+        second=second,
+        equal=equal,
+        condition=condition,
+        probability=probability,
+        tie=tie,
+        ratio=first.value / second.value,
+        ratio_interval=ratio_interval(first.samples, second.samples, first.level),
+        decision=decision,
+        n=first.n + second.n,
+        level=first.level,
+    )
+
+
+def _larger_is_better(threshold: ThresholdEstimate) -> bool:
+    return DEFINITIONS[parse_definition(threshold.definition)[0]].larger_is_better
+
+
+def _sentence(verdict: Verdict) -> str:
+    """One sentence with the answer, both thresholds, their ratio, the probability, the definition and n."""
+    first, second = (
+        name if name == threshold.shape else f"{name} ({threshold.shape})"
+        for name, threshold in ((verdict.first_name, verdict.first), (verdict.second_name, verdict.second))
+    )
+    does = "takes a larger batch than" if _larger_is_better(verdict.first) else "needs a smaller batch than"
+    footing = f"{_numbers(verdict)} ({_footing(verdict)})."
+    if math.isnan(verdict.probability):
+        return f"Undecided whether {first} {does} {second}: no probability can be given; {footing}"
+    if verdict.decision == UNDECIDED:
+        return f"Undecided whether {first} {does} {second}: probability {verdict.probability:.2f}; {footing}"
+    sure = max(verdict.probability, 1 - verdict.probability)
+    winner, loser = (first, second) if verdict.decision == verdict.first_name else (second, first)
+    return f"{winner} {does} {loser}: probability {sure:.2f}; {footing}"
+
+
+def _numbers(verdict: Verdict) -> str:
+    """``wide 1024 [512, 2048], deep 256 [128, 256], ratio 4 [2, 16]``."""
+    words = [
+        f"{name} {threshold.text} {threshold.interval_text}".strip()
+        for name, threshold in ((verdict.first_name, verdict.first), (verdict.second_name, verdict.second))
+    ]
+    if math.isfinite(verdict.ratio):
+        words.append(f"ratio {number(verdict.ratio)}")
+        if not math.isnan(verdict.ratio_interval[0]):
+            words[-1] += f" [{number(verdict.ratio_interval[0])}, {number(verdict.ratio_interval[1])}]"
+    return ", ".join(words)
+
+
+def _footing(verdict: Verdict) -> str:
+    """What the numbers mean and rest on."""
+    thresholds = (verdict.first, verdict.second)
+    reasons = [f"{threshold.shape}: {threshold.statement}" for threshold in thresholds if threshold.statement]
+    basis = f"{100 * verdict.level:.0f} % bootstrap, n = {verdict.n} runs"
+    meaning = f"{verdict.first.definition}: {verdict.first.meaning}"
+    return "; ".join([meaning, verdict.condition, basis, *dict.fromkeys(reasons)])
+
+
+def _without_two_shapes(sweeps: dict[str, Sweep], names: tuple[str, str], definition: str, level: float) -> Verdict:
+    """The verdict on fewer than two shapes: undecided, and why."""
+    lone = next(iter(sweeps.values()), None)
+    reason = f"{len(sweeps)} shape{'' if len(sweeps) == 1 else 's'} in the results; a comparison needs two"
+    meaning = describe(definition)
+    missing = ThresholdEstimate(
+        math.nan, (math.nan, math.nan), definition, meaning, "", math.nan, math.nan, 0, 0, "no shape", reason, level
+    )
+    present = estimate(lone, definition, level=level) if lone else missing
+    return _verdict(names, (present, missing), "parameters", "nothing to compare with")

@@ -1,0 +1,22 @@
+"""`batchscope export DIR FILE`: the rows of a run directory, sorted by trial id, as csv, parquet or json."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from batchscope.studies import export, read
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("directory", metavar="DIR", help="a run directory, finished or not")
+    parser.add_argument("file", metavar="FILE", help="a name ending in .csv, .parquet or .json")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    number = export(read(arguments.directory), arguments.file)
+    if arguments.json:
+        print(json.dumps({"file": arguments.file, "trials": number}))
+    else:
+        print(f"{number} trials in {arguments.file}")
+    return 0

@@ -1,0 +1,64 @@
+"""`batchscope recipes`: the quickstart and the paper's experiments, with what they cost; Table 1 from the code."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+
+from rich.console import Console
+from rich.table import Table
+
+from batchscope.recipes import RECIPES
+from batchscope.recipes.chen2018 import Table1Row, table1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    del parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.json:
+        recipes = {name: {"summary": one.summary, "minutes": one.minutes} for name, one in RECIPES.items()}
+        print(json.dumps({"recipes": recipes, "table1": [dataclasses.asdict(row) for row in table1()]}))
+        return 0
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)  # whole lines for grep
+    console.print(_recipes())
+    console.print(_table1())
+    return 0
+
+
+def _recipes() -> Table:
+    table = Table("recipe", "what", "minutes, 2 cores", title="Recipes: batchscope run RECIPE --out DIR", box=None)
+    for name, recipe in RECIPES.items():
+        table.add_row(name, recipe.summary, recipe.minutes)
+    return table
+
+
+def _table1() -> Table:
+    heads = (
+        "data set",
+        "points",
+        "model",
+        "classes",
+        "stated",
+        "parameters, wide to deep",
+        "target",
+        "recipe",
+        "minutes",
+    )
+    table = Table(*heads, title="\nTable 1 of Chen et al. 2018", box=None)
+    for row in table1():
+        table.add_row(*_cells(row))
+    return table
+
+
+def _cells(row: Table1Row) -> tuple[str, ...]:
+    counts = "-" if row.parameters is None else " to ".join(f"{n:,}".replace(",", " ") for n in row.parameters)
+    classes = "real-valued" if row.classes is None else str(row.classes)
+    recipe = "chen2018/" + row.recipe if row.recipe else None
+    minutes = RECIPES[recipe].minutes if recipe else "-"
+    points = f"{row.points:,}".replace(",", " ")
+    return row.dataset, points, row.model, classes, row.stated, counts, row.target, recipe or "not built yet", minutes

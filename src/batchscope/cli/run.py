@@ -1,0 +1,67 @@
+"""`batchscope run STUDY --out DIR`: finish a study, or what is left of it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from batchscope.cli.progress import progress_display
+from batchscope.cli.study import add_study, notes
+from batchscope.errors import InputError
+from batchscope.recipes import find
+from batchscope.records import Outcome
+from batchscope.studies import Results
+from batchscope.studies.executors import EXECUTORS
+from batchscope.studies.runner import DEVICES
+from batchscope.studies.runner import run as run_studies
+
+EXIT_DONE, EXIT_CRASHED_TRIALS = 0, 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_study(parser)
+    parser.add_argument("--out", metavar="DIR", help="the run directory, created or resumed (default: runs/STUDY)")
+    parser.add_argument("--executor", choices=EXECUTORS, default="processes")
+    parser.add_argument("--shard", metavar="I/N", help="train part I of N only; several machines share one DIR")
+    parser.add_argument("--device", choices=DEVICES, default="auto")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    studies = find(arguments.study)
+    out = arguments.out or default_directory(arguments.study)
+    with progress_display(quiet=arguments.json) as display:
+        results = run_studies(
+            studies,
+            out,
+            executor=arguments.executor,
+            workers=arguments.workers,
+            device=arguments.device,
+            shard=arguments.shard,
+            data_dir=arguments.data_dir,
+            progress=display,
+        )
+    crashed = results.count(Outcome.CRASHED)
+    if arguments.json:
+        print(json.dumps(_summary(results, out)))
+    else:
+        print(results.table())
+        print("\n".join(line for study in studies for line in notes(study)))
+        print(f"{len(results.rows)} trials in {out}")
+    if crashed:
+        message = next(row.message for row in results.rows if row.outcome == Outcome.CRASHED)
+        print(f"{crashed} trials crashed; the first: {message}. The same command tries them again.", file=sys.stderr)
+    return EXIT_CRASHED_TRIALS if crashed else EXIT_DONE
+
+
+def default_directory(study: str) -> str:
+    """Return runs/STUDY, for a recipe or a file name."""
+    name = study.removesuffix(".toml").strip("./")
+    if not name:
+        raise InputError(f"no directory can be named after {study!r}; give --out DIR")
+    return f"runs/{name}"
+
+
+def _summary(results: Results, out: str) -> dict[str, object]:
+    outcomes = {outcome.value: results.count(outcome) for outcome in Outcome}
+    return {"out": out, "trials": len(results.rows), "outcomes": outcomes, "table": results.table().to_dicts()}

@@ -1,0 +1,104 @@
+"""Data sets that need no files: `digits` (embedded in scikit-learn) and `synthetic` (generated)."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchscope.data.dataset import RawData
+from batchscope.data.seeding import Stream, generator
+from batchscope.errors import InputError
+
+DIGITS_TRAINING, DIGITS_HELDOUT = 1437, 360  # 80 % and 20 % of the 1797 images
+
+
+def digits(*, seed: int = 0) -> RawData:
+    """Return the 8 x 8 handwritten digits embedded in scikit-learn: 1437 training, 360 held out, split by `seed`.
+
+    Pixels are whole numbers 0..16. E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI
+    Machine Learning Repository (1998), doi:10.24432/C50P49; scikit-learn holds its test part.
+    """
+    from sklearn.datasets import load_digits  # imported on use: about a second
+
+    bunch = load_digits()
+    order = generator(seed, Stream.SPLIT).permutation(DIGITS_TRAINING + DIGITS_HELDOUT)
+    images, labels = bunch.images[order, None].astype(np.uint8), bunch.target[order]
+    return RawData(
+        name="digits",
+        title="Digits (8 x 8)",
+        inputs=images[:DIGITS_TRAINING],
+        targets=labels[:DIGITS_TRAINING],
+        heldout_inputs=images[DIGITS_TRAINING:],
+        heldout_targets=labels[DIGITS_TRAINING:],
+        num_classes=10,
+        source="E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits (1998), doi:10.24432/C50P49; "
+        f"embedded in scikit-learn. Held-out split drawn with seed {seed}.",
+        scheme="per_channel",
+        unit=16.0,
+    )
+
+
+def synthetic(
+    *,
+    seed: int = 0,
+    num_examples: int = 10_000,
+    num_heldout: int = 2_000,
+    d_in: int = 100,
+    d_out: int = 1,
+    teacher_widths: Sequence[int] = (20,),
+    noise: float = 0.0,
+    normalise_targets: bool = True,
+) -> RawData:
+    """Return regression data of a deep linear teacher: x ~ N(0, I_d), y = W_L ... W_1 x / scale + noise * e.
+
+    The synthetic set of Chen et al. (2018): 10 000 points, inputs and teacher weights N(0, 1). The paper states
+    neither d_in nor the teacher's shape: 100 inputs and one hidden layer of 20 units are assumptions.
+
+    teacher_widths: units of the teacher's hidden layers, () for a single matrix. normalise_targets: divide the
+    noise-free targets by their standard deviation over the training part (one scale for all outputs), so that a
+    loss means the same for every teacher; recorded as `standardisation.target_scale`. Without it targets grow like
+    the square root of the product of all widths. noise: standard deviation of the Gaussian label noise e ~ N(0, 1),
+    added after the scaling. The teacher depends on `seed` and the shapes only, not on the number of examples.
+    """
+    sizes = (d_in, *teacher_widths, d_out)
+    if min(*sizes, num_examples, num_heldout) < 1 or not 0 <= noise < math.inf:
+        raise InputError(
+            f"synthetic: layer sizes {sizes}, {num_examples} + {num_heldout} examples, noise {noise}; "
+            "expected sizes and numbers of examples >= 1 and a finite noise >= 0"
+        )
+    teacher = _teacher(sizes, seed)
+    inputs = [
+        generator(seed, Stream.SYNTHETIC, 1, part).normal(size=(n, d_in))
+        for part, n in enumerate((num_examples, num_heldout))
+    ]
+    clean = [x @ teacher.T for x in inputs]
+    scale = float(np.sqrt(clean[0].var(axis=0).mean())) if normalise_targets else 1.0
+    errors = [noise * generator(seed, Stream.SYNTHETIC, 2, part).normal(size=y.shape) for part, y in enumerate(clean)]
+    targets = [(y / scale + e).astype(np.float32) for y, e in zip(clean, errors, strict=True)]
+    scaling = f"divided by {scale:.6g} (unit variance)" if normalise_targets else "as they come"
+    return RawData(
+        name="synthetic",
+        title="Synthetic (deep linear teacher)",
+        inputs=inputs[0].astype(np.float32),
+        targets=targets[0],
+        heldout_inputs=inputs[1].astype(np.float32),
+        heldout_targets=targets[1],
+        num_classes=None,
+        source=f"Generated: x ~ N(0, I), linear teacher {'-'.join(map(str, sizes))} with N(0, 1) weights, targets "
+        f"{scaling}, label noise {noise:g}, seed {seed}. After L. Chen et al., NeurIPS 2018.",
+        scheme="none",
+        target_scale=scale,
+    )
+
+
+def _teacher(sizes: Sequence[int], seed: int) -> NDArray[np.float64]:
+    """Return the product W_L ... W_1 [d_out, d_in] of N(0, 1) matrices between consecutive `sizes`."""
+    draw = generator(seed, Stream.SYNTHETIC, 0)
+    product = np.eye(sizes[0])
+    for fan_in, fan_out in itertools.pairwise(sizes):
+        product = draw.normal(size=(fan_out, fan_in)) @ product
+    return product

@@ -1,0 +1,90 @@
+"""`load`: a data set by name, or from a .npz file."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from batchscope.data import files, generated
+from batchscope.data.dataset import Dataset, RawData
+from batchscope.data.gisette_like import gisette_like
+from batchscope.data.readers.npz import read_npz
+from batchscope.data.registry import FILE_SETS
+from batchscope.data.standardise import prepare
+from batchscope.errors import InputError, closest
+
+# Made in memory at the size asked for; every other set has a size of its own, of which `num_examples` is a subset.
+_GENERATED: dict[str, Callable[..., RawData]] = {
+    "synthetic": generated.synthetic,
+    "gisette_like": gisette_like,
+}
+NAMES = ("digits", *_GENERATED, *FILE_SETS)
+
+
+def load(
+    name: str | os.PathLike[str],
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    num_examples: int | None = None,
+    seed: int = 0,
+    standardise: str | None = None,
+    **options: Any,
+) -> Dataset:
+    """Return the data set `name`, checked and standardised with the statistics of its training part.
+
+    name: digits, synthetic, gisette_like (nothing to download), mnist, fashion_mnist, emnist_letters, emnist47,
+    cifar10, gisette, or the path of a .npz file (arrays inputs, targets and optionally heldout_inputs,
+    heldout_targets; whole-number targets are classes, floats are regression targets).
+    data_dir: the first folder to look in; then $BATCHSCOPE_DATA, ../shared/data beside the checkout, the user's
+    cache and the system's data folders.
+    num_examples: how many examples to generate, or a subset drawn with `seed` from a set of fixed size.
+    seed: also of everything else that is random here: generated sets, the held-out split of digits.
+    standardise: "per_channel", "per_feature", "global" or "none"; by default per channel for images, over all
+    entries for gisette (rare features would become huge), per feature for a flat .npz, none for synthetic.
+    options: those of the set's own function, e.g. d_in, d_out, teacher_widths, noise for synthetic.
+
+    Raises InputError for a name, option or number that cannot be used, DataError for files that are missing or bad.
+
+    >>> load("digits").inputs.shape
+    (1437, 1, 8, 8)
+    """
+    if num_examples is not None and num_examples < 1:
+        raise InputError(f"num_examples {num_examples}: expected at least 1")
+    raw = _read(os.fspath(name), data_dir, num_examples, seed, options)
+    if standardise is not None:
+        raw = dataclasses.replace(raw, scheme=standardise)
+    dataset = prepare(raw)
+    if num_examples is None or name in _GENERATED:
+        return dataset
+    return dataset.subset(num_examples, seed)
+
+
+def _read(
+    name: str, data_dir: str | os.PathLike[str] | None, num_examples: int | None, seed: int, options: dict[str, Any]
+) -> RawData:
+    if name in _GENERATED:
+        size = {} if num_examples is None else {"num_examples": num_examples}
+        return _call(name, _GENERATED[name], {"seed": seed, **size}, options)
+    if name == "digits":
+        return _call(name, generated.digits, {"seed": seed}, options)
+    if name in FILE_SETS:
+        return _call(name, files.READERS[name], {"name": name, "data_dir": data_dir}, options)
+    if Path(name).suffix == ".npz":
+        return _call(name, read_npz, {"path": Path(name).expanduser()}, options)
+    raise InputError(f"unknown data set {name!r}: {closest(name, NAMES)} A path must end in .npz.")
+
+
+def _call(name: str, reader: Callable[..., RawData], given: dict[str, Any], options: dict[str, Any]) -> RawData:
+    """Call `reader`, refusing options it does not have by naming the closest one it does."""
+    allowed = [
+        option for option in inspect.signature(reader).parameters if option not in (*given, "seed", "num_examples")
+    ]
+    for option in options:
+        if option not in allowed:
+            hint = closest(option, allowed) if allowed else "it takes none"
+            raise InputError(f"data set {name!r} has no option {option!r}: {hint}")
+    return reader(**given, **options)

@@ -1,0 +1,46 @@
+"""Functions returning studies: the quickstart and the paper's figures. The command line only chooses among them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from batchscope.errors import InputError, closest
+from batchscope.recipes import chen2018
+from batchscope.recipes.quick import quickstart
+from batchscope.studies import Study, read_studies
+from batchscope.studies.study_file import Studies, as_studies
+
+__all__ = ["RECIPES", "Recipe", "chen2018", "find", "quickstart"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A named study. minutes: wall time on two cores, as measured or (with "about") predicted."""
+
+    make: Callable[[], Study | Studies]
+    summary: str
+    minutes: str
+
+
+RECIPES: dict[str, Recipe] = {
+    "quickstart": Recipe(quickstart, "wide or deep on digits and synthetic data: small, and real", "1"),
+    "chen2018/figure1": Recipe(chen2018.figure1, "MNIST: the widest and the deepest net, B up to 4096", "about 10"),
+    "chen2018/figure2": Recipe(
+        chen2018.figure2, "MNIST: ten shapes, with gradient diversity along training", "about 30"
+    ),
+    "chen2018/figure3a": Recipe(lambda: chen2018.figure3("a"), "synthetic data, linear nets", "about 30"),
+    "chen2018/figure3b": Recipe(lambda: chen2018.figure3("b"), "MNIST, fully-connected nets", "about 30"),
+    "chen2018/figure3c": Recipe(lambda: chen2018.figure3("c"), "EMNIST-47 (reduced), fully-connected nets", "about 30"),
+    "chen2018/figure3d": Recipe(lambda: chen2018.figure3("d"), "Gisette, fully-connected nets", "about 30"),
+}
+
+
+def find(name: str) -> Studies:
+    """Return the studies of a recipe name or of a TOML file; raise InputError naming the closest recipe."""
+    if name in RECIPES:
+        return as_studies(RECIPES[name].make())
+    if name.endswith(".toml") or Path(name).is_file():
+        return read_studies(Path(name))
+    raise InputError(f"unknown study {name!r}: {closest(name, RECIPES)} A study file must end in .toml.")

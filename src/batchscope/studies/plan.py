@@ -1,0 +1,135 @@
+"""From a study to its cells: one per (architecture, batch size). Pure functions; no torch.
+
+Which trials a cell needs depends on how its tuning goes, so they are not listed here: `protocols.next_cohorts` names
+the next ones given the rows so far, and resuming is asking it again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Protocol
+
+from batchscope.architectures.architecture import Architecture
+from batchscope.errors import InputError
+from batchscope.studies.config import Study
+from batchscope.studies.trial import FINAL, TUNE, DataFacts, Trial
+from batchscope.training.settings import Settings
+
+# "We tune for 2 epochs": the rule of Chen et al. 2018, section 5.
+PAPER_TUNING_EPOCHS = 2
+
+
+class DatasetLike(Protocol):
+    """The attributes of `batchscope.data.Dataset` that planning reads."""
+
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def num_examples(self) -> int: ...
+    @property
+    def num_classes(self) -> int | None: ...
+    @property
+    def d_out(self) -> int: ...
+    @property
+    def inputs(self) -> object: ...
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One entry of a study's table: an architecture at a batch size, on known data."""
+
+    architecture: Architecture
+    batch_size: int
+    data: DataFacts
+
+    def __str__(self) -> str:
+        return f"{self.architecture.label} B={self.batch_size}"
+
+
+def facts(dataset: DatasetLike, seed: int) -> DataFacts:
+    """Return what planning must know of a loaded data set."""
+    shape = tuple(int(size) for size in dataset.inputs.shape[1:])  # type: ignore[attr-defined]
+    return DataFacts(dataset.fingerprint, dataset.num_examples, shape, dataset.d_out, dataset.num_classes, seed)
+
+
+def architectures(study: Study, data: DataFacts) -> tuple[Architecture, ...]:
+    """Return the study's networks, wide to deep; raise InputError for a budget too small for a depth."""
+    family = "fully_connected" if study.family == "linear" else study.family
+    activation = "linear" if study.family == "linear" else study.activation
+    if study.shapes is not None:
+        return tuple(
+            Architecture(family, data.input_shape, data.d_out, depth, width, activation)
+            for depth, width in study.shapes
+        )
+    if study.budget is None or study.depths is None:
+        raise AssertionError("Study allows budget with depths, or shapes")
+    return tuple(
+        Architecture.within_budget(family, data.input_shape, data.d_out, depth, study.budget, activation)
+        for depth in study.depths
+    )
+
+
+def cells(study: Study, data: DataFacts) -> tuple[Cell, ...]:
+    """Return every cell of the study, by shape, then batch size; raise InputError where study and data do not fit."""
+    too_large = [batch_size for batch_size in study.batch_sizes if batch_size > data.num_examples]
+    if too_large:
+        raise InputError(
+            f"study {study.name!r}: batch size {too_large[0]} is larger than the {data.num_examples} training examples "
+            f"of {study.dataset!r}; expected at most {data.num_examples}: leave out the batch sizes above"
+        )
+    if study.target.metric == "train_accuracy" and data.num_classes is None:
+        raise InputError(
+            f"study {study.name!r}: the target is a training accuracy, but {study.dataset!r} has real-valued targets; "
+            "use target = { train_loss = ... }"
+        )
+    nets = architectures(study, data)
+    return tuple(Cell(net, batch_size, data) for net in nets for batch_size in study.batch_sizes)
+
+
+def settings(study: Study, batch_size: int, phase: str) -> Settings:
+    """Return how the trials of a phase train: the paper's tuning runs go on for 2 epochs whatever they reach."""
+    final = Settings(
+        batch_size=batch_size,
+        target=study.target,
+        max_epochs=study.max_epochs,
+        evaluations_per_epoch=study.evaluations_per_epoch,
+        optimizer=study.optimizer,
+        momentum=study.momentum,
+        initialisation=study.initialisation,
+        sampling=study.sampling,
+        dtype=study.dtype,
+        diversity_every=study.diversity_every,
+    )
+    if phase == FINAL:
+        return final
+    if study.protocol == "tuned":
+        return dataclasses.replace(final, diversity_every=0)
+    epochs = min(PAPER_TUNING_EPOCHS, study.max_epochs)
+    return dataclasses.replace(final, max_epochs=epochs, stop_at_target=False, diversity_every=0)
+
+
+def trial(study: Study, cell: Cell, phase: str, step_size: float, seed: int) -> Trial:
+    """Return one trial of a cell."""
+    return Trial(cell.architecture, cell.data, settings(study, cell.batch_size, phase), step_size, seed, phase)
+
+
+def tuning_trial(study: Study, cell: Cell, index: int) -> Trial:
+    """Return the trial at an index of the step-size grid; indices below 0 or above the grid are widenings."""
+    return trial(study, cell, TUNE, study.step_sizes.at(index), study.seed)
+
+
+def final_trial(study: Study, cell: Cell, step_size: float, number: int) -> Trial:
+    """Return reported trial 1, 2, ..., each with fresh initial weights and order of data."""
+    return trial(study, cell, FINAL, step_size, study.seed + number)
+
+
+def fewest_trials(study: Study, phase: str) -> int:
+    """Trials of one cell in a phase when its grid needs no widening; a grid of one value needs no tuning."""
+    size = study.step_sizes.size
+    return study.num_seeds if phase == FINAL else (size if size > 1 else 0)
+
+
+def is_widening(study: Study, phase: str, step_size: float) -> bool:
+    """Whether a trial tried a step size beyond the study's own grid."""
+    return phase == TUNE and step_size not in study.step_sizes

@@ -1,0 +1,120 @@
+"""How a cell gets its step size and its reported runs. Pure: (study, cell, rows so far) -> the cohorts to train next.
+
+Being a function of the rows alone, a protocol continues an interrupted study exactly as it would have gone on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from batchscope.records import Outcome, Row
+from batchscope.studies.config import Study
+from batchscope.studies.plan import Cell, final_trial, tuning_trial
+from batchscope.studies.trial import Cohort, Trial
+
+# A best step size at the edge of the grid widens it beyond that edge by WIDEN_BY values, at most MAX_WIDENINGS times
+# (with the ratio 2 a factor of 256 in all).
+WIDEN_BY = 2
+MAX_WIDENINGS = 4
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The state of a cell's search for a step size: grid indices low..high were tried and `best` won.
+
+    best: index, or None when every run diverged. grid_size: values of the study's own grid (indices 0..grid_size-1).
+    """
+
+    low: int
+    high: int
+    best: int | None
+    grid_size: int
+
+    @property
+    def widenings(self) -> int:
+        return (max(0, -self.low) + max(0, self.high + 1 - self.grid_size)) // WIDEN_BY
+
+    @property
+    def at_edge(self) -> bool:
+        """Whether the best value is the smallest or largest tried, so that a better one may lie beyond."""
+        return self.best is None or self.best in (self.low, self.high)
+
+    @property
+    def beyond(self) -> tuple[int, ...]:
+        """The indices to try next: downwards when all diverged; none when the best is inside or the limit is met.
+
+        A grid of one value is a choice, not a search, and never widens.
+        """
+        if not self.at_edge or self.grid_size == 1 or self.widenings >= MAX_WIDENINGS:
+            return ()
+        if self.best == self.high and self.best != self.low:
+            return tuple(range(self.high + 1, self.high + 1 + WIDEN_BY))
+        return tuple(range(self.low - WIDEN_BY, self.low))
+
+
+def next_cohorts(study: Study, cell: Cell, done: Mapping[str, Row]) -> tuple[Cohort, ...]:
+    """Return what to train next in a cell, given all rows by trial id; nothing when the cell is finished.
+
+    The grid first (unless it is a single value), its widenings one at a time, then the seeds. A cell with a crashed
+    tuning run is finished: a step size chosen among the survivors would be another study.
+    """
+    grid = tuple(tuning_trial(study, cell, index) for index in range(study.step_sizes.size))
+    if len(grid) > 1 and any(trial.id not in done for trial in grid):
+        return (Cohort(study.name, grid),)
+    tuning = tune(study, cell, done)
+    if tuning is None:
+        return ()
+    if tuning.beyond:
+        return (Cohort(study.name, tuple(tuning_trial(study, cell, index) for index in tuning.beyond)),)
+    return _missing_finals(study, cell, chosen_step_size(study, tuning), done)
+
+
+def tune(study: Study, cell: Cell, done: Mapping[str, Row]) -> Tuning | None:
+    """Return the outcome of the tuning runs so far; None when one crashed or the grid is not yet done."""
+    size = study.step_sizes.size
+    if size == 1:
+        return Tuning(0, 0, 0, 1)
+    low, high = _extent(study, cell, done, size)
+    rows = {index: done.get(tuning_trial(study, cell, index).id) for index in range(low, high + 1)}
+    finished = {index: row for index, row in rows.items() if row is not None and row.outcome != Outcome.CRASHED}
+    if len(finished) < len(rows):
+        return None
+    merits = {index: _merit(study, row) for index, row in finished.items() if _is_finite(row)}
+    best = min(merits, key=lambda index: (*merits[index], index)) if merits else None
+    return Tuning(low, high, best, size)
+
+
+def chosen_step_size(study: Study, tuning: Tuning) -> float:
+    """Return the best step size, or the smallest tried when every one diverged (its runs will say so)."""
+    return study.step_sizes.at(tuning.low if tuning.best is None else tuning.best)
+
+
+def _extent(study: Study, cell: Cell, done: Mapping[str, Row], size: int) -> tuple[int, int]:
+    low, high = 0, size - 1
+    while tuning_trial(study, cell, low - 1).id in done:
+        low -= 1
+    while tuning_trial(study, cell, high + 1).id in done:
+        high += 1
+    return low, high
+
+
+def _merit(study: Study, row: Row) -> tuple[float, float]:
+    """Smaller is better: the training loss (paper2018), or the epochs to the target and then the loss (tuned)."""
+    loss = math.inf if row.train_loss is None else row.train_loss
+    if study.protocol == "paper2018":
+        return (loss, 0.0)
+    return (math.inf if row.epochs_to_target is None else row.epochs_to_target, loss)
+
+
+def _is_finite(row: Row) -> bool:
+    return row.outcome != Outcome.DIVERGED and row.train_loss is not None and math.isfinite(row.train_loss)
+
+
+def _missing_finals(study: Study, cell: Cell, step_size: float, done: Mapping[str, Row]) -> tuple[Cohort, ...]:
+    seeds: tuple[Trial, ...] = tuple(
+        final_trial(study, cell, step_size, number) for number in range(1, study.num_seeds + 1)
+    )
+    missing = tuple(trial for trial in seeds if trial.id not in done)
+    return (Cohort(study.name, missing),) if missing else ()

@@ -1,0 +1,42 @@
+"""Where numbers come from: versions and the commit of the code that made them."""
+
+from __future__ import annotations
+
+import functools
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+from batchscope import __version__
+
+_PACKAGES = ("torch", "numpy")
+
+
+@functools.cache
+def versions() -> str:
+    """Return e.g. "batchscope 0.1.0, torch 2.13.0, numpy 2.4.6, python 3.11.7, Linux x86_64"."""
+    packages = [f"{name} {metadata.version(name)}" for name in _PACKAGES]
+    system = f"{platform.system()} {platform.machine()}"
+    return ", ".join((f"batchscope {__version__}", *packages, f"python {platform.python_version()}", system))
+
+
+@functools.cache
+def commit() -> str:
+    """Return the commit of the checkout this code runs from, with "+" where it was changed; "" outside a checkout."""
+    folder = Path(__file__).resolve().parent
+    head = _git(folder, "rev-parse", "--short=12", "HEAD")
+    # An installed copy may lie inside somebody else's checkout (a .venv): only files git knows are this code's.
+    if not head or not _git(folder, "ls-files", Path(__file__).name):
+        return ""
+    return head + ("+" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
+
+
+def _git(folder: Path, *words: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

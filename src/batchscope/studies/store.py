@@ -1,0 +1,221 @@
+"""The run directory: the studies it holds, one SQLite file of rows per writer, and locks. No torch.
+
+DIR/study.toml                 what is being studied
+DIR/results-1of1.sqlite        table `rows`: one line per trial, readable by any tool; one file per shard
+DIR/.lock, DIR/.lock-IofN      held while a run writes; the system releases them when its process ends, however it ends
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO
+
+from batchscope.errors import InputError, StoreError
+from batchscope.records import Outcome, Row
+from batchscope.studies.codec import COLUMNS, decode, encode, sql_type
+from batchscope.studies.config import Study
+from batchscope.studies.study_file import Studies, read_studies, to_toml
+
+STUDY_FILE = "study.toml"
+# What may grow in a directory that already holds rows; any other difference is another study.
+_GROWING = ("batch_sizes", "depths", "shapes")
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """Part `index` of `count` of a study's cells, counting from 1; the whole is 1 of 1."""
+
+    index: int = 1
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.index <= self.count:
+            raise InputError(f"shard {self.index}/{self.count}; expected I/N with 1 <= I <= N, such as 2/4")
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Read "I/N"."""
+        index, slash, count = text.partition("/")
+        if not (slash and index.strip().isdigit() and count.strip().isdigit()):
+            raise InputError(f"shard {text!r}; expected I/N with 1 <= I <= N, such as 2/4")
+        return cls(int(index), int(count))
+
+    def __str__(self) -> str:
+        return f"{self.index}of{self.count}"
+
+
+class Store:
+    """A run directory opened for writing: holds the locks of its shard until closed.
+
+    Raises StoreError when the directory cannot be written, another run holds it, or it holds another study.
+    """
+
+    def __init__(self, directory: str | Path, studies: Studies, shard: Shard | None = None) -> None:
+        self.directory = Path(directory)
+        shard = shard or Shard()
+        with contextlib.ExitStack() as stack, _explained(self.directory):
+            self.directory.mkdir(parents=True, exist_ok=True)
+            for lock in _lock(self.directory, shard):
+                stack.enter_context(lock)
+            _settle_study_file(self.directory, studies)
+            self._connection = _open(self.directory / f"results-{shard}.sqlite")
+            stack.callback(self._connection.close)
+            self._resources = stack.pop_all()
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Write the rows of one cohort in one transaction: a kill at any moment leaves all of them or none."""
+        marks = ", ".join("?" * len(COLUMNS))
+        with _explained(self.directory), self._connection:
+            self._connection.executemany(
+                f"INSERT OR REPLACE INTO rows ({', '.join(map(_quoted, COLUMNS))}) VALUES ({marks})",
+                [tuple(encode(row).values()) for row in rows],
+            )
+
+    def rows(self) -> tuple[Row, ...]:
+        """Return all rows of the directory, those of other writers included."""
+        return read_rows(self.directory)
+
+    def close(self) -> None:
+        self._resources.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def read_rows(directory: str | Path) -> tuple[Row, ...]:
+    """Return the rows of all writers, sorted by trial id, one per (trial id, study).
+
+    Where two writers hold the same trial, a finished row is preferred to a crashed one, then the first file's.
+    """
+    rows: dict[tuple[str, str], Row] = {}
+    for path in sorted(Path(directory).glob("results-*.sqlite")):
+        for row in _read_file(path):
+            known = rows.get((row.trial_id, row.study))
+            if known is None or (known.outcome == Outcome.CRASHED and row.outcome != Outcome.CRASHED):
+                rows[row.trial_id, row.study] = row
+    return tuple(rows[key] for key in sorted(rows))
+
+
+def read_study_file(directory: str | Path) -> Studies:
+    """Return the studies a run directory holds."""
+    path = Path(directory) / STUDY_FILE
+    if not path.is_file():
+        raise StoreError(f"{directory} is not a run directory: it has no {STUDY_FILE}; expected the --out of a run")
+    return read_studies(path)
+
+
+def _settle_study_file(directory: Path, studies: Studies) -> None:
+    """Write study.toml, or check that what is there is the same study or a smaller one."""
+    path = directory / STUDY_FILE
+    if path.exists():
+        known = read_studies(path)
+        problem = next(filter(None, (_difference(old, studies) for old in known)), None)
+        if problem:
+            raise StoreError(f"{directory} holds another study: {problem}; choose another --out, or go back to {path}")
+        if known == studies:
+            return
+    draft = directory / f".{STUDY_FILE}.{os.getpid()}"
+    draft.write_text(to_toml(*studies), encoding="utf-8")
+    os.replace(draft, path)
+
+
+def _difference(old: Study, studies: Studies) -> str | None:
+    """Return in words why `studies` does not continue `old`, or None: it may have more cells or more seeds."""
+    new = next((study for study in studies if study.name == old.name), None)
+    if new is None:
+        return f"{old.name!r}, which is not among {[study.name for study in studies]}"
+    for name in type(old).model_fields:
+        before, after = getattr(old, name), getattr(new, name)
+        if name in _GROWING and before is not None and after is not None and set(before) <= set(after):
+            continue
+        if name == "num_seeds" and after >= before:
+            continue
+        if name not in ("assumptions", "scaled") and before != after:
+            return f"{old.name!r} with {name} = {before!r}, not {after!r}"
+    return None
+
+
+def _lock(directory: Path, shard: Shard) -> Iterator[IO[str]]:
+    """Take the directory for oneself, or share it with other shards and take one's own shard."""
+    whole = shard.count == 1
+    yield _flock(directory / ".lock", fcntl.LOCK_EX if whole else fcntl.LOCK_SH)
+    if not whole:
+        yield _flock(directory / f".lock-{shard}", fcntl.LOCK_EX)
+
+
+def _flock(path: Path, kind: int) -> IO[str]:
+    file = path.open("a")
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise StoreError(
+            f"another run is writing to {path.parent}; wait for it, choose another --out, or give each run "
+            "its own --shard"
+        ) from None
+    return file
+
+
+@contextlib.contextmanager
+def _explained(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, sqlite3.OperationalError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise StoreError(
+            f"{directory} cannot be written: {reason}; expected a directory with write permission and free space"
+        ) from None
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    try:
+        connection = sqlite3.connect(path, timeout=60)
+        # A rollback journal with full synchronisation survives a kill at any moment, leaves a single file behind and,
+        # unlike a write-ahead log, needs no shared memory: network file systems are safe.
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute("PRAGMA synchronous = FULL")
+        columns = ", ".join(f"{_quoted(name)} {sql_type(name)}" for name in COLUMNS)
+        with connection:
+            connection.execute(f"CREATE TABLE IF NOT EXISTS rows ({columns}, PRIMARY KEY (trial_id, study))")
+            present = {line[1] for line in connection.execute("PRAGMA table_info(rows)")}
+            for name in COLUMNS:
+                if name not in present:
+                    connection.execute(f"ALTER TABLE rows ADD COLUMN {_quoted(name)} {sql_type(name)}")
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError as error:
+        raise _corrupt(path, error) from None
+    return connection
+
+
+def _read_file(path: Path) -> list[Row]:
+    try:
+        # Not read-only: after a kill SQLite first rolls the half-written transaction back.
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=60)) as file:
+            file.row_factory = sqlite3.Row
+            tables = {line[0] for line in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            lines = file.execute("SELECT * FROM rows").fetchall() if "rows" in tables else []
+        return [decode(dict(line)) for line in lines]
+    except sqlite3.OperationalError as error:
+        raise StoreError(
+            f"{path} cannot be read: {error}; is it readable, and no other program writing to it?"
+        ) from None
+    except (sqlite3.DatabaseError, ValueError, TypeError) as error:
+        raise _corrupt(path, error) from None
+
+
+def _corrupt(path: Path, error: Exception) -> StoreError:
+    return StoreError(f"{path} is damaged ({error}); move it away and run again: only the trials it held are repeated")
+
+
+def _quoted(column: str) -> str:
+    return f'"{column}"'  # `commit` is a word of SQL

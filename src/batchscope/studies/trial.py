@@ -1,0 +1,95 @@
+"""`Trial`: one training run, by everything that affects its numbers; `Cohort`: trials trained together. No torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+from dataclasses import dataclass
+
+from batchscope.architectures.architecture import Architecture
+from batchscope.training.settings import Member, Settings
+
+# Part of every trial's identity. Raise it when the same trial would train to other numbers than before: a change of
+# initial values, of the epoch order, of an update rule, of how inputs are standardised.
+NUMERICS_VERSION = 1
+
+TUNE, FINAL = "tune", "final"
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What planning must know of a data set.
+
+    fingerprint: identifies the raw data. num_examples: training examples used. input_shape: of one example.
+    d_out: outputs of a network for it. num_classes: None for regression. seed: chose the subset, or drew the data.
+    """
+
+    fingerprint: str
+    num_examples: int
+    input_shape: tuple[int, ...]
+    d_out: int
+    num_classes: int | None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run: architecture, data, settings, step size and seed.
+
+    phase: "tune" (choosing a step size) or "final" (reported); it follows from the rest and is not hashed.
+    """
+
+    architecture: Architecture
+    data: DataFacts
+    settings: Settings
+    step_size: float
+    seed: int
+    phase: str
+
+    @functools.cached_property
+    def id(self) -> str:
+        """First 16 hex digits of the sha256 of everything that affects the numbers, as canonical JSON."""
+        content = {
+            "numerics": NUMERICS_VERSION,
+            "architecture": dataclasses.asdict(self.architecture),
+            "data": [self.data.fingerprint, self.data.num_examples, self.data.seed],
+            "settings": dataclasses.asdict(self.settings),
+            "step_size": self.step_size,
+            "seed": self.seed,
+        }
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Trials of one architecture and one set of settings, trained together and stored together.
+
+    Trained and stored as a whole, always with the same members in the same order, a cohort's rounding does not depend
+    on when a study was interrupted.
+    """
+
+    study: str
+    trials: tuple[Trial, ...]
+
+    @property
+    def architecture(self) -> Architecture:
+        return self.trials[0].architecture
+
+    @property
+    def settings(self) -> Settings:
+        return self.trials[0].settings
+
+    @property
+    def data(self) -> DataFacts:
+        return self.trials[0].data
+
+    @property
+    def phase(self) -> str:
+        return self.trials[0].phase
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        return tuple(Member(trial.step_size, trial.seed) for trial in self.trials)
