@@ -16,6 +16,8 @@ _EXPORTS: dict[str, str] = {
     "compare": "analysis",
     "fit": "analysis",
     "fit_critical_batch": "analysis",
+    "measure": "gradients",
+    "per_example_sq_norms": "gradients",
     "solve_width": "architectures",
 }
 _ROOMS = (

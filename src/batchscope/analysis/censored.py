@@ -59,8 +59,9 @@ class Parameters:
     log_likelihood: Array
 
     @property
-    def b_crit(self) -> Array:
-        return np.exp(self.log_e_min - self.log_s_min)
+    def first(self) -> Array:
+        """[4] the parameters of the first fit."""
+        return np.array([self.log_s_min[0], self.log_e_min[0], self.log_spread[0], self.log_sharpness[0]])
 
 
 def log_steps(log_batch: Array, log_s_min: Array, log_e_min: Array, log_sharpness: Array) -> Array:
@@ -69,12 +70,16 @@ def log_steps(log_batch: Array, log_s_min: Array, log_e_min: Array, log_sharpnes
     return np.logaddexp(alpha * log_s_min, alpha * (log_e_min - log_batch)) / alpha
 
 
-def maximise(data: Observations, weights: Array, free_sharpness: bool, iterations: int = 200) -> Parameters:
+def maximise(
+    data: Observations, weights: Array, free_sharpness: bool, start: Array | None = None, iterations: int = 200
+) -> Parameters:
     """The penalised maximum-likelihood fit for each row of `weights` [R, N] (how often each observation counts).
 
-    Levenberg-damped scoring, all R at once; the start is the best of a grid over B_crit by least squares.
+    Levenberg-damped scoring, all R at once. start: [4] parameters to begin at, as resamples do, which then stop at four
+    digits; None: the best of a grid over B_crit by least squares.
     """
-    theta = _start(data, weights)
+    theta = _start(data, weights) if start is None else np.tile(start, (len(weights), 1))
+    enough = 1e-8 if start is None else 1e-4
     limits = data.log_batch.min() - math.log(BEYOND_SWEEP), data.log_batch.max() + math.log(BEYOND_SWEEP)
     damping = np.full(len(theta), 1e-3)
     value, gradient, curvature = _objective(data, weights, theta, free_sharpness)
@@ -89,7 +94,7 @@ def maximise(data: Observations, weights: Array, free_sharpness: bool, iteration
         accepted = active[better]
         theta[accepted], value[accepted] = proposal[better], new_value[better]
         gradient[accepted], curvature[accepted] = new_gradient[better], new_curvature[better]
-        active = active[~((better & (moved < 1e-7)) | (damping[active] > 1e9))]
+        active = active[~((better & (moved < enough)) | (damping[active] > 1e9))]
         if not len(active):
             break
     return Parameters(theta[:, 0], theta[:, 1], theta[:, 2], theta[:, 3], value)
@@ -107,21 +112,44 @@ class _Density:
 
 
 def _density(data: Observations, mean: Array, log_spread: Array) -> _Density:
-    """Interval and exact observations both computed, then chosen: mean [R, N], log_spread [R, 1]."""
-    spread = np.exp(log_spread)
+    """mean [R, N], log_spread [R, 1]; exact observations have a density, the others a probability."""
+    low, high = ((ends - mean) / np.exp(log_spread) for ends in (data.lower, data.upper))
     exact = data.lower == data.upper
-    low, high = (data.lower - mean) / spread, (data.upper - mean) / spread
+    if exact.all():
+        return _at_points(low, log_spread)
+    between = _in_intervals(low, high, log_spread)
+    if not exact.any():
+        return between
+    points = vars(_at_points(low, log_spread))
+    return _Density(**{name: np.where(exact, points[name], value) for name, value in vars(between).items()})
+
+
+def _at_points(z: Array, log_spread: Array) -> _Density:
+    """Normal density; the information on log sigma is the larger of the expected and the observed."""
+    spread = np.exp(log_spread)
+    return _Density(
+        value=-0.5 * z * z - log_spread - _LOG_ROOT_2_PI,
+        slope_mean=z / spread,
+        slope_spread=z * z - 1,
+        information_mean=np.broadcast_to(1 / spread**2, z.shape),
+        information_spread=2 * np.maximum(1, z * z),
+    )
+
+
+def _in_intervals(low: Array, high: Array, log_spread: Array) -> _Density:
+    """log(Phi(high) - Phi(low)) and its derivatives, from the normal density at the two ends over that probability."""
+    spread = np.exp(log_spread)
     with np.errstate(invalid="ignore", over="ignore", under="ignore", divide="ignore"):
         log_probability = _log_probability(low, high)
         at_low, at_high = (np.exp(-0.5 * z * z - _LOG_ROOT_2_PI - log_probability) for z in (low, high))
-        # k-th moments of the density at the two ends; an infinite end has none
+        # an infinite end contributes nothing; z^k times the density at each end
         pull, stretch, cubes = (_times(low, k, at_low) - _times(high, k, at_high) for k in (0, 1, 3))
         return _Density(
-            value=np.where(exact, -0.5 * low * low - log_spread - _LOG_ROOT_2_PI, log_probability),
-            slope_mean=np.where(exact, low, pull) / spread,
-            slope_spread=np.where(exact, low * low - 1, stretch),
-            information_mean=np.where(exact, 1.0, pull * pull - stretch) / spread**2,
-            information_spread=np.where(exact, 2 * np.maximum(1, low * low), stretch * stretch + stretch - cubes),
+            value=log_probability,
+            slope_mean=pull / spread,
+            slope_spread=stretch,
+            information_mean=(pull * pull - stretch) / spread**2,
+            information_spread=stretch * stretch + stretch - cubes,
         )
 
 

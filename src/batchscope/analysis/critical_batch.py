@@ -192,7 +192,7 @@ def _fit(
         return blank
     data = runs.observations()
     best = model.maximise(data, data.counts[None], sharpness)
-    log_parameters = np.array([best.log_s_min[0], best.log_e_min[0], best.log_sharpness[0]])
+    log_parameters = best.first[[0, 1, 3]]
     residuals = runs.residuals(log_parameters)
     b_crit, s_min, e_min, alpha = natural(log_parameters[None], data.log_batch)[0]
     return replace(
@@ -207,23 +207,23 @@ def _fit(
         statement=_statement(b_crit),
         residuals=residuals,
         log_parameters=log_parameters,
-        **_intervals(data, runs, sharpness, resamples or num_resamples(runs.n), level, seed),
+        **_intervals(data, runs, best.first, sharpness, resamples or num_resamples(runs.n), level, seed),
     )
 
 
 def _intervals(
-    data: model.Observations, runs: Runs, sharpness: bool, resamples: int, level: float, seed: int
+    data: model.Observations, runs: Runs, best: Array, sharpness: bool, resamples: int, level: float, seed: int
 ) -> dict[str, Any]:
     """The fields that come from resampling."""
     rng = np.random.default_rng(seed)
-    both = _resample(data, seed_and_batch_weights(rng, data.cell, data.counts, resamples), sharpness)
+    both = _resample(data, seed_and_batch_weights(rng, data.cell, data.counts, resamples), best, sharpness)
     counts = np.bincount(runs.cell)
     per_group = float(np.median(counts))
     seeds = np.empty((0, 3))
     if counts.max() > 1:
-        seeds = _resample(data, seed_weights(rng, data.cell, data.counts, resamples), sharpness)
+        seeds = _resample(data, seed_weights(rng, data.cell, data.counts, resamples), best, sharpness)
     columns = natural(both, data.log_batch).T
-    b_crit, s_min, e_min, alpha = (quantile_interval(column, level, per_group) for column in columns)
+    b_crit, s_min, e_min, alpha = (quantile_interval(column, level) for column in columns)
     return {
         "interval": b_crit,
         "interval_seeds": quantile_interval(natural(seeds, data.log_batch)[:, 0], level, per_group),
@@ -235,14 +235,14 @@ def _intervals(
     }
 
 
-def _resample(data: model.Observations, weights: Array, sharpness: bool) -> Array:
+def _resample(data: model.Observations, weights: Array, best: Array, sharpness: bool) -> Array:
     """[R, 3] fits of the resamples; NaN for those in which the target was met at fewer than two batch sizes."""
     met = np.isfinite(data.upper)
     drawn = np.stack([weights[:, met & (data.cell == c)].sum(axis=1) > 0 for c in np.unique(data.cell)], axis=1)
     enough = drawn.sum(axis=1) > 1
     samples = np.full((len(weights), 3), np.nan)
     if enough.any():
-        fits = model.maximise(data, weights[enough], sharpness)
+        fits = model.maximise(data, weights[enough], sharpness, best)
         samples[enough] = np.stack([fits.log_s_min, fits.log_e_min, fits.log_sharpness], axis=1)
     return samples
 

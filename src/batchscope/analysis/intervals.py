@@ -79,3 +79,15 @@ def probability_greater(first: Array, second: Array) -> tuple[float, float]:
         return math.nan, math.nan
     tie = float(np.mean(first[known] == second[known]))
     return float(np.mean(first[known] > second[known])) + tie / 2, tie
+
+
+def ratio_interval(first: Array, second: Array, level: float = LEVEL) -> tuple[float, float]:
+    """Interval of first / second over paired resamples; a ratio left open (both outside the sweep) is 0 and inf."""
+    if not len(first) or not len(second):
+        return math.nan, math.nan
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = first / second
+    tail = (1 - level) / 2
+    low = np.quantile(np.where(np.isnan(ratios), 0.0, ratios), tail, method="inverted_cdf")
+    high = np.quantile(np.where(np.isnan(ratios), math.inf, ratios), 1 - tail, method="inverted_cdf")
+    return float(low), float(high)

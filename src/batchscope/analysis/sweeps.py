@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
@@ -109,11 +109,25 @@ def sweeps_of(results: Iterable[Row] | HasRows) -> dict[str, Sweep]:
     """
     finals = [row for row in rows_of(results) if row.phase == "final"]
     _refuse_mixtures(finals)
+    crashed = Counter(row.shape for row in finals if row.outcome is Outcome.CRASHED)
+    runs = runs_of(finals)
+    return {shape: _sweep(group, runs[shape], crashed[shape]) for shape, group in _by_shape(finals).items()}
+
+
+def runs_of(results: Iterable[Row] | HasRows) -> dict[str, list[Row]]:
+    """Shape label -> the rows behind its `Sweep`, in the order of its arrays."""
+    groups = _by_shape(row for row in rows_of(results) if row.phase == "final")
+    return {
+        shape: sorted((row for row in group if row.outcome is not Outcome.CRASHED), key=lambda row: row.batch_size)
+        for shape, group in groups.items()
+    }
+
+
+def _by_shape(rows: Iterable[Row]) -> dict[str, list[Row]]:
     groups: dict[str, list[Row]] = defaultdict(list)
-    for row in finals:
+    for row in rows:
         groups[row.shape].append(row)
-    ordered = sorted(groups.values(), key=lambda rows: (rows[0].depth, -rows[0].width, rows[0].shape))
-    return {rows[0].shape: _sweep(rows) for rows in ordered}
+    return dict(sorted(groups.items(), key=lambda item: (item[1][0].depth, -item[1][0].width, item[0])))
 
 
 def find_shape(sweeps: dict[str, Sweep], name: str) -> str:
@@ -142,10 +156,9 @@ def _refuse_mixtures(rows: Sequence[Row]) -> None:
             raise InputError(f"rows with {name} = {listed}; expected one: filter them, and compare the results after")
 
 
-def _sweep(rows: list[Row]) -> Sweep:
-    """The arrays of one shape's rows."""
-    first = rows[0]
-    runs = sorted((row for row in rows if row.outcome is not Outcome.CRASHED), key=lambda row: row.batch_size)
+def _sweep(group: list[Row], runs: list[Row], num_crashed: int) -> Sweep:
+    """The arrays of one shape's runs; `group` holds the crashed ones as well."""
+    first = group[0]
     batch_sizes, cell = np.unique([row.batch_size for row in runs], return_inverse=True)
     return Sweep(
         shape=first.shape,
@@ -164,7 +177,7 @@ def _sweep(rows: list[Row]) -> Sweep:
         reached=np.array([row.outcome is Outcome.REACHED for row in runs], dtype=bool),
         diverged=np.array([row.outcome is Outcome.DIVERGED for row in runs], dtype=bool),
         bounds=np.array([_or_nan(row.batch_size_bound) for row in runs], dtype=float),
-        num_crashed=len(rows) - len(runs),
+        num_crashed=num_crashed,
     )
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from batchscope.analysis.formatting import number, plain
-from batchscope.analysis.intervals import LEVEL, num_resamples, probability_greater
-from batchscope.analysis.sweeps import Array, HasRows, Sweep, find_shape, sweeps_of
+from batchscope.analysis.intervals import LEVEL, num_resamples, probability_greater, ratio_interval
+from batchscope.analysis.sweeps import HasRows, Sweep, find_shape, sweeps_of
 from batchscope.analysis.thresholds import DEFINITIONS, ThresholdEstimate, describe, estimate, parse_definition
 from batchscope.errors import InputError, choose
 from batchscope.records import Row
@@ -151,7 +151,7 @@ def _verdict(
         probability=probability,
         tie=tie,
         ratio=first.value / second.value,
-        ratio_interval=_ratio_interval(first.samples, second.samples, first.level),
+        ratio_interval=ratio_interval(first.samples, second.samples, first.level),
         decision=decision,
         n=first.n + second.n,
         level=first.level,
@@ -160,18 +160,6 @@ def _verdict(
 
 def _larger_is_better(threshold: ThresholdEstimate) -> bool:
     return DEFINITIONS[parse_definition(threshold.definition)[0]].larger_is_better
-
-
-def _ratio_interval(first: Array, second: Array, level: float) -> tuple[float, float]:
-    """Quantiles of first / second; a resample where the ratio is open counts as 0 below and as inf above."""
-    if not len(first) or not len(second):
-        return math.nan, math.nan
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = first / second
-    tail = (1 - level) / 2
-    low = np.quantile(np.where(np.isnan(ratios), 0.0, ratios), tail, method="inverted_cdf")
-    high = np.quantile(np.where(np.isnan(ratios), math.inf, ratios), 1 - tail, method="inverted_cdf")
-    return float(low), float(high)
 
 
 def _sentence(verdict: Verdict) -> str:

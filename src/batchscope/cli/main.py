@@ -19,6 +19,9 @@ COMMANDS: dict[str, str] = {
     "run": "finish a study, or what is left of it",
     "export": "the rows of a run directory as csv, parquet or json",
     "recipes": "the paper's experiments and the quickstart, with their costs",
+    "data": "where data is, fetch it with checksum, verify it",
+    "doctor": "versions, threads, devices, data found",
+    "selftest": "run the analysis on problems whose answer is known, and print expected and got",
 }
 
 EXIT_DONE, EXIT_CRASHED_TRIALS, EXIT_UNUSABLE_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130

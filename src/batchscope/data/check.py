@@ -64,8 +64,8 @@ def _check_files(name: str, located: Located) -> tuple[FileCheck, ...]:
 
 
 def _check_sizes(dataset: Dataset, located: Located) -> list[str]:
-    heldout = 0 if dataset.heldout_inputs is None else len(dataset.heldout_inputs)
-    found, expected = (dataset.num_examples, heldout), (located.layout.num_examples, located.layout.num_heldout)
+    found = (dataset.num_examples, dataset.num_heldout)
+    expected = (located.layout.num_examples, located.layout.num_heldout)
     if found == expected:
         return []
     return [f"{located.folder}: {found[0]} + {found[1]} held out; {dataset.title} has {expected[0]} + {expected[1]}"]

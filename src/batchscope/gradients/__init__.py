@@ -1,1 +1,23 @@
-"""What the gradients of a model say about its batch size: moments, estimands, intervals."""
+"""What the gradients of a model say about its batch size: moments, estimands, intervals, layer rules, kernels."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+# Public name -> where it lives. Resolved on first use: the estimands are plain formulas and must not import torch.
+_EXPORTS = {
+    "measure": "measuring",
+    "per_example_sq_norms": "measuring",
+    "Report": "report",
+    "GradientMoments": "moments",
+    "Moments": "estimands",
+}
+
+__all__ = list(_EXPORTS)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        return getattr(importlib.import_module(f"batchscope.gradients.{_EXPORTS[name]}"), name)
+    raise AttributeError(f"module 'batchscope.gradients' has no attribute {name!r}")

@@ -1,0 +1,72 @@
+"""Kernels: ways from a Use to (squared norm per example, gradient summed over examples).
+
+Each kernel is one function for one kind of Use. No formula predicts which is fastest (measured: the winner changes
+between neighbouring layers of one network), so the planner times those that apply and fit the memory, once per shape.
+
+Shapes: N examples, T positions, weight p x d. "chunk": examples whose scratch memory fits the budget together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from batchscope.gradients.uses import Use
+
+Result = tuple[Tensor, Tensor]  # squared norms [N], sum [*shape]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """name: for the plan. run(use, chunk): the result, `chunk` examples at a time.
+
+    applies(use): whether it can treat this use. scratch(use): scratch elements per example. flops(use): floating-point
+    operations per example, used only to leave out candidates that cannot win.
+    """
+
+    name: str
+    run: Callable[[Any, int], Result]
+    applies: Callable[[Any], bool]
+    scratch: Callable[[Any], int]
+    flops: Callable[[Any], float]
+
+
+KERNELS: dict[type, list[Kernel]] = {}
+
+
+def kernel(
+    kind: type,
+    *,
+    scratch: Callable[[Any], int],
+    flops: Callable[[Any], float],
+    applies: Callable[[Any], bool] = lambda use: True,
+) -> Callable[[Callable[[Any, int], Result]], Callable[[Any, int], Result]]:
+    """Register a kernel for one kind of Use, named after the function."""
+
+    def register(run: Callable[[Any, int], Result]) -> Callable[[Any, int], Result]:
+        KERNELS.setdefault(kind, []).append(Kernel(run.__name__, run, applies, scratch, flops))
+        return run
+
+    return register
+
+
+def chunks(num_examples: int, chunk: int) -> Iterator[slice]:
+    """Slices of at most `chunk` examples that cover all."""
+    for start in range(0, num_examples, chunk):
+        yield slice(start, min(start + chunk, num_examples))
+
+
+def candidates(use: Use) -> list[Kernel]:
+    """The kernels that can treat `use`."""
+    from batchscope.gradients.kernels import convolution, dense, embedding, product  # noqa: F401
+
+    return [kernel for kernel in KERNELS[type(use)] if kernel.applies(use)]
+
+
+def sq_norms(x: Tensor) -> Tensor:
+    """[N, ...] -> [N], sum of squares."""
+    flat = x.reshape(x.shape[0], -1)
+    return (flat * flat).sum(1)

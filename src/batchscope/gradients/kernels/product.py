@@ -1,0 +1,87 @@
+"""Kernels for Factors: gradient_i = L_i' R_i with L_i [T, p] and R_i [T, d]."""
+
+from __future__ import annotations
+
+import torch
+
+from batchscope.gradients.kernels import Result, chunks, kernel, sq_norms
+from batchscope.gradients.uses import Factors
+
+
+def _sizes(use: Factors) -> tuple[int, int, int]:
+    _, positions, rows = use.left.shape
+    return positions, rows, use.right.shape[2]
+
+
+def _summed(use: Factors) -> torch.Tensor:
+    """The ordinary weight gradient: one product over examples and positions."""
+    return (use.left.flatten(0, 1).mT @ use.right.flatten(0, 1)).reshape(use.shape)
+
+
+def _outer_flops(use: Factors) -> float:
+    positions, p, d = _sizes(use)
+    return 2.0 * positions * p * d + 2 * (p + d)
+
+
+@kernel(Factors, applies=lambda use: use.left.shape[1] == 1, scratch=lambda use: sum(_sizes(use)), flops=_outer_flops)
+def outer(use: Factors, chunk: int) -> Result:
+    """T = 1: ‖l r'‖² = ‖l‖² ‖r‖²."""
+    return sq_norms(use.left) * sq_norms(use.right), _summed(use)
+
+
+def _ghost_scratch(use: Factors) -> int:
+    return 2 * use.left.shape[1] ** 2
+
+
+def _ghost_flops(use: Factors) -> float:
+    positions, p, d = _sizes(use)
+    return 2.0 * positions * p * d + 2.0 * positions**2 * (p + d + 1)
+
+
+@kernel(Factors, applies=lambda use: use.left.shape[1] > 1, scratch=_ghost_scratch, flops=_ghost_flops)
+def ghost(use: Factors, chunk: int) -> Result:
+    """‖L'R‖² = <L L', R R'>: two Gram matrices over positions, no per-example gradient (Goodfellow 2015, Li 2022)."""
+    norms = [
+        (torch.bmm(use.left[rows], use.left[rows].mT) * torch.bmm(use.right[rows], use.right[rows].mT)).sum((1, 2))
+        for rows in chunks(use.num_examples, chunk)
+    ]
+    return torch.cat(norms), _summed(use)
+
+
+def _direct_scratch(use: Factors) -> int:
+    _, p, d = _sizes(use)
+    return 2 * p * d
+
+
+def _direct_flops(use: Factors) -> float:
+    positions, p, d = _sizes(use)
+    return 2.0 * positions * p * d + 3.0 * p * d
+
+
+@kernel(Factors, applies=lambda use: use.left.shape[1] > 1, scratch=_direct_scratch, flops=_direct_flops)
+def direct(use: Factors, chunk: int) -> Result:
+    """Form the per-example gradients of a chunk at once; their sum replaces the ordinary weight gradient."""
+    norms, total = [], use.left.new_zeros(use.left.shape[2], use.right.shape[2])
+    for rows in chunks(use.num_examples, chunk):
+        gradients = torch.bmm(use.left[rows].mT, use.right[rows])
+        norms.append(sq_norms(gradients))
+        total += gradients.sum(0)
+    return torch.cat(norms), total.reshape(use.shape)
+
+
+@kernel(
+    Factors,
+    applies=lambda use: use.left.shape[1] > 1,
+    scratch=lambda use: _direct_scratch(use) // 2,
+    flops=_direct_flops,
+)
+def looped(use: Factors, chunk: int) -> Result:
+    """As direct, one example at a time in one buffer that stays in cache."""
+    norms = use.left.new_empty(use.num_examples)
+    total = use.left.new_zeros(use.left.shape[2], use.right.shape[2])
+    gradient = torch.empty_like(total)
+    for i in range(use.num_examples):
+        torch.mm(use.left[i].mT, use.right[i], out=gradient)
+        norms[i] = torch.dot(gradient.view(-1), gradient.view(-1))
+        total += gradient
+    return norms, total.reshape(use.shape)

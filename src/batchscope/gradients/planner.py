@@ -1,0 +1,94 @@
+"""The planner: times the kernels that apply to a layer's shape once, on the real tensors, and keeps the fastest.
+
+A choice is data: it prints, and it is kept per process for every later layer of the same shape.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+
+from batchscope.gradients.kernels import Kernel, Result, candidates
+from batchscope.gradients.uses import Use
+
+DEFAULT_MEMORY_BUDGET = (
+    64 * 2**20
+)  # bytes of scratch memory; larger chunks were not faster on CPU (they leave the cache)
+HOPELESS = 30.0  # candidates with this many times the least number of operations are not timed
+
+
+@dataclass(frozen=True)
+class Choice:
+    """layer: kind and sizes. kernel: the fastest for them. seconds: kernel -> time measured on a batch of
+    `num_examples`; empty: no rival. scratch_bytes: memory the kernel needs per example while it runs."""
+
+    layer: str
+    kernel: str
+    seconds: dict[str, float]
+    num_examples: int
+    scratch_bytes: int
+
+
+_CHOICES: dict[tuple[object, ...], Choice] = {}
+
+
+@dataclass
+class Planner:
+    """Runs Uses by the best kernel within `memory_budget` bytes, one chunk of examples at a time."""
+
+    memory_budget: int = DEFAULT_MEMORY_BUDGET
+    choices: dict[tuple[object, ...], Choice] = field(default_factory=dict)
+
+    def run(self, use: Use) -> tuple[Result, Choice]:
+        """(squared norms [N], sum [*shape]) of `use`, and how it was computed."""
+        key = (*use.signature, torch.get_num_threads(), self.memory_budget)
+        choice = _CHOICES.get(key)
+        if choice is None:
+            choice = _CHOICES[key] = self._choose(use)
+        self.choices[key] = choice
+        kernel = next(kernel for kernel in candidates(use) if kernel.name == choice.kernel)
+        return kernel.run(use, self._chunk(kernel, use)), choice
+
+    def _choose(self, use: Use) -> Choice:
+        kernels = list(self._admissible(use))
+        seconds = {kernel.name: self._time(kernel, use) for kernel in kernels} if len(kernels) > 1 else {}
+        best = min(kernels, key=lambda kernel: seconds.get(kernel.name, 0.0))
+        return Choice(_layer(use), best.name, seconds, use.num_examples, self._bytes(best, use))
+
+    def _admissible(self, use: Use) -> Iterator[Kernel]:
+        """Kernels whose scratch memory for one example fits; the most economical one when none does."""
+        kernels = candidates(use)
+        fitting = [kernel for kernel in kernels if self._bytes(kernel, use) <= self.memory_budget]
+        fitting = fitting or [min(kernels, key=lambda kernel: kernel.scratch(use))]
+        least = min(kernel.flops(use) for kernel in fitting)
+        return (kernel for kernel in fitting if kernel.flops(use) <= HOPELESS * least)
+
+    def _time(self, kernel: Kernel, use: Use) -> float:
+        """Seconds of the faster of two runs (the first also warms up)."""
+        chunk, times = self._chunk(kernel, use), []
+        for _ in range(2):
+            _synchronise(use)
+            start = time.perf_counter()
+            kernel.run(use, chunk)
+            _synchronise(use)
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    def _chunk(self, kernel: Kernel, use: Use) -> int:
+        return max(1, min(use.num_examples, self.memory_budget // max(self._bytes(kernel, use), 1)))
+
+    def _bytes(self, kernel: Kernel, use: Use) -> int:
+        return kernel.scratch(use) * 8
+
+
+def _synchronise(use: Use) -> None:
+    if "cuda" in str(use.signature[-1]):
+        torch.cuda.synchronize()
+
+
+def _layer(use: Use) -> str:
+    kind, *sizes = use.signature[:-2]
+    return f"{kind} " + " ".join(str(size).replace(" ", "") for size in sizes)

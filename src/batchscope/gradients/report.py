@@ -1,0 +1,186 @@
+"""The report of a measurement: numbers, table, coverage and plan. Data only; it prints."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from torch import nn
+
+from batchscope.gradients.collect import Measured, Result
+from batchscope.gradients.estimands import Moments
+from batchscope.gradients.intervals import SampleEstimate, sample_interval
+from batchscope.gradients.moments import GradientMoments
+from batchscope.gradients.planner import Choice
+
+
+@dataclass
+class Coverage:
+    """How each parameter was measured: name -> the ways, by kind of batch. frozen: not measured by choice."""
+
+    ways: dict[str, list[Measured]] = field(default_factory=dict)
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    frozen: tuple[str, ...] = ()
+
+    @classmethod
+    def start(cls, model: nn.Module) -> Coverage:
+        shapes = {name: tuple(p.shape) for name, p in model.named_parameters() if p.requires_grad}
+        frozen = tuple(name for name, p in model.named_parameters() if not p.requires_grad)
+        return cls({name: [] for name in shapes}, shapes, frozen)
+
+    def add(self, results: Mapping[str, Result]) -> None:
+        for name, result in results.items():
+            how = (result.measured.rules, result.measured.kernel)
+            if all((seen.rules, seen.kernel) != how for seen in self.ways[name]):
+                self.ways[name].append(result.measured)
+
+    @property
+    def fallbacks(self) -> tuple[str, ...]:
+        """Parameters that needed a slow way: without a rule (vmap), or by a loop over examples."""
+        slow = {"vmap", "loop"}
+        return tuple(
+            name
+            for name, ways in self.ways.items()
+            if any(way.kernel in slow or slow.intersection(way.rules) for way in ways)
+        )
+
+    def __str__(self) -> str:
+        rows = [
+            (name, "x".join(map(str, self.shapes[name])), "; ".join(f"{', '.join(w.rules)} ({w.kernel})" for w in ways))
+            for name, ways in self.ways.items()
+        ]
+        rows += [(name, "", "frozen: does not require a gradient, not measured") for name in self.frozen]
+        return _table(("parameter", "shape", "measured by"), rows)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The kernels chosen for each layer shape, with the times they were chosen by."""
+
+    choices: tuple[Choice, ...]
+
+    def __str__(self) -> str:
+        rows = [
+            (
+                choice.layer,
+                choice.kernel,
+                f"{choice.scratch_bytes / 1e6:.2f}",
+                ", ".join(f"{name} {seconds * 1e3:.2f}" for name, seconds in choice.seconds.items()),
+            )
+            for choice in self.choices
+        ]
+        return _table(("layer shape", "kernel", "MB per example", "ms per batch when chosen"), rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """Result of `measure`.
+
+    moments: the sums everything follows from, mergeable (`GradientMoments`). owners: parameter -> module.
+    coverage, plan: how it was measured. population: number of examples the data is a sample of; None: it is all.
+    notes: what a reader should know (a random forward pass, parameters not measured).
+    """
+
+    moments: GradientMoments = field(repr=False)
+    owners: Mapping[str, str] = field(repr=False)
+    coverage: Coverage = field(repr=False)
+    plan: Plan = field(repr=False)
+    population: float | None = None
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        model: nn.Module,
+        moments: GradientMoments,
+        coverage: Coverage,
+        plan: Plan,
+        population: float | None,
+        notes: tuple[str, ...],
+    ) -> Report:
+        owners = {name: name.rpartition(".")[0] for name in moments.grad_sums}
+        return cls(moments, owners, coverage, plan, population, notes)
+
+    @cached_property
+    def total(self) -> Moments:
+        """Moments over all parameters; NaN when one could not be measured."""
+        return self.moments.total
+
+    @property
+    def num_examples(self) -> int:
+        """n."""
+        return self.moments.num_examples
+
+    @property
+    def sum_sq_norms(self) -> float:
+        """S1 = sum_i ‖g_i‖²."""
+        return self.total.sum_sq_norms
+
+    @property
+    def sq_norm_sum(self) -> float:
+        """Q = ‖sum_i g_i‖²."""
+        return self.total.sq_norm_sum
+
+    @property
+    def gradient_diversity(self) -> float:
+        """Δ = S1/Q."""
+        return self.total.gradient_diversity
+
+    @property
+    def batch_size_bound(self) -> float:
+        """B_S = n S1/Q, examples."""
+        return self.total.batch_size_bound
+
+    @property
+    def simple_noise_scale(self) -> float:
+        """B_S - 1, examples."""
+        return self.total.simple_noise_scale
+
+    @cached_property
+    def by_parameter(self) -> Mapping[str, Moments]:
+        """Parameter name -> Moments."""
+        return self.moments.by_parameter
+
+    @cached_property
+    def by_module(self) -> Mapping[str, Moments]:
+        """Name of a module that owns parameters -> Moments over them ("" is the model itself)."""
+        return self.moments.by_module(self.owners)
+
+    @cached_property
+    def estimate(self) -> SampleEstimate | None:
+        """B_S of the population the data is a sample of, with its interval; None when the data is all there is."""
+        if self.population is None or self.population == self.num_examples:
+            return None
+        return sample_interval(self.moments, None if math.isinf(self.population) else int(self.population))
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """(low, high) for the population's batch_size_bound, high = inf for "at least low"; None when exact."""
+        return self.estimate.bounds if self.estimate else None
+
+    def __str__(self) -> str:
+        rows = [_row(name or "(model)", moments) for name, moments in self.by_module.items()]
+        rows.append(_row("total", self.total))
+        table = _table(("module", "sum of squared norms", "squared norm of sum", "diversity", "B_S"), rows)
+        lines = [f"gradient diversity over {self.num_examples} examples", table, *self.notes]
+        if self.estimate:
+            lines.append(f"population: {self.estimate}")
+        if self.coverage.fallbacks:
+            lines.append(f"measured by a slow way: {', '.join(self.coverage.fallbacks)}")
+        return "\n".join(lines)
+
+
+def _row(name: str, moments: Moments) -> tuple[str, ...]:
+    numbers = (moments.sum_sq_norms, moments.sq_norm_sum, moments.gradient_diversity, moments.batch_size_bound)
+    return (name, *("not available" if math.isnan(number) else f"{number:.6g}" for number in numbers))
+
+
+def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """Columns aligned by spaces; the first is left-aligned, as are columns of words."""
+    lines = [header, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )

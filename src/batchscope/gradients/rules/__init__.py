@@ -1,0 +1,93 @@
+"""Rules: for each torch function that takes parameters, the per-example gradients its backward pass leaves us with.
+
+A rule is one decorated function. It takes the gradient of the call's output and the call's own arguments, everything
+that depends on examples in split form [N, ...one example's batch of one] (see layouts.py), parameters as nn.Parameter,
+and yields pairs (parameter argument, Use). To add a layer, write one such function, then `conformance.check_rule` it.
+
+A rewrite replaces a fused function by simpler ones that have rules (LSTM, multi-head attention).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from batchscope.gradients.calls import Function, Position
+from batchscope.gradients.uses import Use
+
+Uses = Iterable[tuple[Tensor | None, Use]]
+RuleFunction = Callable[..., Uses]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """name: of its family, for the coverage table. examples: positions that may depend on examples; None: any.
+    reads_inputs: whether the rule needs the arguments as they were (so that changing them in place is an error).
+    """
+
+    name: str
+    function: RuleFunction
+    examples: frozenset[Position] | None
+    reads_inputs: bool = True
+
+    def accepts(self, positions: Iterable[Position]) -> bool:
+        """Whether the rule covers a call in which exactly the arguments at `positions` depend on examples."""
+        return self.examples is None or self.examples.issuperset(positions)
+
+
+RULES: dict[Function, Rule] = {}
+REWRITES: dict[Function, Function] = {}
+
+
+def rule(
+    *functions: Function, examples: Iterable[Position] | None = (0, "input"), reads_inputs: bool = True
+) -> Callable[[RuleFunction], RuleFunction]:
+    """Register a rule for torch functions. `examples`: arguments that may depend on examples (default: the first)."""
+
+    def register(function: RuleFunction) -> RuleFunction:
+        allowed = None if examples is None else frozenset(examples)
+        for target in functions:
+            RULES[target] = Rule(function.__name__, function, allowed, reads_inputs)
+        return function
+
+    return register
+
+
+def rewrite(*functions: Function) -> Callable[[Function], Function]:
+    """Register a rewrite; it may return NotImplemented to leave a call as it is."""
+
+    def register(replacement: Function) -> Function:
+        for target in functions:
+            REWRITES[target] = replacement
+        return replacement
+
+    return register
+
+
+def load() -> dict[Function, Rule]:
+    """Import every family, once, and return the table of rules."""
+    from batchscope.gradients.rules import (  # noqa: F401
+        attention,
+        convolution,
+        elementwise,
+        embedding,
+        linear,
+        normalisation,
+        recurrent,
+        shapes,
+    )
+
+    return RULES
+
+
+def sum_positions(grad: Tensor, num_axes: int) -> Tensor:
+    """Sum [N, positions..., *last num_axes] over the positions: [N, *last]."""
+    leading = tuple(range(1, grad.ndim - num_axes))
+    return grad.sum(leading) if leading else grad
+
+
+def as_positions(x: Tensor) -> Tensor:
+    """[N, positions..., d] -> [N, T, d]."""
+    return x.reshape(x.shape[0], -1, x.shape[-1]) if x.numel() else x.reshape(x.shape[0], 0, x.shape[-1])

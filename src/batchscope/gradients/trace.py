@@ -1,0 +1,149 @@
+"""The trace: where a model uses its parameters, and where in each tensor the examples are.
+
+The model runs on a few examples of the first batch while every torch call is written down: once with m examples, once
+with m - 1, once with m after example 1 was replaced. The axis whose size follows the number of examples holds them; the
+entries that changed tell how they are interleaved; and tensors whose shape does not depend on the number of examples
+are *shared*: parameters and what is computed from parameters alone (a transposed, tied or normalised weight, a table of
+positions). A call in which something shared meets the examples, or is copied for each of them, is a *meeting*: there
+the gradient splits into per-example gradients, and there the measurement takes place.
+
+Nothing is assumed about the kind of module; what could not be traced is measured by a slower way and reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from batchscope.gradients.calls import Function, Interceptor, Position, name_of, tensors_in, tensors_out
+from batchscope.gradients.layouts import Layout, find_layout
+
+
+@dataclass(frozen=True)
+class Event:
+    """A call with at least one shared operand that needs a gradient.
+
+    layouts: position of an operand -> where its examples are, for those that depend on examples.
+    output: layout of the result; None: the result is shared too, or of a form that cannot be measured (`measurable`).
+    """
+
+    function: str
+    shared: tuple[Position, ...]
+    layouts: Mapping[Position, Layout]
+    output: Layout | None
+    measurable: bool
+
+    @property
+    def is_meeting(self) -> bool:
+        return self.output is not None or bool(self.layouts)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The events of one forward pass, in order."""
+
+    events: tuple[Event, ...]
+
+
+@dataclass(eq=False)
+class _Record:
+    function: Function
+    operands: list[tuple[Position, Tensor]]
+    outputs: list[Tensor]
+    is_single: bool  # whether the call returned one tensor and nothing else
+    values: list[Tensor] = field(default_factory=list)  # copies of operands and outputs as they were
+
+
+class Recorder(Interceptor):
+    """Writes down every call that returns a tensor."""
+
+    def __init__(self, rewrites: Mapping[Function, Function], keep_values: bool) -> None:
+        super().__init__(rewrites)
+        self.records: list[_Record] = []
+        self._keep_values = keep_values
+
+    def see(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        operands = list(tensors_in(args, kwargs))
+        before = [tensor.detach().clone() for _, tensor in operands] if self._keep_values else []
+        output = func(*args, **kwargs)
+        outputs = tensors_out(output)
+        if outputs and operands:
+            after = [tensor.detach().clone() for tensor in outputs] if self._keep_values else []
+            self.records.append(_Record(func, operands, outputs, isinstance(output, Tensor), before + after))
+        return output
+
+
+Forward = Callable[[Interceptor], object]
+
+
+def build_trace(
+    parameters: Mapping[str, Tensor],
+    rewrites: Mapping[Function, Function],
+    run_large: Forward,
+    run_small: Forward,
+    run_changed: Forward,
+    num_large: int,
+    num_small: int,
+) -> Trace | None:
+    """Trace from three recorded runs; None when they do not make the same calls (the model looks at the batch size).
+
+    run_*: run model and loss under the given mode on `num_large` examples, on the first `num_small` of them, and on
+    `num_large` with example 1 replaced.
+    """
+    runs = []
+    for run, keep_values in ((run_large, True), (run_small, False), (run_changed, True)):
+        recorder = Recorder(rewrites, keep_values)
+        run(recorder)
+        runs.append(recorder.records)
+    large, small, changed = runs
+    if [r.function for r in large] != [r.function for r in small] or len(large) != len(changed):
+        return None
+    return _classify(parameters, list(zip(large, small, changed, strict=True)), num_large, num_small)
+
+
+def _classify(
+    parameters: Mapping[str, Tensor], records: list[tuple[_Record, _Record, _Record]], num_large: int, num_small: int
+) -> Trace | None:
+    shared = {id(parameter) for parameter in parameters.values()}
+    events = []
+    for large, small, changed in records:
+        differentiable = any(output.requires_grad for output in large.outputs)
+        positions = tuple(position for position, tensor in large.operands if id(tensor) in shared)
+        if not positions or not differentiable:
+            continue
+        if len(large.operands) != len(small.operands) or len(large.outputs) != len(small.outputs):
+            return None
+        found = [
+            find_layout(tensor, other, num_large, num_small, *_compare(before, after))
+            for tensor, other, before, after in _aligned(large, small, changed)
+        ]
+        event = _event(large, positions, found, small)
+        events.append(event)
+        if not event.is_meeting:
+            shared.update(id(output) for output in large.outputs if output.requires_grad)
+    return Trace(tuple(events))
+
+
+def _aligned(large: _Record, small: _Record, changed: _Record) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    tensors = [tensor for _, tensor in large.operands] + large.outputs
+    others = [tensor for _, tensor in small.operands] + small.outputs
+    return list(zip(tensors, others, large.values, changed.values, strict=True))
+
+
+def _compare(before: Tensor, after: Tensor) -> tuple[Tensor | None]:
+    return ((before != after),) if before.shape == after.shape else (None,)
+
+
+def _event(large: _Record, shared: tuple[Position, ...], found: list[Layout | None], small: _Record) -> Event:
+    layouts = {
+        position: layout
+        for (position, _), layout in zip(large.operands, found, strict=False)
+        if layout is not None and position not in shared
+    }
+    output = found[len(large.operands)] if large.is_single else None
+    scales = [a.shape != b.shape for (_, a), (_, b) in zip(large.operands, small.operands, strict=True)]
+    understood = sum(scales) == len(layouts) and output is not None
+    return Event(name_of(large.function), shared, layouts, output, understood)

@@ -1,0 +1,150 @@
+"""Uses: the per-example gradients of one use of a parameter, not yet formed.
+
+A rule says what a layer's backward pass leaves us with, as one of four records. Each can be formed densely for some
+examples (`dense`), which defines it; kernels/ has the faster ways to the squared norms and the sum.
+
+Shapes: N examples, T positions (tokens, pixels, time steps: whatever the parameter was applied to within an example).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Use(Protocol):
+    """Per-example gradients of one use of a parameter of shape `shape`."""
+
+    @property
+    def num_examples(self) -> int: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def signature(self) -> tuple[object, ...]:
+        """What the speed of kernels depends on: sizes, dtype, device."""
+        ...
+
+    def dense(self, rows: slice) -> Tensor:
+        """The gradients of the examples `rows`, [n, *shape]."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Factors:
+    """gradient_i = sum_t left_it right_it', a matrix product over positions (Linear, matmul, unfolded convolution).
+
+    left: [N, T, p]. right: [N, T, d]. Gradient of example i: [p, d], reshaped to `shape`.
+    """
+
+    left: Tensor
+    right: Tensor
+    shape: tuple[int, ...]
+
+    @property
+    def num_examples(self) -> int:
+        return self.left.shape[0]
+
+    @property
+    def signature(self) -> tuple[object, ...]:
+        _, positions, rows = self.left.shape
+        return ("factors", positions, rows, self.right.shape[2], self.left.dtype, self.left.device)
+
+    def dense(self, rows: slice) -> Tensor:
+        return torch.bmm(self.left[rows].mT, self.right[rows]).reshape(-1, *self.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """gradient_i = sum_t onehot(index_it) grads_it': rows of a table that were looked up (Embedding).
+
+    index: int64 [N, T]. grads: [N, T, d], zero where the lookup must not count. shape: (number of rows, d).
+    """
+
+    index: Tensor
+    grads: Tensor
+    shape: tuple[int, ...]
+
+    @property
+    def num_examples(self) -> int:
+        return self.index.shape[0]
+
+    @property
+    def signature(self) -> tuple[object, ...]:
+        return ("rows", self.index.shape[1], *self.shape, self.grads.dtype, self.grads.device)
+
+    def dense(self, rows: slice) -> Tensor:
+        index, grads = self.index[rows], self.grads[rows]
+        table = grads.new_zeros(len(index), *self.shape)
+        return table.scatter_add_(1, index.unsqueeze(-1).expand_as(grads), grads)
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """Per-example gradients that are small enough to be there already: biases, gains, elementwise parameters.
+
+    grads: [N, *shape].
+    """
+
+    grads: Tensor
+
+    @property
+    def num_examples(self) -> int:
+        return self.grads.shape[0]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.grads.shape[1:])
+
+    @property
+    def signature(self) -> tuple[object, ...]:
+        return ("dense", *self.shape, self.grads.dtype, self.grads.device)
+
+    def dense(self, rows: slice) -> Tensor:
+        return self.grads[rows]
+
+
+@dataclass(frozen=True, eq=False)
+class Patches:
+    """gradient_i = the weight gradient of a convolution of example i alone.
+
+    grads: output gradients [N, p, *positions]. inputs: [N, C, *pixels], to be padded by `padding` zeros on both sides.
+    shape: the weight's, [p, C/groups, *kernel].
+    """
+
+    grads: Tensor
+    inputs: Tensor
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+
+    @property
+    def num_examples(self) -> int:
+        return self.grads.shape[0]
+
+    @property
+    def signature(self) -> tuple[object, ...]:
+        sizes = (*self.inputs.shape[1:], *self.grads.shape[1:], *self.shape)
+        geometry = (self.stride, self.padding, self.dilation, self.groups)
+        return ("patches", *sizes, *geometry, self.grads.dtype, self.grads.device)
+
+    def dense(self, rows: slice) -> Tensor:
+        return torch.stack([self.weight_gradient(slice(i, i + 1)) for i in range(*rows.indices(self.num_examples))])
+
+    def weight_gradient(self, rows: slice) -> Tensor:
+        """The weight gradient summed over the examples `rows`, [*shape], by the library's own kernel."""
+        grads, inputs = self.grads[rows], self.inputs[rows]
+        weight = inputs.new_empty(()).expand(self.shape)  # only its shape is read
+        zeros = [0] * len(self.stride)
+        gradient: Tensor
+        _, gradient, _ = torch.ops.aten.convolution_backward(
+            grads, inputs, weight, None, self.stride, self.padding, self.dilation, False, zeros, self.groups,
+            (False, True, False),
+        )  # fmt: skip
+        return gradient
