@@ -265,8 +265,8 @@ def test_check_finds_the_wrong_checksum_and_the_wrong_size(mnist_folder):
     report = check("mnist", data_dir=mnist_folder)
     assert [file.matches for file in report.files] == [False] * 4  # tiny files named like the real ones
     assert len(report.problems) == 5
-    assert "53 + 17 held out; MNIST has 60000 + 10000" in report.problems[-1]
-    assert "batchscope data get mnist" in report.problems[0]
+    assert "53 + 17 held out; MNIST has 60000 + 10000" in report.problems[0]
+    assert all("batchscope data get mnist" in problem for problem in report.problems[1:])
     assert report.dataset is not None
 
 
@@ -275,7 +275,8 @@ def test_check_reports_a_damaged_file_rather_than_stopping(mnist_folder):
     path.write_bytes(path.read_bytes()[:30])
     report = check("mnist", data_dir=mnist_folder)
     assert report.dataset is None
-    assert "truncated or corrupt" in report.problems[-1]
+    assert "truncated or corrupt" in report.problems[0]
+    assert sum(str(path) in problem for problem in report.problems) == 1
 
 
 def test_check_of_a_set_without_files_loads_it():

@@ -30,18 +30,14 @@ def test_mnist():
 
 
 @needs("emnist_letters")
+@pytest.mark.slow
 def test_emnist_letters():
     dataset = load("emnist_letters")
     assert counts(dataset.targets) == [4800] * 26
     assert counts(dataset.heldout_targets) == [800] * 26
     assert round(dataset.standardisation.mean[0], 4) == 0.1722
     assert round(dataset.standardisation.std[0], 4) == 0.3309
-
-
-@needs("emnist_letters")
-def test_emnist_letters_stand_upright():
     # T has its bar on top: more ink above than below; stored as it is, transposed, that would be left and right.
-    dataset = load("emnist_letters")
     mean = dataset.inputs[dataset.targets == ord("T") - ord("A"), 0].mean(axis=0)
     above, left = mean[:14].mean() - mean[14:].mean(), mean[:, :14].mean() - mean[:, 14:].mean()
     assert above > left > 0

@@ -136,5 +136,4 @@ def _remedy(entry: FileSet) -> Iterator[None]:
     try:
         yield
     except DataError as error:
-        mend = f"delete it and run {entry.remedy}" if entry.downloads else "restore it from where it came"
-        raise DataError(f"{error}. Remedy: {mend}") from error
+        raise DataError(f"{error}. Remedy: {entry.mend}") from error

@@ -57,8 +57,13 @@ class FileSet:
 
     @property
     def remedy(self) -> str:
-        """What to do about a missing or damaged file."""
+        """What to do about missing files."""
         return f"`batchscope data get {self.name}`" if self.downloads else self.no_download
+
+    @property
+    def mend(self) -> str:
+        """What to do about a damaged file."""
+        return f"delete it and run {self.remedy}" if self.downloads else "restore it from where it came"
 
 
 def _idx_files(prefix_train: str, prefix_heldout: str) -> dict[str, str]:

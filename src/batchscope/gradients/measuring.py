@@ -98,9 +98,9 @@ class Measurement:
         where = f" (in training mode: {', '.join(names)})" if names else ""
         if self.options.dropout != "sample":
             raise MeasurementError(
-                f"two forward passes on the same examples gave different losses{where}: the measurement would "
-                "change from run to run. Expected a deterministic model, or a choice: dropout='eval' (switch it off) or 'sample' "
-                "(gradients of one random draw)"
+                f"two forward passes on the same examples gave different losses{where}: the measurement would change "
+                "from run to run. Expected a deterministic model, or a choice: dropout='eval' (switch it off) or "
+                "'sample' (gradients of one random draw)"
             )
         self.notes.append(f"random forward pass{where}: gradients of one draw, not audited")
 
