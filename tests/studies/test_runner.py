@@ -109,10 +109,9 @@ def test_shards_share_a_directory_and_sum_to_the_whole(tmp_path, study, fake):
     assert len({call[:2] for call in fake.calls}) == 3
 
 
-@pytest.mark.parametrize("protocol", ["paper2018", "tuned"])
-def test_processes_and_inline_train_the_same_numbers(tmp_path, protocol):
+def test_processes_and_inline_train_the_same_numbers(tmp_path):
     """With the real trainer: rounding included, for both executors use one thread and the same cohorts."""
-    study = make_study(protocol=protocol, depths=(1, 2), batch_sizes=(53, 211), max_epochs=7, diversity_every=3)
+    study = make_study(protocol="tuned", depths=(1, 2), batch_sizes=(53, 211), max_epochs=7, diversity_every=3)
     inline = bs.run(study, tmp_path / "inline", executor="inline")
     assert same_rows(bs.run(study, tmp_path / "processes", workers=2), inline)
     finals = [row for row in inline.rows if row.phase == "final"]

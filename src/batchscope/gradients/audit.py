@@ -60,6 +60,6 @@ def _error(name: str, result: Result, what: str, fast: float, slow: float) -> Me
     how = f"rule {', '.join(result.measured.rules)}, kernel {result.measured.kernel}"
     return MeasurementError(
         f"audit of parameter {name!r} ({how}): {what} is {fast:.6g}, plain autograd says {slow:.6g} "
-        "(for sums: the norm of the difference). The result would be wrong. If the model is deterministic and its examples are independent, "
-        "please report the layer; audit=False measures without this check"
+        "(for sums: the norm of the difference). The result would be wrong. If the model is deterministic and its "
+        "examples are independent, please report the layer; audit=False measures without this check"
     )
