@@ -193,13 +193,15 @@ def _words(cell: CellSummary) -> tuple[str, ...]:
     runs = cell.reached + cell.censored + cell.diverged + cell.crashed
     counts = {"reached": cell.reached, "never": cell.censored, "diverged": cell.diverged, "crashed": cell.crashed}
     outcomes = ", ".join(f"{count} {word}" for word, count in counts.items() if count) if runs else "not yet run"
-    epochs = cell.epochs_mean if cell.epochs_mean is not None else cell.epochs_median
+    epochs = "-" if cell.epochs_median is None else f"{cell.epochs_median:.1f} (median)"
+    if cell.epochs_mean is not None:
+        epochs = f"{cell.epochs_mean:.1f}"
     return (
         cell.study,
         cell.shape,
         str(cell.batch_size),
         "-" if cell.step_size is None else f"{cell.step_size:g}" + ("*" if cell.grid_widened else ""),
-        "-" if epochs is None else f"{epochs:.1f}",
+        epochs,
         "-" if cell.epochs_min is None else f"{cell.epochs_min:g}-{cell.epochs_max:g}",
         outcomes,
     )
