@@ -86,7 +86,8 @@ class Collector:
             return self._dense([name], [(operand, use, "") for use in uses], rules)[name]
         (norms, total), choice = self.planner.run(use)
         parameter = self.parameters[name]
-        total = _place(parameter, operand.tensor, total.unsqueeze(0)).squeeze(0)
+        if operand.tensor is not parameter or total.shape != parameter.shape:
+            total = _place(parameter, operand.tensor, total.unsqueeze(0)).squeeze(0)
         return Result(norms, total, Measured(rules, choice.kernel, choice))
 
     def _dense(

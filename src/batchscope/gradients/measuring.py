@@ -146,12 +146,13 @@ def measure(
         for batch in iterate(data, measurement.device, batch_size):
             results = measurement.results(batch) if batch.num_examples else _nothing(engine.parameters)
             coverage.add(results)
+            sums = torch.stack([result.sq_norms for result in results.values()]).sum(1, dtype=torch.float64)
             accumulator.add(
                 batch.num_examples,
-                {name: result.sq_norms.sum(dtype=torch.float64) for name, result in results.items()},
+                dict(zip(results, sums.unbind(), strict=True)),
                 {name: result.grad_sum for name, result in results.items()},
             )
-            del results
+            del results  # before the next batch needs its memory
     moments = accumulator.finish()
     plan = Plan(tuple(engine.planner.choices.values()))
     return Report.of(engine.model, moments, coverage, plan, population, tuple(measurement.notes))
