@@ -25,13 +25,16 @@ STEP_SIZES = tuple(float(2 ** (k / 2)) for k in range(-14, 2))
 
 @dataclass(frozen=True)
 class Check:
-    """One known answer: what was asked, where the answer comes from, expected and got in words, and whether they agree."""
+    """One known answer: what was asked, where the answer comes from, expected and got in words, whether they agree."""
 
     name: str
     source: str
     expected: str
     got: str
     passed: bool
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "passed", bool(self.passed))  # numpy's own is no JSON
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -169,7 +172,7 @@ def _best_steps(study: QuadraticStudy) -> list[float]:
 def verdicts() -> Iterator[Check]:
     """A difference that is there is found, one that is not is left undecided, and the gate says the same."""
     rows = list(quadratic_rows())
-    source = "two noisy quadratics: 20 % overhead near 1000 and near 100"
+    source = "two noisy quadratics, 20 % overhead"
     verdict = compare(rows, "wide", "deep", "overhead_20")
     got = f"{verdict.decision}, probability {verdict.probability:.3f}"
     yield Check(
