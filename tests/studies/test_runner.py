@@ -37,6 +37,16 @@ def test_a_study_is_finished_and_a_second_run_trains_nothing(tmp_path, study, fa
     assert same_rows(bs.studies.read(tmp_path), results)
 
 
+def test_every_call_of_run_is_on_record(tmp_path, study, fake):
+    bs.run(study, tmp_path, executor="inline")
+    first, second = bs.run(study, tmp_path, executor="inline", workers=7).runs
+    assert first["started"] <= second["started"]
+    assert (first["executor"], first["workers"], first["device"], first["shard"]) == ("inline", 1, "cpu", "1of1")
+    assert first["versions"].startswith(f"batchscope {bs.__version__}, torch ")
+    assert first["command"]
+    assert "cores" in first["machine"]
+
+
 def test_a_grown_study_trains_only_what_is_new(tmp_path, study, fake):
     before = bs.run(study, tmp_path, executor="inline")
     fake.calls.clear()
