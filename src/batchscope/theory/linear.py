@@ -182,7 +182,8 @@ def _source_weights(network: LinearNetwork, hidden: Array, log_variance: Array) 
 
 
 def _logs(variances: Sequence[Number]) -> Array:
-    return np.asarray(np.log([float(v) for v in variances]))
+    # float(Fraction) is slow, and a thousand layers have a thousand of them.
+    return np.asarray(np.log([v if isinstance(v, float) else v.numerator / v.denominator for v in variances]))
 
 
 def _before(steps: Array) -> Array:

@@ -115,7 +115,8 @@ def layer_variances(widths: Sequence[int], std: Scale, name: str = "weight_std")
         if std in ("glorot_uniform", "xavier_uniform"):
             raise InputError(f"{name} {std!r} is not Gaussian and the formulas need its fourth moment: use 'glorot'")
         variance = INITIALISATIONS[choose(name, std, INITIALISATIONS)]
-        return tuple(variance(fan_in, fan_out) for fan_in, fan_out in fans)
+        of_shape = {fans_of_layer: variance(*fans_of_layer) for fans_of_layer in set(fans)}
+        return tuple(of_shape[fans_of_layer] for fans_of_layer in fans)
     if isinstance(std, numbers.Real | int | float):
         return (_square(name, std),) * len(fans)
     stds = list(std)
