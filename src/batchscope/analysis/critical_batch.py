@@ -191,7 +191,7 @@ def _fit(
     best = model.maximise(data, data.counts[None], sharpness)
     log_parameters = best.first[[0, 1, 3]]
     residuals = runs.residuals(log_parameters)
-    b_crit, s_min, e_min, alpha = natural(log_parameters[None], data.log_batch)[0]
+    b_crit, s_min, e_min, alpha = natural(log_parameters[None], data.log_batch)[0].tolist()
     return replace(
         blank,
         b_crit=b_crit,

@@ -148,8 +148,8 @@ def quadratic_thresholds() -> Iterator[Check]:
 
 
 def _exact_overhead(study: QuadraticStudy) -> float:
-    """Where examples to target first exceed 1.2 times the fewest, straight in log-log on a grid of ratio 2^(1/8)."""
-    fine = np.exp2(np.arange(2, 14.01, 0.125))
+    """Where examples to target first exceed 1.2 times the fewest, straight in log-log on a grid of ratio 2^(1/4)."""
+    fine = np.exp2(np.arange(2, 14.01, 0.25))
     step_sizes = np.exp2(np.arange(-7, 0.76, 0.125))
     near_best = np.interp(np.log2(fine), np.log2(study.batch_sizes), np.log2(_best_steps(study)))
     steps = np.array(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any, Protocol, TypeAlias
@@ -108,8 +108,8 @@ def sweeps_of(results: Results) -> dict[str, Sweep]:
     Sweeps are returned as they are: made once, they can be given to everything in this room that takes results.
     Raises InputError when the rows mix targets, data sets or protocols, as no threshold compares those.
     """
-    if isinstance(results, dict):
-        return results
+    if isinstance(results, Mapping):
+        return results if isinstance(results, dict) else dict(results)
     finals = [row for row in rows_of(results) if row.phase == "final"]
     _refuse_mixtures(finals)
     return {shape: _sweep(group) for shape, group in by_shape(finals).items()}
@@ -128,10 +128,10 @@ def runs_among(rows: Iterable[Row]) -> list[Row]:
     return sorted((row for row in rows if row.outcome is not Outcome.CRASHED), key=attrgetter("batch_size"))
 
 
-Results: TypeAlias = Iterable[Row] | HasRows | dict[str, Sweep]
+Results: TypeAlias = Iterable[Row] | HasRows | Mapping[str, Sweep]
 
 
-def find_shape(sweeps: dict[str, Sweep], name: str) -> str:
+def find_shape(sweeps: Mapping[str, Sweep], name: str) -> str:
     """The label meant by `name`: "wide" is the shallowest shape, "deep" the deepest, anything else a label.
 
     Raises InputError with the closest label when there is none, or when one shape alone would be both.

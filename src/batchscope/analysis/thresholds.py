@@ -312,8 +312,7 @@ def _crossing(epochs: Array, batch_sizes: Array, rows: Integers, before: Integer
     low, high = np.log(epochs[rows, before]), np.log(epochs[rows, before + 1])
     with np.errstate(invalid="ignore"):
         share = np.where(np.isfinite(high), (np.log(limit) - low) / (high - low), 0.0)
-    log_batch = np.log(batch_sizes)
-    result: Array = np.exp(log_batch[before] + share * (log_batch[before + 1] - log_batch[before]))
+    result: Array = batch_sizes[before] * (batch_sizes[before + 1] / batch_sizes[before]) ** share
     return result
 
 
@@ -337,8 +336,8 @@ def _smallest_within(steps: Array, batch_sizes: Array, limit: float) -> Array:
     low, high = np.log(steps[rows, first[rows]]), np.log(steps[rows, first[rows] - 1])
     with np.errstate(invalid="ignore"):
         share = np.where(np.isfinite(high), (math.log(limit) - low) / (high - low), 0.0)
-    log_batch = np.log(batch_sizes)
-    value[rows] = np.exp(log_batch[first[rows]] + share * (log_batch[first[rows] - 1] - log_batch[first[rows]]))
+    above, below = batch_sizes[first[rows]], batch_sizes[first[rows] - 1]
+    value[rows] = above * (below / above) ** share
     return np.where(np.isfinite(steps).any(axis=1), value, np.nan)
 
 
