@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchscope.data.dataset import Dataset, RawData, Standardisation
+from batchscope.data.dataset import Dataset, RawData, Standardisation, check_finite
 from batchscope.data.standardise import apply, prepare, statistics
 from batchscope.errors import DataError, InputError
 
@@ -91,6 +91,12 @@ def with_bad(value, *places):
 def test_unusable_data_is_named(changes, says):
     with pytest.raises((DataError, InputError), match=says):
         prepare(raw(**changes))
+
+
+def test_huge_but_finite_values_are_accepted():
+    check_finite("inputs", np.full((N, D), np.finfo(np.float32).max, np.float32))  # their sum is infinite
+    with pytest.raises(DataError, match=r"2 NaN or infinite values, the first \(inf\) at index \(1,\)"):
+        check_finite("inputs", np.array([0.0, np.inf, -np.inf]))
 
 
 def test_half_a_heldout_part_is_refused():

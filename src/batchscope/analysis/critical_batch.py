@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, overload
 
@@ -20,9 +19,8 @@ from batchscope.analysis.intervals import (
     seed_weights,
 )
 from batchscope.analysis.residuals import Runs, lack_of_fit
-from batchscope.analysis.sweeps import Array, Booleans, HasRows, Sweep, find_shape, sweeps_of
+from batchscope.analysis.sweeps import Array, Booleans, Results, Sweep, find_shape, sweeps_of
 from batchscope.errors import InputError
-from batchscope.records import Row
 
 DEFINITION = "b_crit"
 MEANING = (
@@ -78,7 +76,8 @@ class CriticalBatchFit:
 
     def predicted(self, batch_sizes: ArrayLike) -> Array:
         """Steps to target on the fitted curve at each batch size [k]; NaN without a fit."""
-        return np.exp(model.log_steps(np.log(np.asarray(batch_sizes, dtype=float)), *self.log_parameters))
+        with np.errstate(invalid="ignore"):
+            return np.exp(model.log_steps(np.log(np.asarray(batch_sizes, dtype=float)), *self.log_parameters))
 
     def band(self, batch_sizes: ArrayLike, seeds_only: bool = False) -> tuple[Array, Array]:
         """(lower, upper) [k] each: pointwise interval of the curve over the resamples; NaN when there are none."""
@@ -145,12 +144,10 @@ def fit_critical_batch(
 
 
 @overload
-def fit(results: Iterable[Row] | HasRows, shape: None = ..., **options: Any) -> dict[str, CriticalBatchFit]: ...
+def fit(results: Results, shape: None = ..., **options: Any) -> dict[str, CriticalBatchFit]: ...
 @overload
-def fit(results: Iterable[Row] | HasRows, shape: str, **options: Any) -> CriticalBatchFit: ...
-def fit(
-    results: Iterable[Row] | HasRows, shape: str | None = None, **options: Any
-) -> CriticalBatchFit | dict[str, CriticalBatchFit]:
+def fit(results: Results, shape: str, **options: Any) -> CriticalBatchFit: ...
+def fit(results: Results, shape: str | None = None, **options: Any) -> CriticalBatchFit | dict[str, CriticalBatchFit]:
     """The critical-batch fit of every shape of a study (label -> fit), or of one shape (a fit).
 
     shape: a label, "wide" or "deep". A run counts as having met the target between its last two checks. options:
@@ -159,7 +156,7 @@ def fit(
     sweeps = sweeps_of(results)
     if shape is not None:
         return fit_sweep(sweeps[find_shape(sweeps, shape)], **options)
-    options.setdefault("resamples", num_resamples(sum(sweep.num_runs for sweep in sweeps.values())))
+    options.setdefault("resamples", num_resamples(sum(sweep.num_runs for sweep in sweeps.values()), len(sweeps)))
     return {label: fit_sweep(sweep, **options) for label, sweep in sweeps.items()}
 
 
@@ -192,7 +189,7 @@ def _fit(
         return blank
     data = runs.observations()
     best = model.maximise(data, data.counts[None], sharpness)
-    log_parameters = np.array([best.log_s_min[0], best.log_e_min[0], best.log_sharpness[0]])
+    log_parameters = best.first[[0, 1, 3]]
     residuals = runs.residuals(log_parameters)
     b_crit, s_min, e_min, alpha = natural(log_parameters[None], data.log_batch)[0]
     return replace(
@@ -207,23 +204,23 @@ def _fit(
         statement=_statement(b_crit),
         residuals=residuals,
         log_parameters=log_parameters,
-        **_intervals(data, runs, sharpness, resamples or num_resamples(runs.n), level, seed),
+        **_intervals(data, runs, best.first, sharpness, resamples or num_resamples(runs.n), level, seed),
     )
 
 
 def _intervals(
-    data: model.Observations, runs: Runs, sharpness: bool, resamples: int, level: float, seed: int
+    data: model.Observations, runs: Runs, best: Array, sharpness: bool, resamples: int, level: float, seed: int
 ) -> dict[str, Any]:
     """The fields that come from resampling."""
     rng = np.random.default_rng(seed)
-    both = _resample(data, seed_and_batch_weights(rng, data.cell, data.counts, resamples), sharpness)
+    both = _resample(data, seed_and_batch_weights(rng, data.cell, data.counts, resamples), best, sharpness)
     counts = np.bincount(runs.cell)
     per_group = float(np.median(counts))
     seeds = np.empty((0, 3))
     if counts.max() > 1:
-        seeds = _resample(data, seed_weights(rng, data.cell, data.counts, resamples), sharpness)
+        seeds = _resample(data, seed_weights(rng, data.cell, data.counts, resamples), best, sharpness)
     columns = natural(both, data.log_batch).T
-    b_crit, s_min, e_min, alpha = (quantile_interval(column, level, per_group) for column in columns)
+    b_crit, s_min, e_min, alpha = (quantile_interval(column, level) for column in columns)
     return {
         "interval": b_crit,
         "interval_seeds": quantile_interval(natural(seeds, data.log_batch)[:, 0], level, per_group),
@@ -235,14 +232,14 @@ def _intervals(
     }
 
 
-def _resample(data: model.Observations, weights: Array, sharpness: bool) -> Array:
+def _resample(data: model.Observations, weights: Array, best: Array, sharpness: bool) -> Array:
     """[R, 3] fits of the resamples; NaN for those in which the target was met at fewer than two batch sizes."""
     met = np.isfinite(data.upper)
     drawn = np.stack([weights[:, met & (data.cell == c)].sum(axis=1) > 0 for c in np.unique(data.cell)], axis=1)
     enough = drawn.sum(axis=1) > 1
     samples = np.full((len(weights), 3), np.nan)
     if enough.any():
-        fits = model.maximise(data, weights[enough], sharpness)
+        fits = model.maximise(data, weights[enough], sharpness, best)
         samples[enough] = np.stack([fits.log_s_min, fits.log_e_min, fits.log_sharpness], axis=1)
     return samples
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from batchscope.analysis.formatting import number, plain
-from batchscope.analysis.intervals import LEVEL, num_resamples, probability_greater
-from batchscope.analysis.sweeps import Array, HasRows, Sweep, find_shape, sweeps_of
+from batchscope.analysis.intervals import LEVEL, num_resamples, probability_greater, ratio_interval
+from batchscope.analysis.sweeps import Results, Sweep, find_shape, sweeps_of
 from batchscope.analysis.thresholds import DEFINITIONS, ThresholdEstimate, describe, estimate, parse_definition
 from batchscope.errors import InputError, choose
-from batchscope.records import Row
 
 CERTAIN = 0.95  # a probability between 1 - CERTAIN and CERTAIN is "undecided"
 EQUAL_PARAMETERS = 0.05  # shapes whose weights differ by more are not "at equal parameters"; the paper's differ by 4 %
@@ -63,7 +61,7 @@ class Verdict:
 
 
 def compare(
-    results: Iterable[Row] | HasRows,
+    results: Results,
     first: str = "wide",
     second: str = "deep",
     definition: str = "paper2018",
@@ -151,7 +149,7 @@ def _verdict(
         probability=probability,
         tie=tie,
         ratio=first.value / second.value,
-        ratio_interval=_ratio_interval(first.samples, second.samples, first.level),
+        ratio_interval=ratio_interval(first.samples, second.samples, first.level),
         decision=decision,
         n=first.n + second.n,
         level=first.level,
@@ -160,18 +158,6 @@ def _verdict(
 
 def _larger_is_better(threshold: ThresholdEstimate) -> bool:
     return DEFINITIONS[parse_definition(threshold.definition)[0]].larger_is_better
-
-
-def _ratio_interval(first: Array, second: Array, level: float) -> tuple[float, float]:
-    """Quantiles of first / second; a resample where the ratio is open counts as 0 below and as inf above."""
-    if not len(first) or not len(second):
-        return math.nan, math.nan
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = first / second
-    tail = (1 - level) / 2
-    low = np.quantile(np.where(np.isnan(ratios), 0.0, ratios), tail, method="inverted_cdf")
-    high = np.quantile(np.where(np.isnan(ratios), math.inf, ratios), 1 - tail, method="inverted_cdf")
-    return float(low), float(high)
 
 
 def _sentence(verdict: Verdict) -> str:

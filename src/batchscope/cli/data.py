@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -43,9 +44,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    rows = [{"name": name, "found": True, "where": "built in", "what": what} for name, what in BUILT_IN.items()]
+    rows: list[dict[str, Any]] = [
+        {"name": name, "found": True, "where": "built in", "what": what} for name, what in BUILT_IN.items()
+    ]
     rows += [_row_of_files(name, arguments.data_dir) for name in FILE_SETS]
-    places = [
+    places: list[dict[str, Any]] = [
         {"place": what, "folder": str(folder), "exists": folder.is_dir()}
         for what, folder in search_path(arguments.data_dir)
     ]
@@ -77,8 +80,8 @@ def _row_of_files(name: str, data_dir: str | None) -> dict[str, Any]:
 
 def _get(arguments: argparse.Namespace) -> int:
     with _Bars() as bars:
-        folder = fetch(arguments.name, data_dir=arguments.data_dir, progress=bars.update)
-    return _print_check(check(arguments.name, data_dir=folder), arguments.json)
+        fetch(arguments.name, data_dir=arguments.data_dir, progress=bars.update)
+    return _check(arguments)
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -108,16 +111,14 @@ def _check_record(report: CheckReport) -> dict[str, Any]:
 
 
 def _contents(dataset: Dataset) -> dict[str, Any]:
-    heldout = 0 if dataset.heldout_inputs is None else len(dataset.heldout_inputs)
-    counts = (
-        None if dataset.num_classes is None else np.bincount(dataset.targets, minlength=dataset.num_classes).tolist()
-    )
+    classes = dataset.num_classes
+    counts = None if classes is None else np.bincount(dataset.targets, minlength=classes).tolist()
     return {
         "title": dataset.title,
         "num_examples": dataset.num_examples,
-        "num_heldout": heldout,
+        "num_heldout": dataset.num_heldout,
         "input_shape": list(dataset.inputs.shape[1:]),
-        "num_classes": dataset.num_classes,
+        "num_classes": classes,
         "training_examples_per_class": counts,
         "fingerprint": dataset.fingerprint,
         "standardisation": dataset.standardisation.scheme,
@@ -146,7 +147,7 @@ class _Bars:
 
     def __enter__(self) -> _Bars:
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns, console=_error_console(), disable=not sys.stderr.isatty())
+        self._progress = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
         self._tasks: dict[str, TaskID] = {}
         self._progress.start()
         return self
@@ -160,9 +161,3 @@ class _Bars:
         self._progress.update(self._tasks[file], completed=done, total=total)
         if done == total and not sys.stderr.isatty():
             print(f"{file}: {done:,} bytes", file=sys.stderr)
-
-
-def _error_console() -> Any:
-    from rich.console import Console
-
-    return Console(stderr=True)

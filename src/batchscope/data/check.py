@@ -40,18 +40,18 @@ def check(name: str, *, data_dir: PathLike | None = None) -> CheckReport:
     """
     located = locate(name, data_dir) if name in FILE_SETS else None
     files = _check_files(name, located) if located else ()
-    problems = [
-        f"{file.path}: the checksum is not the published one. Remedy: delete it and run {FILE_SETS[name].remedy}"
-        for file in files
-        if file.matches is False
-    ]
-    dataset = None
+    dataset, problems = None, []
     try:
         dataset = load(name, data_dir=data_dir)
     except DataError as error:
         problems.append(str(error))
     if dataset is not None and located is not None:
         problems += _check_sizes(dataset, located)
+    changed = [file.path for file in files if file.matches is False and str(file.path) not in " ".join(problems)]
+    problems += [
+        f"{path}: the checksum is not the published one. Remedy: {FILE_SETS[name].mend}"
+        for path in changed  # those that could not be read at all are named above, with the reason
+    ]
     return CheckReport(name, files, dataset, tuple(problems))
 
 
@@ -64,8 +64,8 @@ def _check_files(name: str, located: Located) -> tuple[FileCheck, ...]:
 
 
 def _check_sizes(dataset: Dataset, located: Located) -> list[str]:
-    heldout = 0 if dataset.heldout_inputs is None else len(dataset.heldout_inputs)
-    found, expected = (dataset.num_examples, heldout), (located.layout.num_examples, located.layout.num_heldout)
+    found = (dataset.num_examples, dataset.num_heldout)
+    expected = (located.layout.num_examples, located.layout.num_heldout)
     if found == expected:
         return []
     return [f"{located.folder}: {found[0]} + {found[1]} held out; {dataset.title} has {expected[0]} + {expected[1]}"]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import requests
 
 Progress = Callable[[str, int, int | None], None]  # (file, bytes so far, bytes in all or None)
-_CHUNK = 2**18
+_CHUNK = 2**15  # bytes; a cut connection loses the piece it was in
 _TIMEOUT = (10, 60)  # seconds to connect, and between two pieces
 
 

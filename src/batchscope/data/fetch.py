@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from batchscope.data.download import Progress, ResumingDownload
-from batchscope.data.locate import VARIABLE, PathLike, user_cache
+from batchscope.data.locate import PathLike, find, storage_root
 from batchscope.data.registry import BUILT_IN, FILE_SETS, Download, FileSet
 from batchscope.errors import DataError, InputError, choose
 
@@ -24,12 +24,15 @@ def fetch(name: str, *, data_dir: PathLike | None = None, progress: Progress = l
     """Download the files of the set `name` that are not there yet, check them, and return their folder.
 
     The folder is that of the set inside `data_dir`, $BATCHSCOPE_DATA or the user's cache, the first that is given.
+    Without `data_dir`, a set already found elsewhere on the search path is left where it is.
     progress: called with (file, bytes so far, bytes in all or None). An interrupted download is continued by the
     next call. Raises InputError for a set that is not fetched, DataError when no mirror serves a right file or the
     folder cannot be written.
     """
     entry = _fetchable(name)
-    folder = fetch_root(data_dir) / entry.folders[0]
+    folder = storage_root(data_dir) / entry.folders[0]
+    if data_dir is None and (elsewhere := find(name)) and elsewhere.folder != folder:
+        return elsewhere.folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for download in entry.downloads:
@@ -40,12 +43,6 @@ def fetch(name: str, *, data_dir: PathLike | None = None, progress: Progress = l
             f"cannot write to {folder} ({error.strerror or error}); name another with --data-dir"
         ) from error
     return folder
-
-
-def fetch_root(data_dir: PathLike | None = None) -> Path:
-    """Return the data folder that `fetch` writes below."""
-    chosen = data_dir or os.environ.get(VARIABLE)
-    return Path(chosen).expanduser() if chosen else user_cache()
 
 
 def matches(path: Path, checksum: str) -> bool:
@@ -137,4 +134,4 @@ def _archive_files(archive: Path) -> Iterator[tuple[str, Callable[[], IO[bytes]]
         with tarfile.open(archive) as tar:
             for member in tar:
                 if member.isfile():
-                    yield Path(member.name).name, partial(cast(Callable[[], IO[bytes]], tar.extractfile), member)
+                    yield Path(member.name).name, partial(cast(Callable[..., IO[bytes]], tar.extractfile), member)

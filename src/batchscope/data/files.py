@@ -118,7 +118,7 @@ def _raw(
     heldout_inputs, heldout_targets = (None, None) if heldout is None else heldout
     return RawData(
         name=entry.name,
-        title=entry.title,
+        title=f"{entry.title}, {located.layout.label}" if located.layout.label else entry.title,
         inputs=train[0],
         targets=train[1],
         heldout_inputs=heldout_inputs,
@@ -136,5 +136,4 @@ def _remedy(entry: FileSet) -> Iterator[None]:
     try:
         yield
     except DataError as error:
-        mend = f"delete it and run {entry.remedy}" if entry.downloads else "restore it from where it came"
-        raise DataError(f"{error}. Remedy: {mend}") from error
+        raise DataError(f"{error}. Remedy: {entry.mend}") from error

@@ -74,7 +74,7 @@ def _read(
     if name in FILE_SETS:
         return _call(name, files.READERS[name], {"name": name, "data_dir": data_dir}, options)
     if Path(name).suffix == ".npz":
-        return _call(name, read_npz, {"path": Path(name)}, options)
+        return _call(name, read_npz, {"path": Path(name).expanduser()}, options)
     raise InputError(f"unknown data set {name!r}: {closest(name, NAMES)} A path must end in .npz.")
 
 

@@ -49,6 +49,12 @@ def user_cache() -> Path:
     return platformdirs.user_cache_path("batchscope", appauthor=False) / "data"
 
 
+def storage_root(data_dir: PathLike | None = None) -> Path:
+    """Return the data folder that downloads go to: `data_dir`, $BATCHSCOPE_DATA or the user's cache."""
+    chosen = data_dir or os.environ.get(VARIABLE)
+    return Path(chosen).expanduser() if chosen else user_cache()
+
+
 def locate(name: str, data_dir: PathLike | None = None) -> Located:
     """Return where the files of the set `name` are. Raises DataError listing the places searched, and the remedy.
 

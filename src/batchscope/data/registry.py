@@ -13,6 +13,7 @@ class Layout:
     files: Mapping[str, str]
     num_examples: int
     num_heldout: int
+    label: str = ""  # after the set's title, where it is not the whole set
     remark: str = ""  # said with the source wherever this layout was read
 
 
@@ -56,8 +57,13 @@ class FileSet:
 
     @property
     def remedy(self) -> str:
-        """What to do about a missing or damaged file."""
+        """What to do about missing files."""
         return f"`batchscope data get {self.name}`" if self.downloads else self.no_download
+
+    @property
+    def mend(self) -> str:
+        """What to do about a damaged file."""
+        return f"delete it and run {self.remedy}" if self.downloads else "restore it from where it came"
 
 
 def _idx_files(prefix_train: str, prefix_heldout: str) -> dict[str, str]:
@@ -193,8 +199,8 @@ FILE_SETS: dict[str, FileSet] = {
             folders=("emnist", "emnist47", ""),
             layouts=(Layout(_idx_files("emnist47-train", "emnist47-test"), 37_600, 4_700),),
             checksums=_EMNIST47,
-            no_download="it is a reduced sample without a public home: put the emnist47-* files in one of these "
-            "folders, or use emnist_letters",
+            no_download="it is a reduced sample without a public home: put the emnist47-* files into emnist/ of a "
+            "data folder, or use emnist_letters",
         ),
         FileSet(
             name="cifar10",
@@ -209,8 +215,8 @@ FILE_SETS: dict[str, FileSet] = {
                     {**_CIFAR10_BATCHES, "heldout": "test_batch_first1000.bin"},
                     50_000,
                     1_000,
-                    "Held out: the first 1000 of the 10 000 test images (an accuracy on them has a standard error of "
-                    "up to 1.6 points).",
+                    remark="Held out: the first 1000 of the 10 000 test images (an accuracy on them has a standard "
+                    "error of up to 1.6 points).",
                 ),
             ),
             downloads=(
@@ -246,6 +252,7 @@ FILE_SETS: dict[str, FileSet] = {
                     {"train_data": "gisette_sample168.data", "train_labels": "gisette_sample168.labels"},
                     168,
                     0,
+                    "168-row sample",
                     "Only a sample of 168 of the 6000 training rows: enough to test a loader, not to train on.",
                 ),
             ),

@@ -63,11 +63,12 @@ def statistics(raw: RawData) -> Standardisation:
         squares += np.einsum("ngr,ngr->g", chunk, chunk)
     count = grouped.shape[0] * grouped.shape[2]
     variance = squares / count - (total / count) ** 2
-    mean = (shift.ravel() + total / count) / raw.unit
-    std = np.sqrt(np.maximum(variance, 0.0)) / raw.unit
-    # Rounding leaves a constant group with a spread of about 1e-16 of its size: that is none.
-    std[std <= 1e-12 * np.maximum(np.abs(mean), 1e-300)] = 1.0
-    return Standardisation(raw.scheme, tuple(mean.tolist()), tuple(std.tolist()), raw.unit, raw.target_scale)
+    mean = shift.ravel() + total / count
+    # Rounding leaves a constant group with a spread of about 1e-16 of its size, squared of either sign: that is none.
+    is_constant = variance <= (1e-12 * mean) ** 2
+    std = np.sqrt(np.where(is_constant, raw.unit**2, variance))
+    mean_in_units, std_in_units = (tuple((array / raw.unit).tolist()) for array in (mean, std))
+    return Standardisation(raw.scheme, mean_in_units, std_in_units, raw.unit, raw.target_scale)
 
 
 def apply(standardisation: Standardisation, raw_inputs: Array) -> NDArray[np.float32]:

@@ -37,6 +37,7 @@ def equal_width_bound(width: int, num_layers: int, d: int) -> float:
     """Return Theorem 3's bound for L - 1 hidden layers of K units each: 1/bound = (L - 1)/(2(K - 1)) + 2/(d - 1).
 
     Arguments and refusals as `theorem3_bound`; num_layers is L, the number of weight matrices.
+    Source: Chen et al. 2018, after Theorem 3. Standing: the paper's.
 
     >>> equal_width_bound(20, 5, 784) == theorem3_bound((784, 20, 20, 20, 20, 1))
     True

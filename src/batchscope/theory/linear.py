@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -77,17 +78,24 @@ def layer_moments(network: LinearNetwork) -> tuple[LayerMoments, ...]:
     Q_l. Label noise ν adds ν² α_l β_l and trained biases add s_l² w^A_l β_l + (d T + ν²) α_l to E‖g_l‖²; neither
     changes the inner product, because both are linear in one example's own input or noise, which average to zero.
 
-    Raises InputError when a float result overflows: exact inputs cannot overflow, nor can `relative_layer_moments`.
+    Raises InputError when a float result overflows or underflows; exact numbers and `relative_layer_moments` cannot.
     """
     below = _powers(network.widths[0], zip(network.widths[1:-1], network.variances[:-1], strict=True))
     above = _powers(network.widths[-1], zip(network.widths[-2:0:-1], network.variances[:0:-1], strict=True))[::-1]
-    layers = tuple(_one_layer(network, *parts) for parts in zip(network.variances, above, below, strict=True))
-    if any(isinstance(m, float) and not math.isfinite(m) for layer in layers for m in (layer.sq_norm, layer.inner)):
+    try:
+        layers = tuple(_one_layer(network, *parts) for parts in zip(network.variances, above, below, strict=True))
+    except OverflowError:  # an int too large to meet a float
+        layers = ()
+    if not layers or not all(_in_range(moment) for layer in layers for moment in (layer.sq_norm, layer.inner)):
         raise InputError(
-            f"the moments of this {len(layers)}-layer network exceed the largest float: give standard deviations as "
-            "int or Fraction for exact values, or ask for diversity_ratio, which is computed without overflow"
+            f"the moments of this network of {len(network.variances)} layers leave the range of floats: give standard "
+            "deviations as int or Fraction for exact values, or ask for diversity_ratio, computed in logarithms"
         )
     return layers
+
+
+def _in_range(moment: Number) -> bool:
+    return not isinstance(moment, float) or sys.float_info.min < moment < math.inf
 
 
 Powers = tuple[Number, Number, Number]

@@ -53,23 +53,25 @@ def angle(d: int, nodes: int = 64, acute: bool = False) -> Rule:
     return theta, weights / weights.sum()
 
 
-def half_gaussian(scale: float, top: float) -> Rule:
-    """Return a rule for even functions f(ξ), ξ ~ N(0, 1), that vary over |ξ| ~ 1/scale and matter up to |ξ| = top.
+def half_line(scale: float, top: float) -> Rule:
+    """Return a rule for 2∫_0^top f(ξ) dξ, f even: fine near 0, where σ(scale ξ) varies, then even enough for waves.
 
-    Panels grow geometrically from a thousandth of that width to 1, then keep a length that resolves Hermite functions.
+    Panels grow geometrically from a thousandth of 1/scale to 1, then keep a length that resolves Hermite functions.
     """
     fine = np.geomspace(1e-3 / max(scale, 1.0), 1.0, 25)
     x, weights = panels(np.concatenate([[0.0], fine, np.arange(1.5, top + 0.5, 0.5)]), 24)
-    return x, 2 * weights * np.exp(-x * x / 2) / math.sqrt(2 * math.pi)
+    return x, 2 * weights
 
 
-def hermite(terms: int, x: Array) -> Array:
-    """Return orthonormal probabilists' Hermite polynomials times exp(-x²/4), k = 0..terms-1: [terms, M].
+def root_density(x: Array) -> Array:
+    """Return the square root of the standard normal density."""
+    return np.asarray(np.exp(-x * x / 4) / (2 * math.pi) ** 0.25)
 
-    E he_j(ξ) he_k(ξ) = δ_jk. The factor keeps values bounded up to x ~ 2√terms; divide it out of the weight.
-    """
+
+def hermite_functions(terms: int, x: Array) -> Array:
+    """Return he_k(x) √φ(x), k = 0..terms-1, [terms, M]: orthonormal over the line and bounded, unlike he_k alone."""
     table = np.empty((terms, x.size))
-    table[0] = np.exp(-x * x / 4)
+    table[0] = root_density(x)
     table[1] = x * table[0]
     for k in range(1, terms - 1):
         table[k + 1] = (x * table[k] - math.sqrt(k) * table[k - 1]) / math.sqrt(k + 1)

@@ -55,7 +55,8 @@ def _gram(rows: Array) -> Array:
 def theorem2_conditional_ratio(
     activation: str, weight: Any, teacher_weight: Any, inputs: Any, output_std: float = 1.0
 ) -> float:
-    """Return n tr M / ΣM, the left-hand side of Theorem 2; arguments as in `theorem2_conditional_moments`.
+    """Return n tr M / ΣM, the left-hand side of Theorem 2; arguments and standing as in
+    `theorem2_conditional_moments`.
 
     >>> theorem2_conditional_ratio("tanh", [[0.5, 1.0]], [[1.0, -1.0]], [[1.0, 2.0]])  # one example: always 1
     1.0

@@ -1,7 +1,12 @@
-"""On PYTHONPATH of a test's command line: replaces the trainer in it and in its worker processes."""
+"""On PYTHONPATH of a test's command line: replaces the trainer in it and in its worker processes.
+
+A stand-in for torch too, which those never use beyond the number of threads: a process then starts in a third of the
+time, and tests can kill more of them.
+"""
 
 import os
 import sys
+import types
 
 sys.path.append(os.path.join(os.path.dirname(__file__), ".."))
 
@@ -10,3 +15,9 @@ import fake_trainer
 import batchscope.training
 
 batchscope.training.train_cohort = fake_trainer.train_cohort
+
+torch = types.ModuleType("torch")
+torch.get_num_threads = lambda: 1
+torch.set_num_threads = lambda number: None
+torch.cuda = types.SimpleNamespace(is_available=lambda: False)
+sys.modules["torch"] = torch

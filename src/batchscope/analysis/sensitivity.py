@@ -1,0 +1,114 @@
+"""How much a threshold depends on what was asked: on the target's level, and on the definition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from batchscope.analysis.intervals import LEVEL, num_resamples
+from batchscope.analysis.sweeps import (
+    Array,
+    Booleans,
+    HasRows,
+    Results,
+    Sweep,
+    by_shape,
+    rows_of,
+    runs_among,
+    sweeps_of,
+)
+from batchscope.analysis.thresholds import ThresholdEstimate, batch_threshold, estimate
+from batchscope.errors import InputError
+from batchscope.records import Row
+
+EASIER = (1.0, 1.25, 1.5, 2.0, 3.0)  # default levels: the target's loss, or error rate, times these
+COMPARED = ("paper2018", "overhead_20", "b_crit", "mean_diversity")
+
+
+def by_definition(
+    results: Results, definitions: Sequence[str] = COMPARED, *, level: float = LEVEL, seed: int = 0
+) -> dict[str, dict[str, ThresholdEstimate]]:
+    """Shape label -> definition -> threshold: the same runs, asked differently."""
+    sweeps = sweeps_of(results)
+    asked = {name: batch_threshold(sweeps, name, level=level, seed=seed) for name in definitions}
+    return {shape: {name: asked[name][shape] for name in definitions} for shape in sweeps}
+
+
+def by_target(
+    results: Iterable[Row] | HasRows,
+    levels: Sequence[float] | None = None,
+    definition: str = "paper2018",
+    *,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> dict[str, dict[float, ThresholdEstimate]]:
+    """Shape label -> level of the target -> the threshold had that been the target, from the histories of the runs.
+
+    levels: easier ones than the study's target (or that one), in its metric; None: 1 to 3 times its loss or its error
+    rate. Harder ones raise InputError: the runs stopped when they met the target. Rows without a history are left out.
+    """
+    rows = [row for row in rows_of(results) if row.phase == "final" and row.history]
+    if not rows:
+        return {}
+    metric, target = rows[0].target_metric, rows[0].target_value
+    asked = _levels(metric, target) if levels is None else tuple(levels)
+    _refuse_harder(metric, target, asked)
+    sweeps, groups = sweeps_of(rows), by_shape(rows)
+    count = num_resamples(len(rows), len(sweeps))
+    result = {}
+    for shape, sweep in sweeps.items():
+        values, epochs, steps = _curves(runs_among(groups[shape]), metric)
+        result[shape] = {
+            number: estimate(_at_level(sweep, values, epochs, steps, number, metric), definition, count, level, seed)
+            for number in asked
+        }
+    return result
+
+
+def _levels(metric: str, target: float) -> tuple[float, ...]:
+    if metric == "train_accuracy":
+        return tuple(accuracy for factor in EASIER if (accuracy := 1 - factor * (1 - target)) > 0)
+    return tuple(factor * target for factor in EASIER)
+
+
+def _refuse_harder(metric: str, target: float, levels: Sequence[float]) -> None:
+    harder = [value for value in levels if (value > target if metric == "train_accuracy" else value < target)]
+    if harder:
+        side = "at most" if metric == "train_accuracy" else "at least"
+        raise InputError(
+            f"level {harder[0]:g} is harder than the target, {metric} {target:g}, where the runs stopped; "
+            f"expected {side} {target:g}, or a study run with the harder target"
+        )
+
+
+def _curves(runs: list[Row], metric: str) -> tuple[Array, Array, Array]:
+    """[N, E] metric, epoch and step of every check, padded with NaN."""
+    most = max((len(row.history) for row in runs), default=0)
+    values, epochs, steps = (np.full((len(runs), most), np.nan) for _ in range(3))
+    for number, row in enumerate(runs):
+        length = len(row.history)
+        values[number, :length] = [getattr(evaluation, metric) for evaluation in row.history]
+        epochs[number, :length] = [evaluation.epoch for evaluation in row.history]
+        steps[number, :length] = [evaluation.step for evaluation in row.history]
+    return values, epochs, steps
+
+
+def _at_level(sweep: Sweep, values: Array, epochs: Array, steps: Array, level: float, metric: str) -> Sweep:
+    """The sweep had the target been `level`: the first check that meets it, and the one before."""
+    with np.errstate(invalid="ignore"):
+        met = values >= level if metric == "train_accuracy" else values <= level
+    reached: Booleans = np.asarray(met.any(axis=1))
+    first = met.argmax(axis=1)
+    runs = np.arange(len(values))
+    before = np.where(first > 0, steps[runs, first - 1], 0.0)
+    return replace(
+        sweep,
+        target=f"{metric.replace('_', ' ')} {level:g}",
+        epochs=np.where(reached, epochs[runs, first], np.inf),
+        steps=np.where(reached, steps[runs, first], np.inf),
+        steps_before=np.where(reached, before, sweep.steps_before),
+        reached=reached,
+        diverged=sweep.diverged & ~reached,
+    )

@@ -1,0 +1,217 @@
+"""Guard on the tuning: step sizes at the edge of their grid, runs lost to the choice, what the protocol did to B*."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from batchscope.analysis.formatting import plain
+from batchscope.analysis.intervals import LEVEL, probability_greater, ratio_interval
+from batchscope.analysis.sweeps import HasRows, by_shape, rows_of, sweeps_of
+from batchscope.analysis.thresholds import ThresholdEstimate, batch_threshold
+from batchscope.records import Outcome, Row
+
+TOLERANCE = 1e-9  # relative: step sizes of a geometric grid that differ by rounding are the same
+
+
+@dataclass(frozen=True)
+class TunedCell:
+    """The choice of a step size for one shape and batch size.
+
+    step_size: the one the final runs used. grid_low, grid_high, num_step_sizes: the step sizes tried (NaN, 0: no tune
+    runs in the rows). edge: "low" or "high" when the choice is the end of the grid, else "". num_diverged: step sizes
+    that diverged while tuning. num_final: final runs; num_lost: those of them that never met the target.
+    """
+
+    shape: str
+    batch_size: int
+    step_size: float
+    grid_low: float
+    grid_high: float
+    num_step_sizes: int
+    edge: str
+    num_diverged: int
+    num_final: int
+    num_lost: int
+
+
+@dataclass(frozen=True)
+class TuningGuard:
+    """Every choice of a step size in a study, by shape and batch size; `protocol` chose them."""
+
+    protocol: str
+    cells: tuple[TunedCell, ...]
+
+    @property
+    def at_edge(self) -> tuple[TunedCell, ...]:
+        """Choices at an end of their grid: the best step size may lie outside."""
+        return tuple(cell for cell in self.cells if cell.edge)
+
+    @property
+    def with_losses(self) -> tuple[TunedCell, ...]:
+        """Choices under which at least one final run never met the target."""
+        return tuple(cell for cell in self.cells if cell.num_lost)
+
+    @property
+    def statement(self) -> str:
+        """``2 of 40 chosen step sizes lie at the edge of their grid; 7 of 200 runs never met the target, ...``"""
+        edges, total = len(self.at_edge), len(self.cells)
+        lost, runs = (sum(getattr(cell, name) for cell in self.cells) for name in ("num_lost", "num_final"))
+        chosen = " with the step size chosen after two epochs" if self.protocol == "paper2018" else ""
+        return (
+            f"{edges} of {total} chosen step sizes lie at the edge of their grid; {lost} of {runs} final runs never "
+            f"met the target{chosen}, at {len(self.with_losses)} of {total} shapes and batch sizes"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        cells = [{name: plain(value) for name, value in vars(cell).items()} for cell in self.cells]
+        return {"protocol": self.protocol, "statement": self.statement, "cells": cells}
+
+
+@dataclass(frozen=True)
+class StepSizeTrend:
+    """How the chosen step size of a shape grows with the batch size: step_size ~ B^slope over n batch sizes.
+
+    1 is the linear rule, 0.5 the square-root rule. interval: 95 % (Student's t); NaN with fewer than three batch sizes.
+    """
+
+    shape: str
+    slope: float
+    interval: tuple[float, float]
+    n: int
+
+
+@dataclass(frozen=True)
+class ProtocolEffect:
+    """B* of one shape when the step size is chosen as the paper does, and when it is tuned at every batch size.
+
+    ratio: first / second, where the first is `paper2018`; interval: 95 %; probability: that tuning gives the larger
+    threshold. num_lost: final runs of the paper's protocol that never met the target; num_lost_to_choice: those of
+    them at batch sizes where at least half of the tuned runs did, so that the choice is to blame.
+    """
+
+    shape: str
+    paper: ThresholdEstimate
+    tuned: ThresholdEstimate
+    ratio: float
+    interval: tuple[float, float]
+    probability: float
+    num_lost: int
+    num_lost_to_choice: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        fields = {name: plain(value) for name, value in vars(self).items() if name not in ("paper", "tuned")}
+        return {**fields, "paper": self.paper.as_dict(), "tuned": self.tuned.as_dict()}
+
+
+def guard(results: Iterable[Row] | HasRows) -> TuningGuard:
+    """Look at every (shape, batch size) of a study: where its step size lies in the grid, and how its runs ended."""
+    rows = rows_of(results)
+    tuned: dict[tuple[str, int], list[Row]] = defaultdict(list)
+    final: dict[tuple[str, int], list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.outcome is not Outcome.CRASHED:
+            (final if row.phase == "final" else tuned)[row.shape, row.batch_size].append(row)
+    order = {shape: number for number, shape in enumerate(by_shape(row for rows in final.values() for row in rows[:1]))}
+    keys = sorted(final, key=lambda key: (order[key[0]], key[1]))
+    cells = tuple(_cell(final[key], tuned.get(key, [])) for key in keys)
+    return TuningGuard(next((row.protocol for row in rows), ""), cells)
+
+
+def _cell(finals: list[Row], tunes: list[Row]) -> TunedCell:
+    """One choice."""
+    chosen = Counter(row.step_size for row in finals).most_common(1)[0][0]
+    grid = sorted({row.step_size for row in tunes})
+    low, high = (grid[0], grid[-1]) if grid else (math.nan, math.nan)
+    edge = ""
+    if len(grid) > 1 and (chosen <= low * (1 + TOLERANCE) or chosen >= high * (1 - TOLERANCE)):
+        edge = "low" if chosen <= low * (1 + TOLERANCE) else "high"
+    return TunedCell(
+        shape=finals[0].shape,
+        batch_size=finals[0].batch_size,
+        step_size=chosen,
+        grid_low=low,
+        grid_high=high,
+        num_step_sizes=len(grid),
+        edge=edge,
+        num_diverged=len({row.step_size for row in tunes if row.outcome is Outcome.DIVERGED}),
+        num_final=len(finals),
+        num_lost=sum(row.outcome is not Outcome.REACHED for row in finals),
+    )
+
+
+def step_size_trends(guarded: TuningGuard, level: float = LEVEL) -> tuple[StepSizeTrend, ...]:
+    """The slope of log step size against log batch size for every shape, by least squares."""
+    shapes = list(dict.fromkeys(cell.shape for cell in guarded.cells))
+    return tuple(_trend([cell for cell in guarded.cells if cell.shape == shape], level) for shape in shapes)
+
+
+def _trend(cells: list[TunedCell], level: float) -> StepSizeTrend:
+    x, y = (np.log([getattr(cell, name) for cell in cells]) for name in ("batch_size", "step_size"))
+    n, shape = len(cells), cells[0].shape
+    if n < 2:
+        return StepSizeTrend(shape, math.nan, (math.nan, math.nan), n)
+    line = stats.linregress(x, y)
+    half = float(stats.t.isf((1 - level) / 2, n - 2) * line.stderr) if n > 2 else math.nan
+    return StepSizeTrend(shape, float(line.slope), (float(line.slope) - half, float(line.slope) + half), n)
+
+
+def compare_protocols(
+    paper: Iterable[Row] | HasRows,
+    tuned: Iterable[Row] | HasRows,
+    definition: str = "paper2018",
+    *,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> dict[str, ProtocolEffect]:
+    """Label -> what choosing the step size after two epochs did to the threshold, for the shapes both studies ran.
+
+    paper, tuned: the results of the same study under the protocols `paper2018` and `tuned`. The bias of the first has
+    one sign: large batches take few steps in two epochs (29 at B = 4096, n = 60 000), so its choice suits small ones.
+    """
+    paper, tuned = rows_of(paper), rows_of(tuned)
+    first = batch_threshold(paper, definition, level=level, seed=seed)
+    second = batch_threshold(tuned, definition, level=level, seed=seed + 1)
+    lost, blamed = _losses(paper, tuned)
+    return {
+        shape: ProtocolEffect(
+            shape=shape,
+            paper=first[shape],
+            tuned=second[shape],
+            ratio=first[shape].value / second[shape].value,
+            interval=ratio_interval(first[shape].samples, second[shape].samples, level),
+            probability=_probability(second[shape], first[shape]),
+            num_lost=lost[shape],
+            num_lost_to_choice=blamed[shape],
+        )
+        for shape in first
+        if shape in second
+    }
+
+
+def _probability(larger: ThresholdEstimate, smaller: ThresholdEstimate) -> float:
+    if not len(larger.samples) or not len(smaller.samples):
+        return math.nan
+    return probability_greater(larger.samples, smaller.samples)[0]
+
+
+def _losses(paper: Sequence[Row], tuned: Sequence[Row]) -> tuple[Counter[str], Counter[str]]:
+    """Per shape: final runs that never met the target, and those of them where tuned runs mostly did."""
+    mostly_met = {
+        (shape, int(batch_size))
+        for shape, sweep in sweeps_of(tuned).items()
+        for batch_size, epochs in zip(sweep.batch_sizes, sweep.typical(sweep.epochs), strict=True)
+        if math.isfinite(epochs)
+    }
+    failed = (Outcome.CENSORED, Outcome.DIVERGED)
+    lost = [row for row in paper if row.phase == "final" and row.outcome in failed]
+    blamed = [row for row in lost if (row.shape, row.batch_size) in mostly_met]
+    return Counter(row.shape for row in lost), Counter(row.shape for row in blamed)

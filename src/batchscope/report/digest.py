@@ -1,0 +1,73 @@
+"""`Digest`: everything the report says about one study, computed once; tables, figures and page only write it down."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from batchscope.analysis import CriticalBatchFit, Finding, Sweep, ThresholdEstimate, Verdict
+from batchscope.analysis import batch_threshold, compare, findings, fit, sweeps_of
+from batchscope.analysis.tuning import TuningGuard, guard
+from batchscope.records import Row
+from batchscope.report.cells import Cell, cells
+from batchscope.report.context import Context, context
+from batchscope.report.diversity import Curve, curves
+
+
+@dataclass(frozen=True)
+class Digest:
+    """One study, read once.
+
+    rows: all of them, tuning included. table: one `Cell` per shape and batch size. sweeps: shape -> its final runs as
+    arrays, wide to deep. definition: the threshold's. thresholds, fits: shape -> B*, critical-batch fit. verdict: wide
+    against deep. findings: the paper's three statements.
+    """
+
+    rows: tuple[Row, ...]
+    about: Context
+    table: tuple[Cell, ...]
+    sweeps: Mapping[str, Sweep]
+    definition: str
+    thresholds: Mapping[str, ThresholdEstimate]
+    fits: Mapping[str, CriticalBatchFit]
+    verdict: Verdict
+    findings: tuple[Finding, ...]
+    tuning: TuningGuard
+    curves: tuple[Curve, ...]
+
+
+def digest(rows: Iterable[Row], definition: str = "paper2018") -> Digest:
+    """Analyse the rows of one study. Raises InputError for rows of more than one problem or an unknown definition."""
+    given = tuple(rows)
+    sweeps = sweeps_of(given)
+    return Digest(
+        rows=given,
+        about=context(given),
+        table=cells(given),
+        sweeps=sweeps,
+        definition=definition,
+        thresholds=batch_threshold(sweeps, definition),
+        fits=fit(sweeps),
+        verdict=compare(sweeps, definition=definition),
+        findings=findings(sweeps, definition),
+        tuning=guard(given),
+        curves=curves(given),
+    )
+
+
+def epoch_limits(table: Iterable[Cell], count: int) -> list[float]:
+    """Return up to `count` numbers of epochs, evenly spread in log from the fastest mean to the most epochs seen.
+
+    Two significant digits each, so that a reader can say them; empty when no run reached the target.
+    """
+    means = [cell.epochs for cell in table if cell.epochs and not cell.never]
+    if not means:
+        return []
+    low, high = math.log(min(mean.mean for mean in means)), math.log(max(mean.most for mean in means))
+    places = [low + (high - low) * k / max(count - 1, 1) for k in range(count)]
+    return sorted({_two_digits(math.exp(place)) for place in places})
+
+
+def _two_digits(value: float) -> float:
+    return math.ceil(value * 10 ** (power := 1 - math.floor(math.log10(value))) - 1e-9) / 10**power

@@ -1,0 +1,125 @@
+"""Tables and exports: numbers against hand counts, and files that read back."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import math
+import statistics
+
+import pytest
+
+import batchscope as bs
+from batchscope.errors import InputError, StoreError
+from batchscope.records import Outcome
+from batchscope.studies import Results, export
+from batchscope.studies.codec import COLUMNS
+from batchscope.studies.plan import cells, final_trial, tuning_trial
+from batchscope.studies.rows import rows_of
+from batchscope.studies.trial import Cohort
+from batchscope.training.settings import MemberResult
+
+from .common import make_study
+from .fake_trainer import Evaluation
+
+
+def results_with(study, data, epochs, tuned=()):
+    """Results of one cell: reported runs with these epochs (None = censored), and tuning runs at these indices."""
+    cell = cells(study, data)[0]
+    trials = [final_trial(study, cell, 0.08, number + 1) for number in range(len(epochs))]
+    trials += [tuning_trial(study, cell, index) for index in tuned]
+    rows = []
+    for trial, value in zip(trials, [*epochs, *[None] * len(tuned)], strict=True):
+        cohort = Cohort(study.name, (trial,))
+        outcome = Outcome.CENSORED if value is None else Outcome.REACHED
+        last = Evaluation(value or 31.0, 7, 0.5, math.nan, 0.25)
+        steps = None if value is None else int(value) * 64
+        result = MemberResult(cohort.members[0], outcome, value, steps, (last,))
+        rows += rows_of(study, cohort, [result], 2.0, "cpu")
+    return Results(tuple(sorted(rows, key=lambda row: row.trial_id)), (study,))
+
+
+def test_a_summary_counts_and_averages_the_reported_runs(study, data):
+    (cell,) = results_with(study, data, [3.0, 5.0, 10.0], tuned=range(-2, 4)).table()
+    assert (cell.reached, cell.censored, cell.step_size) == (3, 0, 0.08)
+    assert (cell.grid_widened, cell.at_grid_edge) == (2, False)
+    assert (cell.epochs_mean, cell.epochs_median, cell.epochs_min, cell.epochs_max) == (6.0, 5.0, 3.0, 10.0)
+    assert cell.epochs_sd == statistics.stdev([3, 5, 10])
+    half = 4.302653 * cell.epochs_sd / math.sqrt(3)  # Student's t, 2 degrees of freedom, 97.5 %
+    assert cell.epochs_interval == pytest.approx((6 - half, 6 + half))
+    assert cell.steps_mean == 6 * 64
+    assert cell.heldout_accuracy == 0.25
+    assert cell.seconds == 18.0
+
+
+def test_a_mean_over_runs_that_never_reached_the_target_is_not_given(study, data):
+    (cell,) = results_with(study, data, [3.0, None, 4.0]).table()
+    assert (cell.epochs_mean, cell.epochs_sd, cell.epochs_interval, cell.steps_mean) == (None,) * 4
+    assert (cell.epochs_median, cell.epochs_min, cell.epochs_max) == (4.0, 3.0, 4.0)
+    (cell,) = results_with(study, data, [3.0, None, None]).table()
+    assert cell.epochs_median is None
+
+
+def test_crashed_runs_say_nothing_about_epochs(study, data):
+    results = results_with(study, data, [3.0, 5.0])
+    lost = dataclasses.replace(results.rows[0], trial_id="0", outcome=Outcome.CRASHED, epochs_to_target=None)
+    (cell,) = Results((lost, *results.rows), (study,)).table()
+    assert (cell.crashed, cell.epochs_mean) == (1, 4.0)
+
+
+def test_one_run_has_no_interval_and_no_runs_no_epochs(study, data):
+    (cell,) = results_with(study, data, [3.0]).table()
+    assert (cell.epochs_mean, cell.epochs_sd, cell.epochs_interval) == (3.0, None, None)
+    (cell,) = results_with(study, data, [], tuned=range(4)).table()
+    assert (cell.step_size, cell.epochs_mean, cell.reached) == (None, None, 0)
+    assert "not yet run" in str(results_with(study, data, [], tuned=range(4)).table())
+    assert len(Results((), (study,)).table()) == 0
+
+
+def test_a_best_value_at_the_edge_of_what_was_tried_is_marked(study, data):
+    (cell,) = results_with(study, data, [3.0], tuned=range(3)).table()  # 0.02, 0.04, 0.08
+    assert cell.at_grid_edge
+
+
+def test_the_printed_table_has_a_line_for_each_cell(tmp_path, study, fake):
+    table = bs.run(study, tmp_path, executor="inline").table()
+    lines = str(table).splitlines()
+    assert len(lines) == 1 + 6 + 1
+    assert lines[-1] == "* the grid of step sizes was widened"
+    assert lines[0].split() == ["study", "shape", "B", "step", "size", "epochs", "min-max", "outcomes"]
+    assert json.loads(json.dumps(table.to_dicts()))[0]["shape"] == table[0].shape
+
+
+def test_exports_agree_and_are_sorted_by_trial_id(tmp_path, study, fake):
+    import pyarrow.parquet as pq
+
+    results = bs.run(study, tmp_path / "out", executor="inline")
+    for ending in ("csv", "json", "parquet"):
+        assert export(results, tmp_path / f"rows.{ending}") == len(results.rows)
+    with open(tmp_path / "rows.csv", newline="") as file:
+        from_csv = list(csv.DictReader(file))
+    from_json = json.loads((tmp_path / "rows.json").read_text())
+    from_parquet = pq.read_table(tmp_path / "rows.parquet").to_pylist()
+    assert [row["trial_id"] for row in from_csv] == sorted(row.trial_id for row in results.rows)
+    assert from_json == from_parquet
+    assert list(from_json[0]) == list(from_csv[0]) == list(COLUMNS)
+    for text, value in zip(from_csv, from_json, strict=True):
+        assert text == {key: "" if item is None else str(item) for key, item in value.items()}
+    diverged = [row for row in from_json if row["outcome"] == "diverged"]
+    assert {row["train_loss"] for row in diverged} == {None}
+    assert json.loads(diverged[0]["history"])[-1]["train_loss"] is None
+
+
+def test_an_export_that_cannot_be_written_leaves_nothing_behind(tmp_path, study, data):
+    results = results_with(study, data, [3.0])
+    with pytest.raises(InputError, match=r"expected a name ending in .csv, .json or .parquet"):
+        export(results, tmp_path / "rows.xlsx")
+    with pytest.raises(StoreError, match="cannot be written"):
+        export(results, tmp_path / "nowhere" / "rows.csv")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_results_of_a_study_not_there_are_refused(data):
+    with pytest.raises(InputError, match="no study 'x' here"):
+        Results((), (make_study(),)).of("x")

@@ -1,0 +1,181 @@
+"""`run`: finishes, resumes, survives whatever happens to a cohort, and gives the same rows whoever trains them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+
+import numpy as np
+import pytest
+
+import batchscope as bs
+from batchscope.errors import DataError, InputError, StoreError
+from batchscope.records import Outcome, Row
+from batchscope.studies.store import Store
+
+from .common import make_study
+
+
+def numbers(row: Row) -> str:
+    """All of a row that must not depend on when and where it was trained."""
+    plain = dataclasses.replace(row, seconds=0.0)
+    return repr(plain) + repr(plain.history)
+
+
+def same_rows(a: bs.studies.Results, b: bs.studies.Results) -> bool:
+    return list(map(numbers, a.rows)) == list(map(numbers, b.rows))
+
+
+def test_a_study_is_finished_and_a_second_run_trains_nothing(tmp_path, study, fake):
+    results = bs.run(study, tmp_path, executor="inline")
+    assert Counter(row.phase for row in results.rows if "widened" not in row.message) == {"tune": 24, "final": 18}
+    assert len(results.table()) == 6
+    assert all(cell.reached == 3 or cell.censored for cell in results.table())
+    calls = len(fake.calls)
+    assert same_rows(bs.run(study, tmp_path, executor="inline"), results)
+    assert len(fake.calls) == calls
+    assert same_rows(bs.studies.read(tmp_path), results)
+
+
+def test_every_call_of_run_is_on_record(tmp_path, study, fake):
+    bs.run(study, tmp_path, executor="inline")
+    first, second = bs.run(study, tmp_path, executor="inline", workers=7).runs
+    assert first["started"] <= second["started"]
+    assert (first["executor"], first["workers"], first["device"], first["shard"]) == ("inline", 1, "cpu", "1of1")
+    assert first["versions"].startswith(f"batchscope {bs.__version__}, torch ")
+    assert first["command"]
+    assert "cores" in first["machine"]
+
+
+def test_a_grown_study_trains_only_what_is_new(tmp_path, study, fake):
+    before = bs.run(study, tmp_path, executor="inline")
+    fake.calls.clear()
+    after = bs.run(make_study(batch_sizes=(11, 53, 211, 307)), tmp_path, executor="inline")
+    assert {batch_size for _, batch_size, _ in fake.calls} == {307}
+    kept = {row.trial_id for row in before.rows}
+    assert [numbers(row) for row in after.rows if row.trial_id in kept] == [numbers(row) for row in before.rows]
+
+
+def test_the_longest_cohorts_start_first(tmp_path, study, fake):
+    bs.run(study, tmp_path, executor="inline")
+    label, batch_size, _ = fake.calls[0]
+    assert (label, batch_size) == ("13-9x3-1 relu", 11)
+
+
+def test_progress_counts_every_trial_and_ends_at_the_total(tmp_path, study, fake):
+    seen = []
+    results = bs.run(study, tmp_path, executor="inline", progress=seen.append)
+    ends = [status.trials_done for status in seen if status.finished_cohort]
+    assert ends == sorted(ends)
+    assert seen[0].trials_done == 0
+    assert seen[0].trials_total == 42
+    assert seen[-1].trials_done == seen[-1].trials_total == len(results.rows)
+    assert seen[-1].seconds_left == pytest.approx(0)
+    fewest = min(row.epochs_to_target for row in results.rows if row.phase == "final" and row.epochs_to_target)
+    assert seen[-1].best.epochs_to_target == fewest
+    resumed = []
+    bs.run(study, tmp_path, executor="inline", progress=resumed.append)
+    assert resumed[0].trials_done == resumed[0].trials_total == len(results.rows)
+
+
+def test_a_cohort_that_raises_is_recorded_the_rest_goes_on_and_a_later_run_mends_it(tmp_path, study, fake, monkeypatch):
+    whole = bs.run(study, tmp_path / "whole", executor="inline")
+    monkeypatch.setenv("FAKE_TROUBLE", "raise:53")
+    results = bs.run(study, tmp_path / "crashed", executor="inline")
+    crashed = [row for row in results.rows if row.outcome == Outcome.CRASHED]
+    assert {row.batch_size for row in crashed} == {53}
+    assert {row.message for row in crashed} == {"ValueError: the loss turned purple"}
+    assert len(crashed) == 8
+    assert [cell.crashed + cell.reached + cell.censored for cell in results.table()] == [3, 0, 3, 3, 0, 3]
+    monkeypatch.delenv("FAKE_TROUBLE")
+    assert same_rows(bs.run(study, tmp_path / "crashed", executor="inline"), whole)
+
+
+def test_a_worker_that_dies_once_is_replaced_and_nothing_shows(tmp_path, study, fake, patched_workers, monkeypatch):
+    whole = bs.run(study, tmp_path / "whole", executor="inline")
+    monkeypatch.setenv("FAKE_TROUBLE", f"die-once:53:{tmp_path / 'died'}")
+    results = bs.run(study, tmp_path / "died-once", workers=2)
+    assert (tmp_path / "died").exists()
+    assert same_rows(results, whole)
+
+
+def test_a_cohort_that_kills_its_worker_twice_is_recorded_and_the_rest_goes_on(
+    tmp_path, study, fake, patched_workers, monkeypatch
+):
+    monkeypatch.setenv("FAKE_TROUBLE", "die:53")
+    results = bs.run(study, tmp_path, workers=2)
+    crashed = [row for row in results.rows if row.outcome == Outcome.CRASHED]
+    assert len(crashed) == 8
+    assert {row.message for row in crashed} == {"the worker process was killed by signal 9 (SIGKILL), 2 times"}
+    assert {cell.batch_size for cell in results.table() if cell.reached + cell.censored == 3} == {11, 211}
+
+
+def test_shards_share_a_directory_and_sum_to_the_whole(tmp_path, study, fake):
+    whole = bs.run(study, tmp_path / "whole", executor="inline")
+    first = bs.run(study, tmp_path / "shards", executor="inline", shard="1/2")
+    fake.calls.clear()
+    assert len(first.table()) == 3
+    assert same_rows(bs.run(study, tmp_path / "shards", executor="inline", shard="2/2"), whole)
+    assert len({call[:2] for call in fake.calls}) == 3
+
+
+def test_processes_and_inline_train_the_same_numbers(tmp_path):
+    """With the real trainer: rounding included, for both executors use one thread and the same cohorts."""
+    study = make_study(protocol="tuned", depths=(1, 2), batch_sizes=(53, 211), max_epochs=7, diversity_every=3)
+    inline = bs.run(study, tmp_path / "inline", executor="inline")
+    assert same_rows(bs.run(study, tmp_path / "processes", workers=2), inline)
+    finals = [row for row in inline.rows if row.phase == "final"]
+    assert all(row.batch_size_bound is not None and row.batch_size_bound >= 1 for row in finals)
+
+
+def test_several_studies_in_one_directory_keep_apart(tmp_path, study, fake):
+    other = make_study(name="other", num_seeds=2)
+    results = bs.run([study, other], tmp_path, executor="inline")
+    assert {cell.study for cell in results.table()} == {"small", "other"}
+    assert {cell.reached + cell.censored for cell in results.of("other").table()} == {2}
+    with pytest.raises(InputError, match="results of 2 studies"):
+        _ = results.study
+
+
+def test_data_that_changed_between_runs_is_refused(tmp_path, fake):
+    study = make_study(dataset=str(tmp_path / "own.npz"), num_examples=None, dataset_options={})
+    rng = np.random.default_rng(0)
+    inputs, targets = rng.normal(size=(701, 13)), rng.normal(size=(701, 1))
+    np.savez(tmp_path / "own.npz", inputs=inputs, targets=targets)
+    bs.run(study, tmp_path / "out", executor="inline")
+    np.savez(tmp_path / "own.npz", inputs=inputs + 1e-3, targets=targets)
+    clear_cache()
+    with pytest.raises(StoreError, match=r"another version of .*own\.npz"):
+        bs.run(study, tmp_path / "out", executor="inline")
+
+
+def test_what_cannot_run_is_refused_before_anything_is_written(tmp_path, study):
+    out = tmp_path / "out"
+    np.savez(tmp_path / "nan.npz", inputs=np.full((7, 3), np.nan), targets=np.zeros(7))
+    for change, error in [
+        ({"dataset": "synthetik"}, InputError),
+        ({"dataset": str(tmp_path / "nan.npz"), "num_examples": None, "dataset_options": {}}, DataError),
+        ({"batch_sizes": (1000,)}, InputError),
+        ({"budget": 3}, InputError),
+        ({"dataset_options": {"d_inn": 3}}, InputError),
+    ]:
+        with pytest.raises(error):
+            bs.run(make_study(**change), out, executor="inline")
+    for options in ({"executor": "inlin"}, {"device": "gpu"}, {"workers": 0}, {"shard": "3/2"}):
+        with pytest.raises(InputError):
+            bs.run(study, out, **options)
+    with pytest.raises(InputError, match="no study was given"):
+        bs.run([], out)
+    assert not out.exists()
+
+
+def test_a_run_does_not_disturb_one_that_holds_the_directory(tmp_path, study, fake):
+    with Store(tmp_path, (study,)), pytest.raises(StoreError, match="another run is writing"):
+        bs.run(study, tmp_path, executor="inline")
+    assert fake.calls == []
+
+
+def clear_cache() -> None:
+    from batchscope.studies.work import load_data
+
+    load_data.cache_clear()
