@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 import os
@@ -11,11 +10,11 @@ import signal
 import time
 import uuid
 from pathlib import Path
-from subprocess import TimeoutExpired
 
 import pytest
 
-from batchscope.studies import Study
+import batchscope as bs
+from batchscope.studies import Study, export
 
 from .common import make_study
 
@@ -40,10 +39,16 @@ def command(batchscope_command):
     return run
 
 
-def exported(command, directory: Path) -> list[dict[str, str]]:
+@pytest.fixture
+def whole(tmp_path, fake) -> list[dict[str, str]]:
+    """The export of an uninterrupted run, made in this process."""
+    bs.run(make_study(), tmp_path / "whole", executor="inline")
+    return exported(tmp_path / "whole")
+
+
+def exported(directory: Path) -> list[dict[str, str]]:
     """The exported rows without their timing column."""
-    status, _, err = command("export", directory, f"{directory}.csv")
-    assert (status, err) == (0, "")
+    export(bs.studies.read(directory), f"{directory}.csv")
     with open(f"{directory}.csv", newline="") as file:
         return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
 
@@ -53,6 +58,10 @@ def wait_for(condition, seconds=60.0):
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.01)
+
+
+def trials_in(directory: Path) -> int:
+    return len(bs.studies.read(directory).rows) if (directory / "results-1of1.sqlite").exists() else 0
 
 
 def processes_with(tag: str) -> set[int]:
@@ -67,26 +76,34 @@ def processes_with(tag: str) -> set[int]:
     return found
 
 
-@pytest.mark.parametrize(("executor", "kills"), [("processes", 5), ("inline", 4)])
+@pytest.mark.parametrize("executor", ["processes", "inline"])
 def test_killed_at_any_moment_and_run_again_the_export_is_that_of_an_uninterrupted_run(
-    tmp_path, study_file, command, batchscope_command, executor, kills
+    tmp_path, study_file, command, batchscope_command, whole, executor
 ):
-    words = ("run", STUDY, "--executor", executor, "--workers", "2", "--out")
-    assert command(*words, "whole")[0] == 0
-    moments, stored = random.Random(0), []
-    for _ in range(kills):
-        process = batchscope_command(*words, "killed", FAKE_SECONDS="0.1")
-        wait_for(lambda: (tmp_path / "killed" / "results-1of1.sqlite").exists())
-        with contextlib.suppress(TimeoutExpired):
-            process.communicate(timeout=1.5 * moments.random())
+    words = ("run", STUDY, "--executor", executor, "--workers", "1", "--out", "killed")
+    moments, stored = random.Random(0), [0]
+    for _ in range(3):
+        process = batchscope_command(*words, FAKE_SECONDS="0.1")
+        wait_for(lambda p=process: p.poll() is not None or trials_in(tmp_path / "killed") > stored[-1])
+        time.sleep(0.3 * moments.random())
         process.kill()
         process.communicate()
-        stored.append(len(exported(command, tmp_path / "killed")))
+        stored.append(trials_in(tmp_path / "killed"))
     assert stored == sorted(stored)
-    assert command(*words, "killed")[0] == 0
-    whole = exported(command, tmp_path / "whole")
-    assert exported(command, tmp_path / "killed") == whole
     assert any(0 < number < len(whole) for number in stored), "no kill came in the middle of the study"
+    assert command(*words)[0] == 0
+    assert exported(tmp_path / "killed") == whole
+
+
+def test_killed_while_starting_nothing_is_in_the_way(tmp_path, study_file, command, batchscope_command, whole):
+    words = ("run", STUDY, "--executor", "inline", "--out", "killed")
+    for name in ("", "study.toml", "results-1of1.sqlite"):
+        process = batchscope_command(*words, FAKE_SECONDS="0.1")
+        wait_for(lambda name=name: (tmp_path / "killed" / name).exists())
+        process.kill()
+        process.communicate()
+    assert command(*words)[0] == 0
+    assert exported(tmp_path / "killed") == whole
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc to find the workers")
@@ -101,15 +118,14 @@ def test_no_worker_outlives_its_run(tmp_path, study_file, batchscope_command, ho
     wait_for(lambda: not processes_with(tag), seconds=20)
 
 
-def test_a_worker_killed_from_outside_is_replaced(tmp_path, study_file, command, batchscope_command):
+def test_a_worker_killed_from_outside_is_replaced(tmp_path, study_file, batchscope_command, whole):
     tag = uuid.uuid4().hex
-    command("run", STUDY, "--out", "whole", "--workers", "2")
     process = batchscope_command("run", STUDY, "--out", "out", "--workers", "2", FAKE_SECONDS="0.3", TAG=tag)
     wait_for(lambda: len(processes_with(tag)) == 3)
     os.kill(max(processes_with(tag) - {process.pid}), signal.SIGKILL)
     process.communicate(timeout=60)
     assert process.returncode == 0
-    assert exported(command, tmp_path / "out") == exported(command, tmp_path / "whole")
+    assert exported(tmp_path / "out") == whole
 
 
 def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path, study_file, command, batchscope_command):
@@ -121,14 +137,16 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path, study_fil
     assert process.returncode == 130
     assert "the same command resumes" in err
     assert "Traceback" not in err
-    kept = exported(command, tmp_path / "out")
+    kept = exported(tmp_path / "out")
     assert command("run", STUDY, "--out", "out", "--executor", "inline")[0] == 0
-    whole = exported(command, tmp_path / "out")
-    assert len(kept) < len(whole)
-    assert [row for row in whole if row["trial_id"] in {old["trial_id"] for old in kept}] == kept
+    finished = exported(tmp_path / "out")
+    assert len(kept) < len(finished)
+    assert [row for row in finished if row["trial_id"] in {old["trial_id"] for old in kept}] == kept
 
 
-def test_a_second_run_on_a_directory_is_refused_and_disturbs_nothing(tmp_path, study_file, command, batchscope_command):
+def test_a_second_run_on_a_directory_is_refused_and_disturbs_nothing(
+    tmp_path, study_file, command, batchscope_command, whole
+):
     first = batchscope_command("run", STUDY, "--out", "out", "--executor", "inline", FAKE_SECONDS="0.1")
     wait_for(lambda: (tmp_path / "out" / "results-1of1.sqlite").exists())
     status, out, err = command("run", STUDY, "--out", "out", "--executor", "inline")
@@ -136,8 +154,7 @@ def test_a_second_run_on_a_directory_is_refused_and_disturbs_nothing(tmp_path, s
     assert "another run is writing" in err
     first.communicate(timeout=60)
     assert first.returncode == 0
-    command("run", STUDY, "--out", "whole", "--executor", "inline")
-    assert exported(command, tmp_path / "out") == exported(command, tmp_path / "whole")
+    assert exported(tmp_path / "out") == whole
 
 
 def test_crashed_trials_give_status_1_and_their_message(tmp_path, study_file, command):

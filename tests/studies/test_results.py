@@ -85,7 +85,8 @@ def test_a_best_value_at_the_edge_of_what_was_tried_is_marked(study, data):
 def test_the_printed_table_has_a_line_for_each_cell(tmp_path, study, fake):
     table = bs.run(study, tmp_path, executor="inline").table()
     lines = str(table).splitlines()
-    assert len(lines) == 7
+    assert len(lines) == 1 + 6 + 1
+    assert lines[-1] == "* the grid of step sizes was widened"
     assert lines[0].split() == ["study", "shape", "B", "step", "size", "epochs", "min-max", "outcomes"]
     assert json.loads(json.dumps(table.to_dicts()))[0]["shape"] == table[0].shape
 

@@ -37,6 +37,16 @@ def test_a_study_is_finished_and_a_second_run_trains_nothing(tmp_path, study, fa
     assert same_rows(bs.studies.read(tmp_path), results)
 
 
+def test_every_call_of_run_is_on_record(tmp_path, study, fake):
+    bs.run(study, tmp_path, executor="inline")
+    first, second = bs.run(study, tmp_path, executor="inline", workers=7).runs
+    assert first["started"] <= second["started"]
+    assert (first["executor"], first["workers"], first["device"], first["shard"]) == ("inline", 1, "cpu", "1of1")
+    assert first["versions"].startswith(f"batchscope {bs.__version__}, torch ")
+    assert first["command"]
+    assert "cores" in first["machine"]
+
+
 def test_a_grown_study_trains_only_what_is_new(tmp_path, study, fake):
     before = bs.run(study, tmp_path, executor="inline")
     fake.calls.clear()
@@ -109,10 +119,9 @@ def test_shards_share_a_directory_and_sum_to_the_whole(tmp_path, study, fake):
     assert len({call[:2] for call in fake.calls}) == 3
 
 
-@pytest.mark.parametrize("protocol", ["paper2018", "tuned"])
-def test_processes_and_inline_train_the_same_numbers(tmp_path, protocol):
+def test_processes_and_inline_train_the_same_numbers(tmp_path):
     """With the real trainer: rounding included, for both executors use one thread and the same cohorts."""
-    study = make_study(protocol=protocol, depths=(1, 2), batch_sizes=(53, 211), max_epochs=7, diversity_every=3)
+    study = make_study(protocol="tuned", depths=(1, 2), batch_sizes=(53, 211), max_epochs=7, diversity_every=3)
     inline = bs.run(study, tmp_path / "inline", executor="inline")
     assert same_rows(bs.run(study, tmp_path / "processes", workers=2), inline)
     finals = [row for row in inline.rows if row.phase == "final"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, overload
 
@@ -20,9 +19,8 @@ from batchscope.analysis.intervals import (
     seed_weights,
 )
 from batchscope.analysis.residuals import Runs, lack_of_fit
-from batchscope.analysis.sweeps import Array, Booleans, HasRows, Sweep, find_shape, sweeps_of
+from batchscope.analysis.sweeps import Array, Booleans, Results, Sweep, find_shape, sweeps_of
 from batchscope.errors import InputError
-from batchscope.records import Row
 
 DEFINITION = "b_crit"
 MEANING = (
@@ -78,7 +76,8 @@ class CriticalBatchFit:
 
     def predicted(self, batch_sizes: ArrayLike) -> Array:
         """Steps to target on the fitted curve at each batch size [k]; NaN without a fit."""
-        return np.exp(model.log_steps(np.log(np.asarray(batch_sizes, dtype=float)), *self.log_parameters))
+        with np.errstate(invalid="ignore"):
+            return np.exp(model.log_steps(np.log(np.asarray(batch_sizes, dtype=float)), *self.log_parameters))
 
     def band(self, batch_sizes: ArrayLike, seeds_only: bool = False) -> tuple[Array, Array]:
         """(lower, upper) [k] each: pointwise interval of the curve over the resamples; NaN when there are none."""
@@ -145,12 +144,10 @@ def fit_critical_batch(
 
 
 @overload
-def fit(results: Iterable[Row] | HasRows, shape: None = ..., **options: Any) -> dict[str, CriticalBatchFit]: ...
+def fit(results: Results, shape: None = ..., **options: Any) -> dict[str, CriticalBatchFit]: ...
 @overload
-def fit(results: Iterable[Row] | HasRows, shape: str, **options: Any) -> CriticalBatchFit: ...
-def fit(
-    results: Iterable[Row] | HasRows, shape: str | None = None, **options: Any
-) -> CriticalBatchFit | dict[str, CriticalBatchFit]:
+def fit(results: Results, shape: str, **options: Any) -> CriticalBatchFit: ...
+def fit(results: Results, shape: str | None = None, **options: Any) -> CriticalBatchFit | dict[str, CriticalBatchFit]:
     """The critical-batch fit of every shape of a study (label -> fit), or of one shape (a fit).
 
     shape: a label, "wide" or "deep". A run counts as having met the target between its last two checks. options:
@@ -159,7 +156,7 @@ def fit(
     sweeps = sweeps_of(results)
     if shape is not None:
         return fit_sweep(sweeps[find_shape(sweeps, shape)], **options)
-    options.setdefault("resamples", num_resamples(sum(sweep.num_runs for sweep in sweeps.values())))
+    options.setdefault("resamples", num_resamples(sum(sweep.num_runs for sweep in sweeps.values()), len(sweeps)))
     return {label: fit_sweep(sweep, **options) for label, sweep in sweeps.items()}
 
 
@@ -194,7 +191,7 @@ def _fit(
     best = model.maximise(data, data.counts[None], sharpness)
     log_parameters = best.first[[0, 1, 3]]
     residuals = runs.residuals(log_parameters)
-    b_crit, s_min, e_min, alpha = natural(log_parameters[None], data.log_batch)[0]
+    b_crit, s_min, e_min, alpha = natural(log_parameters[None], data.log_batch)[0].tolist()
     return replace(
         blank,
         b_crit=b_crit,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, overload
 
@@ -13,10 +13,9 @@ import numpy as np
 from batchscope.analysis.critical_batch import MEANING as B_CRIT_MEANING
 from batchscope.analysis.critical_batch import fit_sweep
 from batchscope.analysis.formatting import batch_interval, number, plain
-from batchscope.analysis.intervals import LEVEL, num_resamples, quantile_interval, resampled_medians, seed_weights
-from batchscope.analysis.sweeps import Array, HasRows, Integers, Sweep, find_shape, sweeps_of
+from batchscope.analysis.intervals import LEVEL, num_resamples, quantile_interval, resampled_means, resampled_medians
+from batchscope.analysis.sweeps import Array, Integers, Results, Sweep, find_shape, sweeps_of
 from batchscope.errors import InputError, choose
-from batchscope.records import Row
 
 BELOW, ABOVE = 0.0, math.inf  # a resample whose threshold lies below or beyond every batch size tested
 
@@ -110,7 +109,7 @@ class _Request:
 
 @overload
 def batch_threshold(
-    results: Iterable[Row] | HasRows,
+    results: Results,
     definition: str = ...,
     shape: None = ...,
     *,
@@ -120,7 +119,7 @@ def batch_threshold(
 ) -> dict[str, ThresholdEstimate]: ...
 @overload
 def batch_threshold(
-    results: Iterable[Row] | HasRows,
+    results: Results,
     definition: str,
     shape: str,
     *,
@@ -130,7 +129,7 @@ def batch_threshold(
 ) -> ThresholdEstimate: ...
 @overload
 def batch_threshold(
-    results: Iterable[Row] | HasRows,
+    results: Results,
     definition: str = ...,
     *,
     shape: str,
@@ -139,7 +138,7 @@ def batch_threshold(
     seed: int = ...,
 ) -> ThresholdEstimate: ...
 def batch_threshold(
-    results: Iterable[Row] | HasRows,
+    results: Results,
     definition: str = "paper2018",
     shape: str | None = None,
     *,
@@ -149,9 +148,10 @@ def batch_threshold(
 ) -> dict[str, ThresholdEstimate] | ThresholdEstimate:
     """B* of every shape (label -> estimate, shallowest first), or of one shape (an estimate).
 
-    results: rows, or what carries `.rows`; only "final" runs count. definition: a name of DEFINITIONS, with its number
-    in parentheses where another than the default is meant: "paper2018", "paper2018(0.5)", "within_epochs(10)",
-    "overhead_20", "b_crit", "mean_diversity". shape: a label, "wide" (shallowest) or "deep". resamples, level, seed: of
+    results: rows, what carries `.rows`, or the sweeps of them; only "final" runs count. definition: a name of
+    DEFINITIONS, its number in parentheses where another than the default is meant: "paper2018", "paper2018(0.5)",
+    "within_epochs(10)", "overhead_20", "b_crit", "mean_diversity", "within_flops(1e12)", "within_steps(500)".
+    shape: a label, "wide" (shallowest) or "deep". resamples, level, seed: of
     the bootstrap over seeds (`b_crit`: over batch sizes and seeds).
 
     A threshold outside the sweep is censored ("> 4096"), one that the runs do not determine is NaN with a statement.
@@ -161,7 +161,7 @@ def batch_threshold(
     if shape is not None:
         label = find_shape(sweeps, shape)
         return estimate(sweeps[label], definition, resamples, level, seed)
-    count = resamples or num_resamples(sum(sweep.num_runs for sweep in sweeps.values()))
+    count = resamples or num_resamples(sum(sweep.num_runs for sweep in sweeps.values()), len(sweeps))
     parse_definition(definition)
     return {label: estimate(sweep, definition, count, level, seed) for label, sweep in sweeps.items()}
 
@@ -259,26 +259,52 @@ def _join(*statements: str) -> str:
     return "; ".join(statement for statement in statements if statement)
 
 
-def _before_slow_down(
-    epochs: Array, batch_sizes: Array, tolerance: float, resolution: float, interpolate: bool
-) -> Array:
+def _before_slow_down(epochs: Array, batch_sizes: Array, tolerance: float, resolution: float) -> Array:
     """[R] the batch size before the first whose epochs exceed (1 + tolerance) x the best smaller batch + resolution.
 
-    epochs: [R, m], inf for never. The first batch size that gets there starts the search. Interpolated: where the
-    epochs, straight in log-log between the two batch sizes, cross the limit.
+    epochs: [R, m], inf for never. The first batch size that gets there starts the search.
     """
     best = np.minimum.accumulate(epochs, axis=1)
     with np.errstate(invalid="ignore"):
         slow = np.isfinite(best) & ~(epochs <= (1 + tolerance) * best + resolution)
-    crossed = slow.any(axis=1)
-    after = np.where(crossed, slow.argmax(axis=1), 1)
-    rows = np.arange(len(epochs))
-    before = after - 1
-    value = batch_sizes[before].astype(float)
-    if interpolate and len(batch_sizes) > 1:
-        value = _crossing(epochs, batch_sizes, rows, before, (1 + tolerance) * best[rows, before])
-    value = np.where(crossed, value, ABOVE)
+    before = np.where(slow.any(axis=1), slow.argmax(axis=1) - 1, 0)
+    value = np.where(slow.any(axis=1), batch_sizes[before], ABOVE)
     return np.where(np.isfinite(best[:, -1]), value, np.nan)
+
+
+def _first_overhead(epochs: Array, batch_sizes: Array, overhead: float) -> Array:
+    """[R] where epochs, made non-decreasing in B, cross (1 + overhead) x those of the smallest batch size that arrives.
+
+    Isotonic regression of log epochs (mean over every stretch; the largest of the smallest means): noise would else
+    turn the best of many batch sizes into a limit that is too low.
+    """
+    arrived = np.isfinite(epochs)
+    start = arrived.argmax(axis=1)
+    logs = np.log(np.where(np.arange(len(batch_sizes)) < start[:, None], np.nan, epochs))
+    rising = _isotonic(logs)
+    rows = np.arange(len(epochs))
+    limit = np.exp(rising[rows, start]) * (1 + overhead)
+    with np.errstate(invalid="ignore"):
+        slow = np.exp(rising) > limit[:, None]
+    before = np.where(slow.any(axis=1), slow.argmax(axis=1) - 1, 0)
+    value = np.full(len(epochs), ABOVE)
+    inside = np.flatnonzero(slow.any(axis=1))
+    value[inside] = _crossing(np.exp(rising), batch_sizes, inside, before[inside], limit[inside])
+    return np.where(arrived.any(axis=1), value, np.nan)
+
+
+def _isotonic(values: Array) -> Array:
+    """[R, m] the non-decreasing sequence nearest to each row of [R, m]; leading NaN stay."""
+    m = values.shape[1]
+    sums = np.cumsum(np.where(np.isnan(values), 0.0, values), axis=1)
+    result = np.full(values.shape, -np.inf)
+    for i in range(m):  # means of the stretches i..k, then the smallest over k >= j
+        with np.errstate(invalid="ignore"):  # after a batch size that never arrives
+            means = (sums[:, i:] - (sums[:, i - 1 : i] if i else 0.0)) / np.arange(1, m - i + 1)
+        smallest = np.minimum.accumulate(means[:, ::-1], axis=1)[:, ::-1]
+        started = ~np.isnan(values[:, i : i + 1])
+        result[:, i:] = np.where(started, np.fmax(result[:, i:], smallest), result[:, i:])
+    return np.where(np.isnan(values), np.nan, result)
 
 
 def _crossing(epochs: Array, batch_sizes: Array, rows: Integers, before: Integers, limit: Array) -> Array:
@@ -286,8 +312,7 @@ def _crossing(epochs: Array, batch_sizes: Array, rows: Integers, before: Integer
     low, high = np.log(epochs[rows, before]), np.log(epochs[rows, before + 1])
     with np.errstate(invalid="ignore"):
         share = np.where(np.isfinite(high), (np.log(limit) - low) / (high - low), 0.0)
-    log_batch = np.log(batch_sizes)
-    result: Array = np.exp(log_batch[before] + share * (log_batch[before + 1] - log_batch[before]))
+    result: Array = batch_sizes[before] * (batch_sizes[before + 1] / batch_sizes[before]) ** share
     return result
 
 
@@ -311,14 +336,14 @@ def _smallest_within(steps: Array, batch_sizes: Array, limit: float) -> Array:
     low, high = np.log(steps[rows, first[rows]]), np.log(steps[rows, first[rows] - 1])
     with np.errstate(invalid="ignore"):
         share = np.where(np.isfinite(high), (math.log(limit) - low) / (high - low), 0.0)
-    log_batch = np.log(batch_sizes)
-    value[rows] = np.exp(log_batch[first[rows]] + share * (log_batch[first[rows] - 1] - log_batch[first[rows]]))
+    above, below = batch_sizes[first[rows]], batch_sizes[first[rows] - 1]
+    value[rows] = above * (below / above) ** share
     return np.where(np.isfinite(steps).any(axis=1), value, np.nan)
 
 
 def _paper2018(sweep: Sweep, tolerance: float, request: _Request) -> ThresholdEstimate:
     def rule(epochs: Array) -> Array:
-        return _before_slow_down(epochs, sweep.batch_sizes, tolerance, sweep.resolution, interpolate=False)
+        return _before_slow_down(epochs, sweep.batch_sizes, tolerance, sweep.resolution)
 
     statement = "one batch size tested" if len(sweep.batch_sizes) == 1 else ""
     return _from_curve(sweep, request, sweep.epochs, rule, statement)
@@ -326,7 +351,7 @@ def _paper2018(sweep: Sweep, tolerance: float, request: _Request) -> ThresholdEs
 
 def _overhead(sweep: Sweep, tolerance: float, request: _Request) -> ThresholdEstimate:
     def rule(epochs: Array) -> Array:
-        return _before_slow_down(epochs, sweep.batch_sizes, tolerance, 0.0, interpolate=True)
+        return _first_overhead(epochs, sweep.batch_sizes, tolerance)
 
     fastest = sweep.epochs.min()
     statement = ""
@@ -339,7 +364,7 @@ def _overhead(sweep: Sweep, tolerance: float, request: _Request) -> ThresholdEst
 
 
 def _within_epochs(sweep: Sweep, limit: float, request: _Request) -> ThresholdEstimate:
-    if limit > sweep.max_epochs and not sweep.reached.all():
+    if limit > sweep.max_epochs and (~sweep.reached & ~sweep.diverged).any():
         return replace(
             _nothing(sweep, request, f"the runs were stopped after {number(sweep.max_epochs)} epochs"),
             n=sweep.num_runs,
@@ -387,11 +412,10 @@ def _mean_diversity(sweep: Sweep, _: float, request: _Request) -> ThresholdEstim
     if not use.any():
         return replace(_nothing(sweep, request, "gradient diversity was not measured"), n=0)
     cells, cell, counts = np.unique(sweep.cell[use], return_inverse=True, return_counts=True)
+    bounds = sweep.bounds[use]
+    value = float((np.bincount(cell, bounds) / counts).mean())
     rng = np.random.default_rng(request.seed)
-    ones = np.ones(int(use.sum()))
-    weights = seed_weights(rng, cell, ones, request.resamples) / counts[cell] / len(cells)
-    value = float((sweep.bounds[use] / counts[cell]).sum() / len(cells))
-    samples = weights @ sweep.bounds[use] if counts.max() > 1 else np.empty(0)
+    samples = resampled_means(rng, bounds, cell, request.resamples) if counts.max() > 1 else np.empty(0)
     statement = "" if counts.max() > 1 else "one run per batch size: no interval over seeds"
     result = _estimate(sweep, request, value, samples, float(np.median(counts)), statement)
     return replace(result, n=int(use.sum()), num_batch_sizes=len(cells))

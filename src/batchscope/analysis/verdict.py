@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +10,9 @@ import numpy as np
 
 from batchscope.analysis.formatting import number, plain
 from batchscope.analysis.intervals import LEVEL, num_resamples, probability_greater, ratio_interval
-from batchscope.analysis.sweeps import HasRows, Sweep, find_shape, sweeps_of
+from batchscope.analysis.sweeps import Results, Sweep, find_shape, sweeps_of
 from batchscope.analysis.thresholds import DEFINITIONS, ThresholdEstimate, describe, estimate, parse_definition
 from batchscope.errors import InputError, choose
-from batchscope.records import Row
 
 CERTAIN = 0.95  # a probability between 1 - CERTAIN and CERTAIN is "undecided"
 EQUAL_PARAMETERS = 0.05  # shapes whose weights differ by more are not "at equal parameters"; the paper's differ by 4 %
@@ -63,7 +61,7 @@ class Verdict:
 
 
 def compare(
-    results: Iterable[Row] | HasRows,
+    results: Results,
     first: str = "wide",
     second: str = "deep",
     definition: str = "paper2018",

@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "theory": "closed forms and bounds of gradient diversity for one shape",
     "plan": "trials, cohorts and predicted time of a study; runs nothing",
     "run": "finish a study, or what is left of it",
+    "report": "verdict, table, figures and one HTML page of a run directory; a gate for CI",
     "export": "the rows of a run directory as csv, parquet or json",
     "recipes": "the paper's experiments and the quickstart, with their costs",
     "data": "where data is, fetch it with checksum, verify it",

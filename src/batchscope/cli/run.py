@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 
 from batchscope.cli.progress import progress_display
 from batchscope.cli.study import add_study, notes
-from batchscope.errors import InputError
-from batchscope.recipes import find
+from batchscope.recipes import RECIPES, find
 from batchscope.records import Outcome
 from batchscope.studies import Results
 from batchscope.studies.executors import EXECUTORS
@@ -46,7 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(_summary(results, out)))
     else:
         print(results.table())
-        print("\n".join(line for study in studies for line in notes(study)))
+        for line in (line for study in studies for line in notes(study)):
+            print(line)
         print(f"{len(results.rows)} trials in {out}")
     if crashed:
         message = next(row.message for row in results.rows if row.outcome == Outcome.CRASHED)
@@ -55,11 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def default_directory(study: str) -> str:
-    """Return runs/STUDY, for a recipe or a file name."""
-    name = study.removesuffix(".toml").strip("./")
-    if not name:
-        raise InputError(f"no directory can be named after {study!r}; give --out DIR")
-    return f"runs/{name}"
+    """Return runs/STUDY: the name of the recipe, or of the file without its folder and ending."""
+    return f"runs/{study if study in RECIPES else Path(study).stem}"
 
 
 def _summary(results: Results, out: str) -> dict[str, object]:

@@ -30,24 +30,19 @@ def tensors_in(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[tup
                     yield (key, place), entry
 
 
-def substitute(
-    args: tuple[Any, ...], kwargs: Mapping[str, Any], replace: Callable[[Position, Tensor], Tensor]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The same arguments with every tensor t at position p replaced by replace(p, t)."""
-
-    def visit(key: int | str, value: Any) -> Any:
-        if isinstance(value, Tensor):
-            return replace(key, value)
-        if isinstance(value, list | tuple) and any(isinstance(entry, Tensor) for entry in value):
-            return type(value)(
-                [replace((key, i), entry) if isinstance(entry, Tensor) else entry for i, entry in enumerate(value)]
-            )
-        return value
-
-    return (
-        tuple(visit(key, value) for key, value in enumerate(args)),
-        {key: visit(key, value) for key, value in kwargs.items()},
-    )
+def replace_at(
+    args: tuple[Any, ...], kwargs: Mapping[str, Any], tensors: Mapping[Position, Tensor]
+) -> tuple[list[Any], dict[str, Any]]:
+    """Copies of the arguments with the tensors at the given positions replaced."""
+    new_args, new_kwargs = list(args), dict(kwargs)
+    for position, tensor in tensors.items():
+        key, place = position if isinstance(position, tuple) else (position, None)
+        container: Any = new_kwargs if isinstance(key, str) else new_args
+        if place is None:
+            container[key] = tensor
+        else:
+            container[key] = [*container[key][:place], tensor, *container[key][place + 1 :]]
+    return new_args, new_kwargs
 
 
 def tensors_out(output: Any) -> list[Tensor]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ from batchscope.gradients.calls import (
     accumulation_dtype,
     is_in_place,
     name_of,
-    substitute,
+    replace_at,
     tensors_in,
     tensors_out,
 )
@@ -55,54 +56,66 @@ class Shared:
 Receiver = Callable[[Shared, Use, str], None]  # the operand, its per-example gradients, the rule's name
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _Meeting:
+    """A call whose output gradient is awaited. operands: position -> what stood there (its value now does)."""
+
     function: Function
-    args: tuple[Any, ...]
+    args: list[Any]
     kwargs: dict[str, Any]
     event: Event
-    operands: dict[int, Shared]  # id of the value that stands in the call -> the operand
+    operands: dict[Position, Shared]
     rule: Rule | None
     versions: list[tuple[Tensor, int]]
 
     def uses(self, grad: Tensor, num_examples: int) -> Iterable[tuple[Shared, Use, str]]:
         """Split everything by examples and apply the rule, or else the generic way."""
-        self._check_versions()
-        dtype = accumulation_dtype(grad.dtype)
-
-        def split(position: Position, tensor: Tensor) -> Tensor:
-            layout = self.event.layouts.get(position)
-            if layout is None:
-                return tensor
-            tensor = layout.split(tensor.detach(), num_examples)
-            # autocast ran the call on `grad.dtype`: the gradient belongs to the rounded input.
-            return tensor.to(grad.dtype).to(dtype) if tensor.is_floating_point() else tensor
-
+        for tensor, version in self.versions:
+            if tensor._version != version:
+                raise self._changed_in_place()
         assert self.event.output is not None
-        args, kwargs = substitute(self.args, self.kwargs, split)
-        grad = self.event.output.split(grad, num_examples).to(dtype)
-        name, pairs = self._apply(grad, args, kwargs)
+        low_precision = grad.dtype if grad.dtype.itemsize < 4 else None
+        examples = {
+            position: _widen(layout.split(self._at(position), num_examples), low_precision)
+            for position, layout in self.event.layouts.items()
+        }
+        grad = _widen(self.event.output.split(grad, num_examples), low_precision)
+        name, pairs = self._apply(grad, examples)
+        by_value = {id(operand.value): operand for operand in self.operands.values()}
         for tensor, use in pairs:
-            if id(tensor) in self.operands:
-                yield self.operands[id(tensor)], use, name
+            operand = by_value.get(id(tensor))
+            if operand is not None:
+                yield operand, use, name
 
-    def _apply(self, grad: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, list[Any]]:
+    def _at(self, position: Position) -> Tensor:
+        key, place = position if isinstance(position, tuple) else (position, None)
+        value = self.kwargs[key] if isinstance(key, str) else self.args[key]
+        tensor: Tensor = value if place is None else value[place]
+        return tensor.detach() if tensor.requires_grad else tensor
+
+    def _apply(self, grad: Tensor, examples: dict[Position, Tensor]) -> tuple[str, Iterable[Any]]:
         if self.rule is not None:
+            args, kwargs = replace_at(tuple(self.args), self.kwargs, examples)
             try:
                 return self.rule.name, list(self.rule.function(grad, *args, **kwargs))
             except NotImplementedError:
                 pass
-        values = {key: operand.value for key, operand in self.operands.items()}
-        return generic_uses(self.function, grad, args, kwargs, values, frozenset(self.event.layouts))
+        values = {position: operand.value for position, operand in self.operands.items()}
+        return generic_uses(self.function, grad, tuple(self.args), self.kwargs, values, examples)
 
-    def _check_versions(self) -> None:
-        for tensor, version in self.versions:
-            if tensor._version != version:
-                raise MeasurementError(
-                    f"an input of {name_of(self.function)} was changed in place after it was used, so the gradient of "
-                    f"{sorted(set().union(*(s.roots for s in self.operands.values())))} cannot be formed: "
-                    "use the out-of-place form of the operation that follows it"
-                )
+    def _changed_in_place(self) -> MeasurementError:
+        names = sorted(set().union(*(operand.roots for operand in self.operands.values())))
+        return MeasurementError(
+            f"an input of {name_of(self.function)} was changed in place after it was used, so the gradient of {names} "
+            "cannot be formed: use the out-of-place form of the operation that follows it"
+        )
+
+
+def _widen(tensor: Tensor, low_precision: torch.dtype | None) -> Tensor:
+    """In float32 at least. Under autocast the call saw its inputs rounded, and the gradient belongs to those."""
+    if low_precision is None or not tensor.is_floating_point():
+        return tensor
+    return tensor.to(low_precision).to(accumulation_dtype(low_precision))
 
 
 class _Tap(torch.autograd.Function):
@@ -118,7 +131,12 @@ class _Tap(torch.autograd.Function):
 
 
 class Capture(Interceptor):
-    """The mode of the measuring pass: follows a trace, hands each Use to `receive` during the backward pass."""
+    """The mode of the measuring pass: follows a trace, hands each Use to `receive` during the backward pass.
+
+    cut: whether parameters are cut off from the graph (measuring) or get their ordinary gradient too (observing).
+    meetings_of: parameter name -> number of Uses to expect. has_left_trace: whether calls came that were not traced;
+    cut, that is an error at once.
+    """
 
     def __init__(
         self,
@@ -127,6 +145,7 @@ class Capture(Interceptor):
         rewrites: Mapping[Function, Function],
         num_examples: int,
         receive: Receiver,
+        cut: bool = True,
     ) -> None:
         super().__init__(rewrites)
         self._rules = load()
@@ -134,37 +153,47 @@ class Capture(Interceptor):
         self._expected = next(self._events, None)
         self._num_examples = num_examples
         self._receive = receive
+        self._cut = cut
+        self.has_left_trace = False
         self._shared = {id(p): Shared(p, frozenset([name])) for name, p in parameters.items()}
         self.anchor = torch.zeros((), requires_grad=True)
         self.meetings_of: dict[str, int] = dict.fromkeys(parameters, 0)
 
     def see(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        shared = self._shared
-        operands = [(position, shared[id(t)]) for position, t in tensors_in(args, kwargs) if id(t) in shared]
-        if not operands or not torch.is_grad_enabled():
+        touched = self._touches(args) or (kwargs and self._touches(kwargs.values()))
+        if not touched or not torch.is_grad_enabled():
             return func(*args, **kwargs)
+        shared = self._shared
+        operands = {p: shared[id(tensor)] for p, tensor in tensors_in(args, kwargs) if id(tensor) in shared}
         event = self._expected
-        if event is None or event.function != name_of(func) or event.shared != tuple(p for p, _ in operands):
+        if event is None or event.function != name_of(func) or event.shared != tuple(operands):
             return self._run_unexpected(func, args, kwargs)
         if not event.is_meeting or not event.measurable or (is_in_place(func) and event.shared == (0,)):
             return self._run_shared(event, operands, func, args, kwargs)
-        self._advance()
+        self._expected = next(self._events, None)
         return self._meet(event, operands, func, args, kwargs)
 
-    def _advance(self) -> None:
-        self._expected = next(self._events, None)
+    def _touches(self, values: Iterable[Any]) -> bool:
+        """Whether a shared tensor is among the arguments; this runs for every call the model makes."""
+        shared = self._shared
+        return any(
+            id(value) in shared or (type(value) in (list, tuple) and any(id(entry) in shared for entry in value))
+            for value in values
+        )
 
     def _run_unexpected(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call outside the trace is harmless when no gradient flows through it (a shape, a comparison)."""
         output = func(*args, **kwargs)
         if any(tensor.requires_grad for tensor in tensors_out(output)):
-            raise TraceMismatchError(name_of(func))
+            self.has_left_trace = True
+            if self._cut:
+                raise TraceMismatchError(name_of(func))
         return output
 
     def _run_shared(
         self,
         event: Event,
-        operands: list[tuple[Position, Shared]],
+        operands: Mapping[Position, Shared],
         func: Function,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
@@ -173,44 +202,38 @@ class Capture(Interceptor):
         output = func(*args, **kwargs)
         tensors = [tensor for tensor in tensors_out(output) if tensor.requires_grad]
         if tensors:
-            self._advance()
+            self._expected = next(self._events, None)
         if not event.is_meeting:
-            roots = frozenset().union(*(operand.roots for _, operand in operands))
+            roots = frozenset().union(*(operand.roots for operand in operands.values()))
             self._shared.update((id(tensor), Shared(tensor, roots)) for tensor in tensors)
         return output
 
     def _meet(
         self,
         event: Event,
-        operands: list[tuple[Position, Shared]],
+        operands: dict[Position, Shared],
         func: Function,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
-        cut = {position: operand.value for position, operand in operands}
-        args, kwargs = substitute(args, kwargs, lambda position, tensor: cut.get(position, tensor))
+        cut, named = replace_at(args, kwargs, {position: operand.value for position, operand in operands.items()})
         rule = self._rules.get(func)
         rule = rule if rule is not None and rule.accepts(event.layouts) else None
-        reads = rule is None or rule.reads_inputs
-        inputs = [t for p, t in tensors_in(args, kwargs) if p in event.layouts] if reads else []
-        by_value = {id(operand.value): operand for _, operand in operands}
-        meeting = _Meeting(func, args, kwargs, event, by_value, rule, [(t, t._version) for t in inputs])
-        output = func(*args, **kwargs)
+        meeting = _Meeting(func, cut, named, event, operands, rule, [])
+        if rule is None or rule.reads_inputs:
+            meeting.versions = [(tensor, tensor._version) for tensor in map(meeting._at, event.layouts)]
+        output = func(*cut, **named) if self._cut else func(*args, **kwargs)
         if not output.requires_grad:
             output = _Tap.apply(self.anchor, [output])  # type: ignore[no-untyped-call]
-        for operand in by_value.values():
+        for operand in {id(operand): operand for operand in operands.values()}.values():
             for root in operand.roots:
                 self.meetings_of[root] += 1
-        output.register_hook(self._hook(meeting))
+        output.register_hook(partial(self._on_gradient, meeting))
         return output
 
-    def _hook(self, meeting: _Meeting) -> Callable[[Tensor], None]:
-        def on_gradient(grad: Tensor) -> None:
-            with torch.no_grad(), torch.autocast(grad.device.type, enabled=False):
-                for operand, use, rule in meeting.uses(grad, self._num_examples):
-                    self._receive(operand, use, rule)
-
-        return on_gradient
+    def _on_gradient(self, meeting: _Meeting, grad: Tensor) -> None:
+        for operand, use, rule in meeting.uses(grad, self._num_examples):
+            self._receive(operand, use, rule)
 
 
 def escaped(losses: Tensor, capture: Capture, parameters: Mapping[str, Tensor]) -> set[str]:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from batchscope.gradients.calls import Function, Position, substitute, tensors_in
+from batchscope.gradients.calls import Function, Position, replace_at
 from batchscope.gradients.uses import Dense
 
 
@@ -21,31 +21,31 @@ def generic_uses(
     grad: Tensor,
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
-    operands: Mapping[int, Tensor],
-    examples: frozenset[Position],
+    parameters: Mapping[Position, Tensor],
+    examples: Mapping[Position, Tensor],
 ) -> tuple[str, list[tuple[Tensor, Dense]]]:
-    """("vmap" or "loop", pairs (operand, per-example gradients)).
+    """("vmap" or "loop", pairs (parameter, per-example gradients)).
 
-    grad: output gradient [N, ...]. args, kwargs: those at positions `examples` split [N, ...], the others whole.
-    operands: id -> tensor among the arguments whose per-example gradients are wanted.
+    grad: output gradient [N, ...]. parameters: what stands where in the call and is to be differentiated.
+    examples: position -> operand [N, ...] that depends on examples.
     """
-    values = list(operands.values())
-    batched = [tensor for position, tensor in tensors_in(args, kwargs) if position in examples]
+    values = {id(value): value for value in parameters.values()}  # one value may stand at several positions
+    positions = list(examples)
 
-    def pull_back(grad_one: Tensor, batched_one: list[Tensor]) -> tuple[Tensor, ...]:
-        entries = iter(batched_one)
-        here = {p: next(entries) for p, _ in tensors_in(args, kwargs) if p in examples}
+    def pull_back(grad_one: Tensor, operands_one: list[Tensor]) -> tuple[Tensor, ...]:
+        here = dict(zip(positions, operands_one, strict=True))
 
-        def forward(*parameters: Tensor) -> Any:
-            by_id = dict(zip(operands, parameters, strict=True))
-            new_args, new_kwargs = substitute(args, kwargs, lambda p, t: here[p] if p in here else by_id.get(id(t), t))
+        def forward(*new: Tensor) -> Any:
+            by_id = dict(zip(values, new, strict=True))
+            there = {position: by_id[id(value)] for position, value in parameters.items()}
+            new_args, new_kwargs = replace_at(args, kwargs, {**here, **there})
             return function(*new_args, **new_kwargs)
 
-        gradients: tuple[Tensor, ...] = torch.func.vjp(forward, *values)[1](grad_one)
+        gradients: tuple[Tensor, ...] = torch.func.vjp(forward, *values.values())[1](grad_one)
         return gradients
 
-    name, gradients = _over_examples(pull_back, grad, batched)
-    return name, [(value, Dense(gradient)) for value, gradient in zip(values, gradients, strict=True)]
+    name, gradients = _over_examples(pull_back, grad, list(examples.values()))
+    return name, [(value, Dense(gradient)) for value, gradient in zip(values.values(), gradients, strict=True)]
 
 
 def _over_examples(

@@ -25,6 +25,8 @@ class Layout:
     def split(self, x: Tensor, num_examples: int) -> Tensor:
         """[..., N·q, ...] -> [N, ..., q, ...], a view where possible."""
         q = x.shape[self.axis] // num_examples
+        if q == 1 and self.axis == 0:
+            return x.unsqueeze(1)
         if q == 1:
             return x.movedim(self.axis, 0).unsqueeze(self.axis + 1)
         sizes = (q, num_examples) if self.minor else (num_examples, q)

@@ -32,7 +32,7 @@ class Choice:
     scratch_bytes: int
 
 
-_CHOICES: dict[tuple[object, ...], Choice] = {}
+_CHOICES: dict[tuple[object, ...], tuple[Choice, Kernel, int]] = {}  # with the kernel and its bytes per example
 
 
 @dataclass
@@ -44,31 +44,31 @@ class Planner:
 
     def run(self, use: Use) -> tuple[Result, Choice]:
         """(squared norms [N], sum [*shape]) of `use`, and how it was computed."""
-        key = (*use.signature, torch.get_num_threads(), self.memory_budget)
-        choice = _CHOICES.get(key)
-        if choice is None:
-            choice = _CHOICES[key] = self._choose(use)
+        key = (use.signature, torch.get_num_threads(), self.memory_budget)
+        if key not in _CHOICES:
+            _CHOICES[key] = self._choose(use)
+        choice, kernel, size = _CHOICES[key]
         self.choices[key] = choice
-        kernel = next(kernel for kernel in candidates(use) if kernel.name == choice.kernel)
-        return kernel.run(use, self._chunk(kernel, use)), choice
+        return kernel.run(use, self._chunk(size, use)), choice
 
-    def _choose(self, use: Use) -> Choice:
+    def _choose(self, use: Use) -> tuple[Choice, Kernel, int]:
         kernels = list(self._admissible(use))
         seconds = {kernel.name: self._time(kernel, use) for kernel in kernels} if len(kernels) > 1 else {}
         best = min(kernels, key=lambda kernel: seconds.get(kernel.name, 0.0))
-        return Choice(_layer(use), best.name, seconds, use.num_examples, self._bytes(best, use))
+        size = _bytes(best, use)
+        return Choice(_layer(use), best.name, seconds, use.num_examples, size), best, size
 
     def _admissible(self, use: Use) -> Iterator[Kernel]:
         """Kernels whose scratch memory for one example fits; the most economical one when none does."""
         kernels = candidates(use)
-        fitting = [kernel for kernel in kernels if self._bytes(kernel, use) <= self.memory_budget]
+        fitting = [kernel for kernel in kernels if _bytes(kernel, use) <= self.memory_budget]
         fitting = fitting or [min(kernels, key=lambda kernel: kernel.scratch(use))]
         least = min(kernel.flops(use) for kernel in fitting)
         return (kernel for kernel in fitting if kernel.flops(use) <= HOPELESS * least)
 
     def _time(self, kernel: Kernel, use: Use) -> float:
         """Seconds of the faster of two runs (the first also warms up)."""
-        chunk, times = self._chunk(kernel, use), []
+        chunk, times = self._chunk(_bytes(kernel, use), use), []
         for _ in range(2):
             _synchronise(use)
             start = time.perf_counter()
@@ -77,11 +77,12 @@ class Planner:
             times.append(time.perf_counter() - start)
         return min(times)
 
-    def _chunk(self, kernel: Kernel, use: Use) -> int:
-        return max(1, min(use.num_examples, self.memory_budget // max(self._bytes(kernel, use), 1)))
+    def _chunk(self, bytes_per_example: int, use: Use) -> int:
+        return max(1, min(use.num_examples, self.memory_budget // max(bytes_per_example, 1)))
 
-    def _bytes(self, kernel: Kernel, use: Use) -> int:
-        return kernel.scratch(use) * 8
+
+def _bytes(kernel: Kernel, use: Use) -> int:
+    return kernel.scratch(use) * 8
 
 
 def _synchronise(use: Use) -> None:

@@ -34,6 +34,11 @@ RECIPES: dict[str, Recipe] = {
     "chen2018/figure3b": Recipe(lambda: chen2018.figure3("b"), "MNIST, fully-connected nets", "about 30"),
     "chen2018/figure3c": Recipe(lambda: chen2018.figure3("c"), "EMNIST-47 (reduced), fully-connected nets", "about 30"),
     "chen2018/figure3d": Recipe(lambda: chen2018.figure3("d"), "Gisette, fully-connected nets", "about 30"),
+    "chen2018/figure3d-like": Recipe(
+        lambda: chen2018.figure3("d", "gisette_like"),
+        "a generated stand-in for Gisette, which needs no files",
+        "about 30",
+    ),
 }
 
 

@@ -18,9 +18,9 @@ def quickstart() -> tuple[Study, Study]:
         depths=(1, 2, 4, 8),
         batch_sizes=(16, 64, 256, 512, 1024),
         target={"train_accuracy": 0.96},
-        max_epochs=60,
+        max_epochs=80,
         protocol="tuned",
-        step_sizes=StepSizes(min=0.05, max=0.8, ratio=2.0),
+        step_sizes=StepSizes(min=0.05, max=1.6, ratio=2.0),
         scaled="a small study on 1437 digits of 8 x 8 pixels; not one of the paper's",
     )
     synthetic = Study(
@@ -32,10 +32,11 @@ def quickstart() -> tuple[Study, Study]:
         budget=2000,
         depths=(1, 2, 4, 8),
         batch_sizes=(16, 64, 256, 512, 1024),
-        target={"train_loss": 1e-3},
-        max_epochs=60,
+        target={"train_loss": 1e-5},
+        max_epochs=100,
+        evaluations_per_epoch=4,
         protocol="tuned",
-        step_sizes=StepSizes(min=0.02, max=0.32, ratio=2.0),
+        step_sizes=StepSizes(min=0.01, max=0.64, ratio=2.0),
         scaled="a small study on 2048 generated examples; the paper's has 10 000 and a target loss of 1e-12",
     )
     return digits, synthetic

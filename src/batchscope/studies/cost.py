@@ -12,7 +12,7 @@ from batchscope.training.settings import Settings
 
 # Assumptions, for one core of a server CPU of the 2020s and fully-connected nets in float32; measured cohorts differ
 # by a factor of two or three. While a study runs, the time left comes from what its cohorts really took.
-SECONDS_PER_FLOP = 1 / 60e9
+SECONDS_PER_FLOP = 1 / 50e9
 SECONDS_PER_ACTIVATION = 4e-9
 SECONDS_PER_LAYER_STEP = 4e-6
 

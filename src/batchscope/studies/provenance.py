@@ -1,12 +1,16 @@
-"""Where numbers come from: versions and the commit of the code that made them."""
+"""Where numbers come from: versions, the commit of the code that made them, the machine, the command."""
 
 from __future__ import annotations
 
+import datetime
 import functools
+import os
 import platform
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from batchscope import __version__
 
@@ -30,6 +34,28 @@ def commit() -> str:
     if not head or not _git(folder, "ls-files", Path(__file__).name):
         return ""
     return head + ("+" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
+
+
+def run_record(**choices: Any) -> dict[str, Any]:
+    """Return what one call of `run` was: when, by which command, on which machine, with which choices."""
+    return {
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "versions": versions(),
+        "commit": commit(),
+        "machine": f"{platform.machine()} {_processor()}, {os.cpu_count()} cores",
+        **choices,
+    }
+
+
+def _processor() -> str:
+    """The processor's name where Linux tells it; Python's own answer is often empty."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
 
 
 def _git(folder: Path, *words: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from batchscope.errors import InputError
 from batchscope.records import Outcome, Row
 from batchscope.studies.config import Study
-from batchscope.studies.store import read_rows, read_study_file
+from batchscope.studies.store import read_rows, read_runs, read_study_file
 from batchscope.studies.study_file import Studies
 from batchscope.studies.trial import FINAL, TUNE
 
@@ -81,15 +81,22 @@ class Table:
         heads = ("study", "shape", "B", "step size", "epochs", "min-max", "outcomes")
         lines = [heads, *(_words(cell) for cell in self.cells)]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        return "\n".join("  ".join(w.ljust(n) for w, n in zip(line, widths, strict=True)).rstrip() for line in lines)
+        text = ["  ".join(w.ljust(n) for w, n in zip(line, widths, strict=True)).rstrip() for line in lines]
+        widened = any(cell.grid_widened for cell in self.cells)
+        return "\n".join([*text, "* the grid of step sizes was widened"] if widened else text)
 
 
 @dataclass(frozen=True)
 class Results:
-    """rows: all rows, sorted by trial id. studies: what was asked for, one or more."""
+    """rows: all rows, sorted by trial id. studies: what was asked for, one or more.
+
+    runs: one record per call of `run` that wrote them (started, command, versions, commit, machine, executor,
+    workers, device, shard), the oldest first.
+    """
 
     rows: tuple[Row, ...]
     studies: Studies
+    runs: tuple[dict[str, Any], ...] = ()
 
     @property
     def study(self) -> Study:
@@ -103,7 +110,7 @@ class Results:
         chosen = tuple(one for one in self.studies if one.name == study)
         if not chosen:
             raise InputError(f"no study {study!r} here; expected one of {[one.name for one in self.studies]}")
-        return Results(tuple(row for row in self.rows if row.study == study), chosen)
+        return Results(tuple(row for row in self.rows if row.study == study), chosen, self.runs)
 
     def table(self) -> Table:
         """Return one summary per (architecture, batch size) that has at least one row."""
@@ -122,7 +129,8 @@ def read(directory: str | Path) -> Results:
     """Read a run directory, finished or not; torch is not needed. Raises StoreError if it is none, or damaged."""
     studies = read_study_file(directory)
     names = {study.name for study in studies}
-    return Results(tuple(row for row in read_rows(directory) if row.study in names), studies)
+    rows = tuple(row for row in read_rows(directory) if row.study in names)
+    return Results(rows, studies, read_runs(directory))
 
 
 def summarise(rows: Sequence[Row], study: Study) -> CellSummary:
@@ -193,13 +201,15 @@ def _words(cell: CellSummary) -> tuple[str, ...]:
     runs = cell.reached + cell.censored + cell.diverged + cell.crashed
     counts = {"reached": cell.reached, "never": cell.censored, "diverged": cell.diverged, "crashed": cell.crashed}
     outcomes = ", ".join(f"{count} {word}" for word, count in counts.items() if count) if runs else "not yet run"
-    epochs = cell.epochs_mean if cell.epochs_mean is not None else cell.epochs_median
+    epochs = "-" if cell.epochs_median is None else f"{cell.epochs_median:.1f} (median)"
+    if cell.epochs_mean is not None:
+        epochs = f"{cell.epochs_mean:.1f}"
     return (
         cell.study,
         cell.shape,
         str(cell.batch_size),
         "-" if cell.step_size is None else f"{cell.step_size:g}" + ("*" if cell.grid_widened else ""),
-        "-" if epochs is None else f"{epochs:.1f}",
+        epochs,
         "-" if cell.epochs_min is None else f"{cell.epochs_min:g}-{cell.epochs_max:g}",
         outcomes,
     )

@@ -11,13 +11,14 @@ from pathlib import Path
 
 from batchscope.errors import InputError, StoreError, choose
 from batchscope.records import Outcome, Row
+from batchscope.studies import provenance
 from batchscope.studies.config import Study
 from batchscope.studies.cost import cell_cost, cohort_cost
 from batchscope.studies.executors import Executor, Finished, Job, make_executor
 from batchscope.studies.plan import Cell, cells, facts, fewest_trials, is_widening
 from batchscope.studies.progress import OnStatus, Status, Tracker
 from batchscope.studies.protocols import next_cohorts
-from batchscope.studies.results import Results
+from batchscope.studies.results import Results, read
 from batchscope.studies.rows import rows_of
 from batchscope.studies.store import Shard, Store
 from batchscope.studies.study_file import as_studies
@@ -57,13 +58,16 @@ def run(
     studies = as_studies(study)
     part = Shard.parse(shard) if isinstance(shard, str) else shard or Shard()
     device = resolve_device(device)
+    count = default_workers(device) if workers is None else workers
     slots = [slot for one in studies for slot in _slots(one, DataRequest.of(one, data_dir))]
     with (
-        make_executor(executor, default_workers(device) if workers is None else workers, device) as pool,
+        make_executor(executor, count, device) as pool,
         Store(out, studies, part) as store,
     ):
+        choices = {"executor": executor, "workers": pool.capacity, "device": device, "shard": str(part)}
+        store.note_run(provenance.run_record(**choices))
         _Run(_share(slots, part), store, pool, device, progress).finish()
-        return Results(store.rows(), studies)
+    return read(out)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """The run directory: the studies it holds, one SQLite file of rows per writer, and locks. No torch.
 
 DIR/study.toml                 what is being studied
-DIR/results-1of1.sqlite        table `rows`: one line per trial, readable by any tool; one file per shard
+DIR/results-1of1.sqlite        one file per shard, readable by any tool: table `rows`, one line per trial; table
+                               `runs`, one line of JSON per call of `run`
 DIR/.lock, DIR/.lock-IofN      held while a run writes; the system releases them when its process ends, however it ends
 """
 
@@ -10,11 +11,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
+import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from batchscope.errors import InputError, StoreError
 from batchscope.records import Outcome, Row
@@ -76,6 +78,11 @@ class Store:
                 f"INSERT OR REPLACE INTO rows ({', '.join(map(_quoted, COLUMNS))}) VALUES ({marks})",
                 [tuple(encode(row).values()) for row in rows],
             )
+
+    def note_run(self, record: Mapping[str, Any]) -> None:
+        """Write what this run is: its command, machine and choices (see `provenance.run_record`)."""
+        with _explained(self.directory), self._connection:
+            self._connection.execute("INSERT INTO runs VALUES (?)", [json.dumps(record)])
 
     def rows(self) -> tuple[Row, ...]:
         """Return all rows of the directory, those of other writers included."""
@@ -186,6 +193,7 @@ def _open(path: Path) -> sqlite3.Connection:
         columns = ", ".join(f"{_quoted(name)} {sql_type(name)}" for name in COLUMNS)
         with connection:
             connection.execute(f"CREATE TABLE IF NOT EXISTS rows ({columns}, PRIMARY KEY (trial_id, study))")
+            connection.execute("CREATE TABLE IF NOT EXISTS runs (record TEXT)")
             present = {line[1] for line in connection.execute("PRAGMA table_info(rows)")}
             for name in COLUMNS:
                 if name not in present:
@@ -197,19 +205,37 @@ def _open(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def read_runs(directory: str | Path) -> tuple[dict[str, Any], ...]:
+    """Return the records of all runs that wrote to a directory, the oldest first."""
+    records = [
+        json.loads(line["record"])
+        for path in sorted(Path(directory).glob("results-*.sqlite"))
+        for line in _select(path, "runs")
+    ]
+    return tuple(sorted(records, key=lambda record: str(record.get("started"))))
+
+
 def _read_file(path: Path) -> list[Row]:
+    try:
+        return [decode(line) for line in _select(path, "rows")]
+    except (ValueError, TypeError, KeyError) as error:
+        raise _corrupt(path, error) from None
+
+
+def _select(path: Path, table: str) -> list[dict[str, Any]]:
+    """Return all lines of a table, none where a kill came before it was made."""
     try:
         # Not read-only: after a kill SQLite first rolls the half-written transaction back.
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=60)) as file:
             file.row_factory = sqlite3.Row
             tables = {line[0] for line in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            lines = file.execute("SELECT * FROM rows").fetchall() if "rows" in tables else []
-        return [decode(dict(line)) for line in lines]
+            lines = file.execute(f"SELECT * FROM {table}").fetchall() if table in tables else []
+        return [dict(line) for line in lines]
     except sqlite3.OperationalError as error:
         raise StoreError(
             f"{path} cannot be read: {error}; is it readable, and no other program writing to it?"
         ) from None
-    except (sqlite3.DatabaseError, ValueError, TypeError) as error:
+    except sqlite3.DatabaseError as error:
         raise _corrupt(path, error) from None
 
 

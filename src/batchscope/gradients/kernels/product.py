@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from batchscope.gradients.kernels import Result, chunks, kernel, sq_norms
+from batchscope.gradients.kernels import Result, chunks, kernel, norms, sq_norms
 from batchscope.gradients.uses import Factors
 
 
@@ -26,7 +26,7 @@ def _outer_flops(use: Factors) -> float:
 @kernel(Factors, applies=lambda use: use.left.shape[1] == 1, scratch=lambda use: sum(_sizes(use)), flops=_outer_flops)
 def outer(use: Factors, chunk: int) -> Result:
     """T = 1: ‖l r'‖² = ‖l‖² ‖r‖²."""
-    return sq_norms(use.left) * sq_norms(use.right), _summed(use)
+    return (norms(use.left) * norms(use.right)).square_(), _summed(use)
 
 
 def _ghost_scratch(use: Factors) -> int:
@@ -41,11 +41,11 @@ def _ghost_flops(use: Factors) -> float:
 @kernel(Factors, applies=lambda use: use.left.shape[1] > 1, scratch=_ghost_scratch, flops=_ghost_flops)
 def ghost(use: Factors, chunk: int) -> Result:
     """‖L'R‖² = <L L', R R'>: two Gram matrices over positions, no per-example gradient (Goodfellow 2015, Li 2022)."""
-    norms = [
+    parts = [
         (torch.bmm(use.left[rows], use.left[rows].mT) * torch.bmm(use.right[rows], use.right[rows].mT)).sum((1, 2))
         for rows in chunks(use.num_examples, chunk)
     ]
-    return torch.cat(norms), _summed(use)
+    return torch.cat(parts), _summed(use)
 
 
 def _direct_scratch(use: Factors) -> int:
@@ -61,12 +61,12 @@ def _direct_flops(use: Factors) -> float:
 @kernel(Factors, applies=lambda use: use.left.shape[1] > 1, scratch=_direct_scratch, flops=_direct_flops)
 def direct(use: Factors, chunk: int) -> Result:
     """Form the per-example gradients of a chunk at once; their sum replaces the ordinary weight gradient."""
-    norms, total = [], use.left.new_zeros(use.left.shape[2], use.right.shape[2])
+    parts, total = [], use.left.new_zeros(use.left.shape[2], use.right.shape[2])
     for rows in chunks(use.num_examples, chunk):
         gradients = torch.bmm(use.left[rows].mT, use.right[rows])
-        norms.append(sq_norms(gradients))
+        parts.append(sq_norms(gradients))
         total += gradients.sum(0)
-    return torch.cat(norms), total.reshape(use.shape)
+    return torch.cat(parts), total.reshape(use.shape)
 
 
 @kernel(
@@ -77,11 +77,11 @@ def direct(use: Factors, chunk: int) -> Result:
 )
 def looped(use: Factors, chunk: int) -> Result:
     """As direct, one example at a time in one buffer that stays in cache."""
-    norms = use.left.new_empty(use.num_examples)
+    squares = use.left.new_empty(use.num_examples)
     total = use.left.new_zeros(use.left.shape[2], use.right.shape[2])
     gradient = torch.empty_like(total)
     for i in range(use.num_examples):
         torch.mm(use.left[i].mT, use.right[i], out=gradient)
-        norms[i] = torch.dot(gradient.view(-1), gradient.view(-1))
+        squares[i] = torch.dot(gradient.view(-1), gradient.view(-1))
         total += gradient
-    return norms, total.reshape(use.shape)
+    return squares, total.reshape(use.shape)

@@ -9,6 +9,7 @@ A rewrite replaces a fused function by simpler ones that have rules (LSTM, multi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -84,10 +85,12 @@ def load() -> dict[Function, Rule]:
 
 def sum_positions(grad: Tensor, num_axes: int) -> Tensor:
     """Sum [N, positions..., *last num_axes] over the positions: [N, *last]."""
-    leading = tuple(range(1, grad.ndim - num_axes))
-    return grad.sum(leading) if leading else grad
+    last = grad.shape[grad.ndim - num_axes :]
+    positions = math.prod(grad.shape[1 : grad.ndim - num_axes])
+    grad = grad.reshape(grad.shape[0], positions, *last)
+    return grad.squeeze(1) if positions == 1 else grad.sum(1)
 
 
 def as_positions(x: Tensor) -> Tensor:
     """[N, positions..., d] -> [N, T, d]."""
-    return x.reshape(x.shape[0], -1, x.shape[-1]) if x.numel() else x.reshape(x.shape[0], 0, x.shape[-1])
+    return x if x.ndim == 3 else x.reshape(x.shape[0], math.prod(x.shape[1:-1]), x.shape[-1])
