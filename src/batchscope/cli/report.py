@@ -54,7 +54,7 @@ def digests_of(results: Results, definition: str) -> dict[str, Digest]:
 def _gates(digests: dict[str, Digest], requirement: str | None) -> dict[str, GateResult]:
     if requirement is None:
         return {}
-    return {name: require(one.sweeps, requirement) for name, one in digests.items()}
+    return {name: require(one.rows, requirement) for name, one in digests.items()}
 
 
 def _write(arguments: argparse.Namespace, digests: dict[str, Digest]) -> list[Path]:

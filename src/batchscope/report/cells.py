@@ -2,12 +2,12 @@
 
 Definitions, used by every table and figure:
 
-* *epochs to target* and *steps to target*: mean over the seeds of the cell. A seed that ran out of epochs counts with the
-  epochs it ran, and the mean is then a lower bound, printed with ">=". A seed that diverged or crashed has no epochs and
-  only appears in the outcome counts.
+* *epochs to target* and *steps to target*: mean over the seeds of the cell. A seed that ran out of epochs counts with
+  the epochs it ran, and the mean is then a lower bound, printed with "≥". A seed that diverged or crashed has no epochs
+  and only appears in the outcome counts.
 * *interval*: 95 % Student t interval of that mean over seeds, mean ± t(0.975, n - 1) s / sqrt(n); none for n < 2 or a
   lower bound.
-* *B_S*: batch-size bound n * (gradient diversity), mean over the measurements of a run, then over seeds (Yin et al. 2018).
+* *B_S*: batch-size bound n * (gradient diversity), mean over a run's measurements, then over seeds (Yin et al. 2018).
 """
 
 from __future__ import annotations

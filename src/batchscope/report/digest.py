@@ -6,8 +6,18 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from batchscope.analysis import CriticalBatchFit, Finding, Sweep, ThresholdEstimate, Verdict
-from batchscope.analysis import batch_threshold, compare, findings, fit, sweeps_of
+from batchscope.analysis import (
+    CriticalBatchFit,
+    Finding,
+    Sweep,
+    ThresholdEstimate,
+    Verdict,
+    batch_threshold,
+    compare,
+    findings,
+    fit,
+    sweeps_of,
+)
 from batchscope.analysis.tuning import TuningGuard, guard
 from batchscope.records import Row
 from batchscope.report.cells import Cell, cells
@@ -47,10 +57,10 @@ def digest(rows: Iterable[Row], definition: str = "paper2018") -> Digest:
         table=cells(given),
         sweeps=sweeps,
         definition=definition,
-        thresholds=batch_threshold(sweeps, definition),
-        fits=fit(sweeps),
-        verdict=compare(sweeps, definition=definition),
-        findings=findings(sweeps, definition),
+        thresholds=batch_threshold(given, definition),
+        fits=fit(given),
+        verdict=compare(given, definition=definition),
+        findings=findings(given, definition),
         tuning=guard(given),
         curves=curves(given),
     )
@@ -59,15 +69,12 @@ def digest(rows: Iterable[Row], definition: str = "paper2018") -> Digest:
 def epoch_limits(table: Iterable[Cell], count: int) -> list[float]:
     """Return up to `count` numbers of epochs, evenly spread in log from the fastest mean to the most epochs seen.
 
-    Two significant digits each, so that a reader can say them; empty when no run reached the target.
+    Whole numbers from ten epochs on, else two digits: a reader can say them. Empty when no run reached the target.
     """
     means = [cell.epochs for cell in table if cell.epochs and not cell.never]
     if not means:
         return []
     low, high = math.log(min(mean.mean for mean in means)), math.log(max(mean.most for mean in means))
     places = [low + (high - low) * k / max(count - 1, 1) for k in range(count)]
-    return sorted({_two_digits(math.exp(place)) for place in places})
-
-
-def _two_digits(value: float) -> float:
-    return math.ceil(value * 10 ** (power := 1 - math.floor(math.log10(value))) - 1e-9) / 10**power
+    digits = 1 if high < math.log(10) else 10
+    return sorted({math.ceil(math.exp(place) * 10 / digits - 1e-9) * digits / 10 for place in places})

@@ -1,4 +1,4 @@
-"""The tables a terminal shows, with rich: epochs to target per shape and batch size, and the threshold of each shape."""
+"""The tables a terminal shows, with rich: epochs to target per shape and batch size, and the threshold per shape."""
 
 from __future__ import annotations
 

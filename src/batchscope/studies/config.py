@@ -155,6 +155,8 @@ class Study(BaseModel):
         values = {name: getattr(self, name) for name in type(self).model_fields}
         values["target"] = {self.target.metric: self.target.value}
         values["step_sizes"] = self.step_sizes.model_dump()
+        if self.family == "linear":
+            del values["activation"]  # it has none, and a study file that names one is refused
         return {key: value for key, value in values.items() if value not in (None, (), {}, "")}
 
     @field_validator("dataset_options")
@@ -202,13 +204,18 @@ class Study(BaseModel):
             raise ValueError(f"an entry is repeated in {list(values)}; expected distinct entries")
         return tuple(sorted(values))
 
+    @model_validator(mode="before")
+    @classmethod
+    def _linear_by_default(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return {"activation": "linear"} | values if values.get("family") == "linear" else values
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         by_budget = (self.budget is not None) + (self.depths is not None)
         if (by_budget, self.shapes is not None) not in ((2, False), (0, True)):
             given = [key for key in ("budget", "depths", "shapes") if getattr(self, key) is not None]
             raise ValueError(f"got {given or 'none of budget, depths, shapes'}; expected budget with depths, or shapes")
-        if self.family == "linear" and self.activation != "linear" and "activation" in self.model_fields_set:
+        if self.family == "linear" and self.activation != "linear":
             raise ValueError(f"family 'linear' has no activation, yet activation = {self.activation!r}; leave it out")
         if self.optimizer != "sgd" and self.momentum:
             raise ValueError(

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NOTE = (
-    "Largest batch size that reaches the target within E epochs in at least half of the seeds, interpolated between tested sizes;\n"
-    "bars: 95 % bootstrap over seeds. Open, arrow up: beyond the largest size tested. Open, arrow down: below the smallest."
+    "Largest batch size that reaches the target within E epochs in at least half of the seeds, interpolated between\n"
+    "tested sizes; bars: 95 % bootstrap over seeds. Open, arrow up: beyond the largest tested; down: below the smallest."
 )
 
 
@@ -49,9 +49,7 @@ def largest_batch(limits: Mapping[float, Mapping[str, ThresholdEstimate]], about
     return figure
 
 
-def _draw(
-    axes: Axes, points: Sequence[tuple[float, ThresholdEstimate]], colour: str, marker: str, label: str
-) -> None:
+def _draw(axes: Axes, points: Sequence[tuple[float, ThresholdEstimate]], colour: str, marker: str, label: str) -> None:
     placed = [(x, height, estimate) for x, estimate in points if (height := _height(estimate)) is not None]
     axes.plot([x for x, _, _ in placed], [y for _, y, _ in placed], color=colour, linewidth=1.2, alpha=0.6)
     for x, y, estimate in placed:
@@ -61,8 +59,7 @@ def _draw(
         face = "white" if estimate.censored else colour
         axes.plot([x], [y], marker, color=colour, markerfacecolor=face, markersize=7, markeredgewidth=1.4)
         if estimate.censored:
-            tip = y * (1.3 if estimate.censored == ">" else 1 / 1.3)
-            axes.annotate("", (x, tip), (x, y), arrowprops={"arrowstyle": "->", "color": colour, "shrinkA": 3})
+            style.arrow(axes, x, y, 1.4 if estimate.censored == ">" else 1 / 1.4, colour)
     axes.plot([], [], marker, linestyle="-", color=colour, markersize=7, label=label)
 
 
