@@ -1,4 +1,4 @@
-"""Rows as a study would write them: a hyperbola per shape, noise per seed, runs that never arrive and runs that blow up."""
+"""Rows as a study would write them: a hyperbola per shape, noise, runs that never arrive and runs that blow up."""
 
 from __future__ import annotations
 

@@ -23,6 +23,7 @@ TYPICAL_SPREAD, SPREAD_OF_SPREAD = 0.1, 1.5  # seeds differ by 10 %, within a fa
 SPREAD_OF_SHARPNESS = 1.0  # log alpha is 0, within a factor of e either way
 # B_crit this far outside the sweep is not told apart from 0 or infinity: the curve bends by less than one part in 10^4.
 BEYOND_SWEEP = 1e4
+PERFECT_SPREAD = 1e-7  # runs this close to the curve are on it; there is no maximum to approach
 _LOG_ROOT_2_PI = 0.5 * math.log(2 * math.pi)
 
 
@@ -75,11 +76,11 @@ def maximise(
 ) -> Parameters:
     """The penalised maximum-likelihood fit for each row of `weights` [R, N] (how often each observation counts).
 
-    Levenberg-damped scoring, all R at once. start: [4] parameters to begin at, as resamples do, which then stop at four
-    digits; None: the best of a grid over B_crit by least squares.
+    Levenberg-damped scoring, all R at once. start: [4] parameters to begin at, as resamples do, which then stop at
+    three digits; None: the best of a grid over B_crit by least squares.
     """
     theta = _start(data, weights) if start is None else np.tile(start, (len(weights), 1))
-    enough = 1e-8 if start is None else 1e-4
+    enough = 1e-8 if start is None else 1e-3
     limits = data.log_batch.min() - math.log(BEYOND_SWEEP), data.log_batch.max() + math.log(BEYOND_SWEEP)
     damping = np.full(len(theta), 1e-3)
     value, gradient, curvature = _objective(data, weights, theta, free_sharpness)
@@ -94,7 +95,8 @@ def maximise(
         accepted = active[better]
         theta[accepted], value[accepted] = proposal[better], new_value[better]
         gradient[accepted], curvature[accepted] = new_gradient[better], new_curvature[better]
-        active = active[~((better & (moved < enough)) | (damping[active] > 1e9))]
+        perfect = theta[active, 2] < math.log(PERFECT_SPREAD)
+        active = active[~((better & (moved < enough)) | (damping[active] > 1e9) | perfect)]
         if not len(active):
             break
     return Parameters(theta[:, 0], theta[:, 1], theta[:, 2], theta[:, 3], value)
@@ -117,7 +119,8 @@ def _density(data: Observations, mean: Array, log_spread: Array) -> _Density:
     exact = data.lower == data.upper
     if exact.all():
         return _at_points(low, log_spread)
-    between = _in_intervals(low, high, log_spread)
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):  # of the exact ones, replaced below
+        between = _in_intervals(low, high, log_spread)
     if not exact.any():
         return between
     points = vars(_at_points(low, log_spread))
@@ -139,31 +142,33 @@ def _at_points(z: Array, log_spread: Array) -> _Density:
 def _in_intervals(low: Array, high: Array, log_spread: Array) -> _Density:
     """log(Phi(high) - Phi(low)) and its derivatives, from the normal density at the two ends over that probability."""
     spread = np.exp(log_spread)
-    with np.errstate(invalid="ignore", over="ignore", under="ignore", divide="ignore"):
-        log_probability = _log_probability(low, high)
-        at_low, at_high = (np.exp(-0.5 * z * z - _LOG_ROOT_2_PI - log_probability) for z in (low, high))
-        # an infinite end contributes nothing; z^k times the density at each end
-        pull, stretch, cubes = (_times(low, k, at_low) - _times(high, k, at_high) for k in (0, 1, 3))
-        return _Density(
-            value=log_probability,
-            slope_mean=pull / spread,
-            slope_spread=stretch,
-            information_mean=(pull * pull - stretch) / spread**2,
-            information_spread=stretch * stretch + stretch - cubes,
-        )
+    log_probability = _log_probability(low, high)
+    at_low, at_high = (np.exp(-0.5 * z * z - _LOG_ROOT_2_PI - log_probability) for z in (low, high))
+    low, high = (
+        np.where(np.isfinite(z), z, 0.0) for z in (low, high)
+    )  # an infinite end: density 0, contributes nothing
+    pull = at_low - at_high
+    stretch = low * at_low - high * at_high
+    cubes = low**2 * (low * at_low) - high**2 * (high * at_high)
+    return _Density(
+        value=log_probability,
+        slope_mean=pull / spread,
+        slope_spread=stretch,
+        information_mean=(pull * pull - stretch) / spread**2,
+        information_spread=stretch * stretch + stretch - cubes,
+    )
 
 
 def _log_probability(low: Array, high: Array) -> Array:
-    """log(Phi(high) - Phi(low)), from the tail that keeps its digits."""
+    """log(Phi(high) - Phi(low)), each from the tail that keeps its digits."""
     mirrored = low > 0
     small, large = np.where(mirrored, -high, low), np.where(mirrored, -low, high)
-    upper, lower = special.log_ndtr(large), special.log_ndtr(small)
-    result: Array = upper + np.log1p(-np.exp(lower - upper))
+    result: Array = np.log(special.ndtr(large) - special.ndtr(small))
+    tail = large < -5  # both ends far out on one side: differences of logarithms
+    if tail.any():
+        upper, lower = special.log_ndtr(large[tail]), special.log_ndtr(small[tail])
+        result[tail] = upper + np.log1p(-np.exp(lower - upper))
     return result
-
-
-def _times(z: Array, power: int, density: Array) -> Array:
-    return np.where(np.isfinite(z), z**power * density, 0.0)
 
 
 def _objective(data: Observations, weights: Array, theta: Array, free_sharpness: bool) -> tuple[Array, Array, Array]:
@@ -196,9 +201,10 @@ def _objective(data: Observations, weights: Array, theta: Array, free_sharpness:
 
 
 def _damped_step(gradient: Array, curvature: Array, damping: Array) -> Array:
-    """Solve (H + damping diag H) step = gradient for each fit."""
+    """Solve (H + damping diag H) step = gradient for each fit; log sigma stands alone, and needs no ridge."""
     diagonal = np.einsum("rii->ri", curvature)
-    extra = damping[:, None] * diagonal + 1e-10 * diagonal.max(axis=1, keepdims=True)
+    ridge = 1e-10 * diagonal.max(axis=1, keepdims=True) * np.array([1.0, 1.0, 0.0, 1.0])
+    extra = damping[:, None] * diagonal + ridge
     damped = curvature + extra[:, :, None] * np.eye(curvature.shape[1])
     solution: Array = np.linalg.solve(damped, gradient[..., None])[..., 0]
     return solution

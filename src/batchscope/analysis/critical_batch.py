@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, overload
 
@@ -20,9 +19,8 @@ from batchscope.analysis.intervals import (
     seed_weights,
 )
 from batchscope.analysis.residuals import Runs, lack_of_fit
-from batchscope.analysis.sweeps import Array, Booleans, HasRows, Sweep, find_shape, sweeps_of
+from batchscope.analysis.sweeps import Array, Booleans, Results, Sweep, find_shape, sweeps_of
 from batchscope.errors import InputError
-from batchscope.records import Row
 
 DEFINITION = "b_crit"
 MEANING = (
@@ -78,7 +76,8 @@ class CriticalBatchFit:
 
     def predicted(self, batch_sizes: ArrayLike) -> Array:
         """Steps to target on the fitted curve at each batch size [k]; NaN without a fit."""
-        return np.exp(model.log_steps(np.log(np.asarray(batch_sizes, dtype=float)), *self.log_parameters))
+        with np.errstate(invalid="ignore"):
+            return np.exp(model.log_steps(np.log(np.asarray(batch_sizes, dtype=float)), *self.log_parameters))
 
     def band(self, batch_sizes: ArrayLike, seeds_only: bool = False) -> tuple[Array, Array]:
         """(lower, upper) [k] each: pointwise interval of the curve over the resamples; NaN when there are none."""
@@ -141,16 +140,14 @@ def fit_critical_batch(
     upper = np.where(never, np.inf, taken)[kept]
     lower = np.where(never, taken, np.minimum(before, taken))[kept]
     runs = Runs(batches[kept], lower, upper)
-    return _fit(runs, int(lost.sum()), sharpness, resamples, level, seed)
+    return _fit(runs, int(lost.sum()), sharpness, resamples, level, (seed, 0))
 
 
 @overload
-def fit(results: Iterable[Row] | HasRows, shape: None = ..., **options: Any) -> dict[str, CriticalBatchFit]: ...
+def fit(results: Results, shape: None = ..., **options: Any) -> dict[str, CriticalBatchFit]: ...
 @overload
-def fit(results: Iterable[Row] | HasRows, shape: str, **options: Any) -> CriticalBatchFit: ...
-def fit(
-    results: Iterable[Row] | HasRows, shape: str | None = None, **options: Any
-) -> CriticalBatchFit | dict[str, CriticalBatchFit]:
+def fit(results: Results, shape: str, **options: Any) -> CriticalBatchFit: ...
+def fit(results: Results, shape: str | None = None, **options: Any) -> CriticalBatchFit | dict[str, CriticalBatchFit]:
     """The critical-batch fit of every shape of a study (label -> fit), or of one shape (a fit).
 
     shape: a label, "wide" or "deep". A run counts as having met the target between its last two checks. options:
@@ -159,17 +156,22 @@ def fit(
     sweeps = sweeps_of(results)
     if shape is not None:
         return fit_sweep(sweeps[find_shape(sweeps, shape)], **options)
-    options.setdefault("resamples", num_resamples(sum(sweep.num_runs for sweep in sweeps.values())))
+    options.setdefault("resamples", num_resamples(sum(sweep.num_runs for sweep in sweeps.values()), len(sweeps)))
     return {label: fit_sweep(sweep, **options) for label, sweep in sweeps.items()}
 
 
 def fit_sweep(
-    sweep: Sweep, sharpness: bool = False, resamples: int | None = None, level: float = LEVEL, seed: int = 0
+    sweep: Sweep,
+    sharpness: bool = False,
+    resamples: int | None = None,
+    level: float = LEVEL,
+    seed: int = 0,
+    stream: int = 0,
 ) -> CriticalBatchFit:
-    """The fit of one shape's runs."""
+    """The fit of one shape's runs. stream: fits to be compared share `seed`, and the batch sizes drawn, not this."""
     kept = ~sweep.diverged
     runs = Runs(sweep.batch_sizes[sweep.cell][kept], sweep.steps_before[kept], sweep.steps[kept])
-    return _fit(runs, int(sweep.diverged.sum()), sharpness, resamples, level, seed)
+    return _fit(runs, int(sweep.diverged.sum()), sharpness, resamples, level, (seed, stream))
 
 
 def _check(batches: Array, steps: Array, never: Booleans, before: Array, lost: Booleans) -> None:
@@ -184,7 +186,7 @@ def _check(batches: Array, steps: Array, never: Booleans, before: Array, lost: B
 
 
 def _fit(
-    runs: Runs, num_diverged: int, sharpness: bool, resamples: int | None, level: float, seed: int
+    runs: Runs, num_diverged: int, sharpness: bool, resamples: int | None, level: float, seed: tuple[int, int]
 ) -> CriticalBatchFit:
     """The estimate, its residuals, and its resamples of both kinds."""
     blank = _blank(runs, num_diverged, MEANING_SHARP if sharpness else MEANING, level)
@@ -194,7 +196,7 @@ def _fit(
     best = model.maximise(data, data.counts[None], sharpness)
     log_parameters = best.first[[0, 1, 3]]
     residuals = runs.residuals(log_parameters)
-    b_crit, s_min, e_min, alpha = natural(log_parameters[None], data.log_batch)[0]
+    b_crit, s_min, e_min, alpha = natural(log_parameters[None], data.log_batch)[0].tolist()
     return replace(
         blank,
         b_crit=b_crit,
@@ -212,11 +214,17 @@ def _fit(
 
 
 def _intervals(
-    data: model.Observations, runs: Runs, best: Array, sharpness: bool, resamples: int, level: float, seed: int
+    data: model.Observations,
+    runs: Runs,
+    best: Array,
+    sharpness: bool,
+    resamples: int,
+    level: float,
+    seed: tuple[int, int],
 ) -> dict[str, Any]:
     """The fields that come from resampling."""
-    rng = np.random.default_rng(seed)
-    both = _resample(data, seed_and_batch_weights(rng, data.cell, data.counts, resamples), best, sharpness)
+    batches, rng = np.random.default_rng(seed[0]), np.random.default_rng(seed)
+    both = _resample(data, seed_and_batch_weights(batches, rng, data.cell, data.counts, resamples), best, sharpness)
     counts = np.bincount(runs.cell)
     per_group = float(np.median(counts))
     seeds = np.empty((0, 3))

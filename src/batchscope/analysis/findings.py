@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,9 @@ from scipy import stats
 
 from batchscope.analysis.formatting import plain
 from batchscope.analysis.intervals import LEVEL
-from batchscope.analysis.sweeps import Array, HasRows, rows_of, sweeps_of
+from batchscope.analysis.sweeps import Array, Results, sweeps_of
 from batchscope.analysis.thresholds import ThresholdEstimate, batch_threshold
 from batchscope.analysis.verdict import CERTAIN, Verdict, compare
-from batchscope.records import Row
 
 FEWEST_SHAPES = 4  # Fisher's interval divides by n - 3
 
@@ -76,17 +75,17 @@ STATEMENTS = (
 
 
 def findings(
-    results: Iterable[Row] | HasRows, definition: str = "paper2018", *, level: float = LEVEL, seed: int = 0
+    results: Results, definition: str = "paper2018", *, level: float = LEVEL, seed: int = 0
 ) -> tuple[Finding, ...]:
     """The three findings of Chen et al. 2018 about a study with two or more shapes; always three, in order."""
-    rows = rows_of(results)
-    if len(sweeps_of(rows)) < 2:
+    sweeps = sweeps_of(results)
+    if len(sweeps) < 2:
         reason = "fewer than two shapes with finished runs"
         return tuple(Finding(text, "undecided", math.nan, f"{text} Undecided: {reason}.", None) for text in STATEMENTS)
     evidence: tuple[Verdict | Correlation, ...] = (
-        compare(rows, definition=definition, level=level, seed=seed),
-        compare(rows, definition="mean_diversity", level=level, seed=seed),
-        correlate_diversity(rows, definition, level=level, seed=seed),
+        compare(sweeps, definition=definition, level=level, seed=seed),
+        compare(sweeps, definition="mean_diversity", level=level, seed=seed),
+        correlate_diversity(sweeps, definition, level=level, seed=seed),
     )
     return tuple(_finding(text, item) for text, item in zip(STATEMENTS, evidence, strict=True))
 
@@ -100,12 +99,12 @@ def _finding(statement: str, evidence: Verdict | Correlation) -> Finding:
 
 
 def correlate_diversity(
-    results: Iterable[Row] | HasRows, definition: str = "paper2018", *, level: float = LEVEL, seed: int = 0
+    results: Results, definition: str = "paper2018", *, level: float = LEVEL, seed: int = 0
 ) -> Correlation:
     """The correlation, over the shapes of a study, of mean gradient diversity (as n times it) with the threshold."""
-    rows = rows_of(results)
-    diversities = batch_threshold(rows, "mean_diversity", level=level, seed=seed)
-    return correlate(diversities, batch_threshold(rows, definition, level=level, seed=seed), level)
+    sweeps = sweeps_of(results)
+    diversities = batch_threshold(sweeps, "mean_diversity", level=level, seed=seed)
+    return correlate(diversities, batch_threshold(sweeps, definition, level=level, seed=seed), level)
 
 
 def correlate(

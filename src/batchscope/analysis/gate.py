@@ -14,15 +14,14 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from batchscope.analysis.sweeps import HasRows, rows_of, sweeps_of
+from batchscope.analysis.sweeps import Results, Sweep, sweeps_of
 from batchscope.analysis.thresholds import batch_threshold, parse_definition
 from batchscope.analysis.verdict import compare
 from batchscope.errors import InputError, choose
-from batchscope.records import Row
 
 NUM_ARGUMENTS = {"b_threshold": (1, 2), "b_crit": (1, 1), "probability": (2, 3)}
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
@@ -107,32 +106,32 @@ def _comparison(requirement: str, match: re.Match[str]) -> Comparison:
     return Comparison(name, arguments, end, match["operator"], number)
 
 
-def require(results: Iterable[Row] | HasRows, requirement: str) -> GateResult:
+def require(results: Results, requirement: str) -> GateResult:
     """Decide a requirement on the results of a study. A censored threshold ("> 4096") compares as lying beyond it."""
-    rows = rows_of(results)
-    decided = [_decide(rows, comparison) for comparison in parse(requirement)]
+    sweeps = sweeps_of(results)
+    decided = [_decide(sweeps, comparison) for comparison in parse(requirement)]
     return GateResult(all(passed for passed, _ in decided), tuple(text for _, text in decided))
 
 
-def _decide(rows: list[Row], comparison: Comparison) -> tuple[bool, str]:
+def _decide(sweeps: dict[str, Sweep], comparison: Comparison) -> tuple[bool, str]:
     """Whether one comparison holds, and what it found in words."""
-    if not sweeps_of(rows):
+    if not sweeps:
         return False, f"{comparison}: cannot be decided, no finished runs"
-    bounds, found = _found(rows, comparison)
+    bounds, found = _found(sweeps, comparison)
     holds = _holds(bounds, comparison)
     words = "cannot be decided" if holds is None else "holds" if holds else "does not hold"
     return bool(holds), f"{comparison}: {words}; found {found}"
 
 
-def _found(rows: list[Row], comparison: Comparison) -> tuple[tuple[float, float], str]:
+def _found(sweeps: dict[str, Sweep], comparison: Comparison) -> tuple[tuple[float, float], str]:
     """The least and the greatest the quantity can be (equal when it is a number, NaN when unknown), and in words."""
     if comparison.name == "probability":
-        verdict = compare(rows, *comparison.arguments)
+        verdict = compare(sweeps, *comparison.arguments)
         words = f"{verdict.probability:.3f} ({verdict.first.definition}, n = {verdict.n})"
         return (verdict.probability, verdict.probability), words
     shape, *rest = comparison.arguments
     definition = "b_crit" if comparison.name == "b_crit" else rest[0] if rest else "paper2018"
-    threshold = batch_threshold(rows, definition, shape)
+    threshold = batch_threshold(sweeps, definition, shape)
     ends = {"": threshold.ordering, "low": threshold.interval[0], "high": threshold.interval[1]}
     value = ends[comparison.end]
     if value == math.inf:

@@ -14,9 +14,9 @@ Integers = NDArray[np.int64]
 LEVEL = 0.95  # of every interval unless said otherwise
 
 
-def num_resamples(num_runs: int, most: int = 1000, fewest: int = 200, budget: float = 2e6) -> int:
-    """Resamples such that a study of any size is analysed in seconds: `most`, fewer from `budget`/`most` runs on."""
-    return int(np.clip(budget // max(num_runs, 1), fewest, most))
+def num_resamples(num_runs: int, num_shapes: int = 1) -> int:
+    """Resamples such that a study of any size is analysed in seconds: 1000, down to 100 for many runs or shapes."""
+    return int(np.clip(min(2e6 / max(num_runs, 1), 1e4 / max(num_shapes, 1)), 100, 1000))
 
 
 def resampled_medians(rng: np.random.Generator, ordered: Array, counts: Integers, resamples: int) -> Array:
@@ -28,6 +28,16 @@ def resampled_medians(rng: np.random.Generator, ordered: Array, counts: Integers
     k = (counts + 1) // 2
     chosen = (rng.beta(k, counts - k + 1, size=(resamples, len(counts))) * counts).astype(np.int64)
     return ordered[np.arange(len(counts)), chosen]
+
+
+def resampled_means(rng: np.random.Generator, values: Array, cell: Integers, resamples: int) -> Array:
+    """[resamples] the mean over cells of the mean over the runs of each, runs resampled within their cell."""
+    means = np.zeros(resamples)
+    cells = np.unique(cell)
+    for index in cells:
+        here = values[cell == index]
+        means += here[rng.integers(len(here), size=(resamples, len(here)))].mean(axis=1)
+    return means / len(cells)
 
 
 def seed_weights(rng: np.random.Generator, cell: Integers, counts: Array, resamples: int) -> Array:
@@ -43,10 +53,12 @@ def seed_weights(rng: np.random.Generator, cell: Integers, counts: Array, resamp
     return weights
 
 
-def seed_and_batch_weights(rng: np.random.Generator, cell: Integers, counts: Array, resamples: int) -> Array:
-    """[resamples, N] the same when the batch sizes are resampled first, then the runs within each of those drawn."""
+def seed_and_batch_weights(
+    batches: np.random.Generator, rng: np.random.Generator, cell: Integers, counts: Array, resamples: int
+) -> Array:
+    """[resamples, N] the same when `batches` draws batch sizes first, then `rng` the runs within each of those."""
     indices, position = np.unique(cell, return_inverse=True)
-    drawn = rng.multinomial(len(indices), np.full(len(indices), 1.0 / len(indices)), size=resamples)
+    drawn = batches.multinomial(len(indices), np.full(len(indices), 1.0 / len(indices)), size=resamples)
     weights = np.empty((resamples, len(cell)))
     for number in range(len(indices)):
         here = position == number

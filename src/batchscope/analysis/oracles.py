@@ -200,10 +200,10 @@ class QuadraticStudy:
         """The run's checks, with the loss and B_S of the closed form at the seed's own pace."""
         if row.outcome is Outcome.DIVERGED:
             return row
-        checks = self._checks(row.batch_size)
-        checks = checks[checks <= row.steps_run]
-        losses = self.model.expected_loss(checks / dilation, row.batch_size, row.step_size)
-        bounds = self.model.batch_size_bound(checks / dilation, row.batch_size, row.step_size)
+        checks = self._checks(row.batch_size)[: round(row.epochs_run * self.evaluations_per_epoch)]
+        steps = np.floor(checks / dilation)
+        losses = self.model.expected_loss(steps, row.batch_size, row.step_size)
+        bounds = self.model.batch_size_bound(steps, row.batch_size, row.step_size)
         history = tuple(
             Evaluation((k + 1) / self.evaluations_per_epoch, int(step), float(loss), batch_size_bound=float(bound))
             for k, (step, loss, bound) in enumerate(zip(checks, losses, bounds, strict=True))

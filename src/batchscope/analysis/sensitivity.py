@@ -8,7 +8,17 @@ from dataclasses import replace
 import numpy as np
 
 from batchscope.analysis.intervals import LEVEL, num_resamples
-from batchscope.analysis.sweeps import Array, Booleans, HasRows, Sweep, rows_of, runs_of, sweeps_of
+from batchscope.analysis.sweeps import (
+    Array,
+    Booleans,
+    HasRows,
+    Results,
+    Sweep,
+    by_shape,
+    rows_of,
+    runs_among,
+    sweeps_of,
+)
 from batchscope.analysis.thresholds import ThresholdEstimate, batch_threshold, estimate
 from batchscope.errors import InputError
 from batchscope.records import Row
@@ -18,12 +28,12 @@ COMPARED = ("paper2018", "overhead_20", "b_crit", "mean_diversity")
 
 
 def by_definition(
-    results: Iterable[Row] | HasRows, definitions: Sequence[str] = COMPARED, *, level: float = LEVEL, seed: int = 0
+    results: Results, definitions: Sequence[str] = COMPARED, *, level: float = LEVEL, seed: int = 0
 ) -> dict[str, dict[str, ThresholdEstimate]]:
     """Shape label -> definition -> threshold: the same runs, asked differently."""
-    rows = rows_of(results)
-    asked = {name: batch_threshold(rows, name, level=level, seed=seed) for name in definitions}
-    return {shape: {name: asked[name][shape] for name in definitions} for shape in sweeps_of(rows)}
+    sweeps = sweeps_of(results)
+    asked = {name: batch_threshold(sweeps, name, level=level, seed=seed) for name in definitions}
+    return {shape: {name: asked[name][shape] for name in definitions} for shape in sweeps}
 
 
 def by_target(
@@ -45,11 +55,11 @@ def by_target(
     metric, target = rows[0].target_metric, rows[0].target_value
     asked = _levels(metric, target) if levels is None else tuple(levels)
     _refuse_harder(metric, target, asked)
-    sweeps, runs = sweeps_of(rows), runs_of(rows)
-    count = num_resamples(len(rows))
+    sweeps, groups = sweeps_of(rows), by_shape(rows)
+    count = num_resamples(len(rows), len(sweeps))
     result = {}
     for shape, sweep in sweeps.items():
-        values, epochs, steps = _curves(runs[shape], metric)
+        values, epochs, steps = _curves(runs_among(groups[shape]), metric)
         result[shape] = {
             number: estimate(_at_level(sweep, values, epochs, steps, number, metric), definition, count, level, seed)
             for number in asked

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from operator import attrgetter
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,6 @@ Booleans = NDArray[np.bool_]
 Integers = NDArray[np.int64]
 
 
-@runtime_checkable
 class HasRows(Protocol):
     """Anything that carries rows: the results of a study, for instance."""
 
@@ -26,10 +26,10 @@ class HasRows(Protocol):
     def rows(self) -> Sequence[Row]: ...
 
 
-def rows_of(results: Iterable[Row] | HasRows) -> list[Row]:
+def rows_of(results: Iterable[Row] | HasRows) -> Sequence[Row]:
     """The rows themselves, whether `results` is an iterable of them or an object with `.rows`."""
-    rows: Iterable[Any] = results.rows if isinstance(results, HasRows) else results
-    return list(rows)
+    rows: Any = getattr(results, "rows", results)
+    return rows if isinstance(rows, (list, tuple)) else list(rows)
 
 
 @dataclass(frozen=True)
@@ -102,35 +102,36 @@ class Sweep:
         return table, counts
 
 
-def sweeps_of(results: Iterable[Row] | HasRows) -> dict[str, Sweep]:
+def sweeps_of(results: Results) -> dict[str, Sweep]:
     """Shape label -> its `Sweep`, shallowest first (ties: widest first). No rows give an empty mapping.
 
+    Sweeps are returned as they are: made once, they can be given to everything in this room that takes results.
     Raises InputError when the rows mix targets, data sets or protocols, as no threshold compares those.
     """
+    if isinstance(results, Mapping):
+        return results if isinstance(results, dict) else dict(results)
     finals = [row for row in rows_of(results) if row.phase == "final"]
     _refuse_mixtures(finals)
-    crashed = Counter(row.shape for row in finals if row.outcome is Outcome.CRASHED)
-    runs = runs_of(finals)
-    return {shape: _sweep(group, runs[shape], crashed[shape]) for shape, group in _by_shape(finals).items()}
+    return {shape: _sweep(group) for shape, group in by_shape(finals).items()}
 
 
-def runs_of(results: Iterable[Row] | HasRows) -> dict[str, list[Row]]:
-    """Shape label -> the rows behind its `Sweep`, in the order of its arrays."""
-    groups = _by_shape(row for row in rows_of(results) if row.phase == "final")
-    return {
-        shape: sorted((row for row in group if row.outcome is not Outcome.CRASHED), key=lambda row: row.batch_size)
-        for shape, group in groups.items()
-    }
-
-
-def _by_shape(rows: Iterable[Row]) -> dict[str, list[Row]]:
+def by_shape(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Shape label -> its rows, shallowest first, in the order in which they came."""
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         groups[row.shape].append(row)
     return dict(sorted(groups.items(), key=lambda item: (item[1][0].depth, -item[1][0].width, item[0])))
 
 
-def find_shape(sweeps: dict[str, Sweep], name: str) -> str:
+def runs_among(rows: Iterable[Row]) -> list[Row]:
+    """The rows that a `Sweep` holds, in the order of its arrays: not crashed, by batch size."""
+    return sorted((row for row in rows if row.outcome is not Outcome.CRASHED), key=attrgetter("batch_size"))
+
+
+Results: TypeAlias = Iterable[Row] | HasRows | Mapping[str, Sweep]
+
+
+def find_shape(sweeps: Mapping[str, Sweep], name: str) -> str:
     """The label meant by `name`: "wide" is the shallowest shape, "deep" the deepest, anything else a label.
 
     Raises InputError with the closest label when there is none, or when one shape alone would be both.
@@ -149,17 +150,19 @@ def find_shape(sweeps: dict[str, Sweep], name: str) -> str:
 
 def _refuse_mixtures(rows: Sequence[Row]) -> None:
     """Raise when rows of different problems are mixed."""
-    for name in ("dataset", "num_examples", "target_metric", "target_value", "protocol", "sampling", "optimizer"):
-        found = {getattr(row, name) for row in rows}
-        if len(found) > 1:
-            listed = ", ".join(sorted(map(repr, found)))
+    names = ("dataset", "num_examples", "target_metric", "target_value", "protocol", "sampling", "optimizer")
+    found = set(map(attrgetter(*names), rows))
+    for name, values in zip(names, zip(*found, strict=True), strict=False):
+        if len(set(values)) > 1:
+            listed = ", ".join(sorted(map(repr, set(values))))
             raise InputError(f"rows with {name} = {listed}; expected one: filter them, and compare the results after")
 
 
-def _sweep(group: list[Row], runs: list[Row], num_crashed: int) -> Sweep:
-    """The arrays of one shape's runs; `group` holds the crashed ones as well."""
-    first = group[0]
+def _sweep(group: list[Row]) -> Sweep:
+    """The arrays of one shape's final rows."""
+    first, runs = group[0], runs_among(group)
     batch_sizes, cell = np.unique([row.batch_size for row in runs], return_inverse=True)
+    outcomes = [row.outcome for row in runs]
     return Sweep(
         shape=first.shape,
         depth=first.depth,
@@ -171,23 +174,19 @@ def _sweep(group: list[Row], runs: list[Row], num_crashed: int) -> Sweep:
         resolution=1.0 / first.evaluations_per_epoch,
         batch_sizes=batch_sizes.astype(float),
         cell=cell.astype(np.int64),
-        epochs=_numbers(row.epochs_to_target for row in runs),
-        steps=_numbers(row.steps_to_target for row in runs),
+        epochs=_numbers([row.epochs_to_target for row in runs], np.inf),
+        steps=_numbers([row.steps_to_target for row in runs], np.inf),
         steps_before=np.array([_last_step_short(row) for row in runs], dtype=float),
-        reached=np.array([row.outcome is Outcome.REACHED for row in runs], dtype=bool),
-        diverged=np.array([row.outcome is Outcome.DIVERGED for row in runs], dtype=bool),
-        bounds=np.array([_or_nan(row.batch_size_bound) for row in runs], dtype=float),
-        num_crashed=num_crashed,
+        reached=np.array([outcome is Outcome.REACHED for outcome in outcomes], dtype=bool),
+        diverged=np.array([outcome is Outcome.DIVERGED for outcome in outcomes], dtype=bool),
+        bounds=_numbers([row.batch_size_bound for row in runs], np.nan),
+        num_crashed=len(group) - len(runs),
     )
 
 
-def _numbers(values: Iterable[float | None]) -> Array:
-    """Never reached is later than any number."""
-    return np.array([np.inf if value is None else value for value in values], dtype=float)
-
-
-def _or_nan(value: float | None) -> float:
-    return float("nan") if value is None else value
+def _numbers(values: list[Any], missing: float) -> Array:
+    """[N] with `missing` for None."""
+    return np.array([missing if value is None else value for value in values], dtype=float)
 
 
 def _last_step_short(row: Row) -> float:

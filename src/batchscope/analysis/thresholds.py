@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, overload
 
@@ -13,12 +13,10 @@ import numpy as np
 from batchscope.analysis.critical_batch import MEANING as B_CRIT_MEANING
 from batchscope.analysis.critical_batch import fit_sweep
 from batchscope.analysis.formatting import batch_interval, number, plain
-from batchscope.analysis.intervals import LEVEL, num_resamples, quantile_interval, resampled_medians, seed_weights
-from batchscope.analysis.sweeps import Array, HasRows, Integers, Sweep, find_shape, sweeps_of
+from batchscope.analysis.intervals import LEVEL, num_resamples, quantile_interval, resampled_means, resampled_medians
+from batchscope.analysis.rules import ABOVE, BELOW, before_slow_down, first_overhead, largest_within, smallest_within
+from batchscope.analysis.sweeps import Array, Results, Sweep, find_shape, sweeps_of
 from batchscope.errors import InputError, choose
-from batchscope.records import Row
-
-BELOW, ABOVE = 0.0, math.inf  # a resample whose threshold lies below or beyond every batch size tested
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,8 @@ class Definition:
 
     needs: what its number in parentheses is ("": it takes none); default: that number when none is given (NaN: it must
     be). meaning: the definition in words, with {number} and {percent} for the number. estimate: what computes it.
-    larger_is_better: False where the number is the batch a shape needs, not the batch it takes.
+    larger_is_better: False where the number is the batch a shape needs, not the batch it takes. claim: what is said of
+    the better of two shapes.
     """
 
     needs: str
@@ -95,6 +94,7 @@ class Definition:
     meaning: str
     estimate: Callable[[Sweep, float, _Request], ThresholdEstimate]
     larger_is_better: bool = True
+    claim: str = "takes a larger batch than"
 
 
 @dataclass(frozen=True)
@@ -106,11 +106,15 @@ class _Request:
     resamples: int
     level: float
     seed: int
+    stream: int
+
+    def generator(self) -> np.random.Generator:
+        return np.random.default_rng([self.seed, self.stream])
 
 
 @overload
 def batch_threshold(
-    results: Iterable[Row] | HasRows,
+    results: Results,
     definition: str = ...,
     shape: None = ...,
     *,
@@ -120,7 +124,7 @@ def batch_threshold(
 ) -> dict[str, ThresholdEstimate]: ...
 @overload
 def batch_threshold(
-    results: Iterable[Row] | HasRows,
+    results: Results,
     definition: str,
     shape: str,
     *,
@@ -130,7 +134,7 @@ def batch_threshold(
 ) -> ThresholdEstimate: ...
 @overload
 def batch_threshold(
-    results: Iterable[Row] | HasRows,
+    results: Results,
     definition: str = ...,
     *,
     shape: str,
@@ -139,7 +143,7 @@ def batch_threshold(
     seed: int = ...,
 ) -> ThresholdEstimate: ...
 def batch_threshold(
-    results: Iterable[Row] | HasRows,
+    results: Results,
     definition: str = "paper2018",
     shape: str | None = None,
     *,
@@ -149,9 +153,10 @@ def batch_threshold(
 ) -> dict[str, ThresholdEstimate] | ThresholdEstimate:
     """B* of every shape (label -> estimate, shallowest first), or of one shape (an estimate).
 
-    results: rows, or what carries `.rows`; only "final" runs count. definition: a name of DEFINITIONS, with its number
-    in parentheses where another than the default is meant: "paper2018", "paper2018(0.5)", "within_epochs(10)",
-    "overhead_20", "b_crit", "mean_diversity". shape: a label, "wide" (shallowest) or "deep". resamples, level, seed: of
+    results: rows, what carries `.rows`, or the sweeps of them; only "final" runs count. definition: a name of
+    DEFINITIONS, its number in parentheses where another than the default is meant: "paper2018", "paper2018(0.5)",
+    "within_epochs(10)", "overhead_20", "b_crit", "mean_diversity", "within_flops(1e12)", "within_steps(500)".
+    shape: a label, "wide" (shallowest) or "deep". resamples, level, seed: of
     the bootstrap over seeds (`b_crit`: over batch sizes and seeds).
 
     A threshold outside the sweep is censored ("> 4096"), one that the runs do not determine is NaN with a statement.
@@ -161,17 +166,27 @@ def batch_threshold(
     if shape is not None:
         label = find_shape(sweeps, shape)
         return estimate(sweeps[label], definition, resamples, level, seed)
-    count = resamples or num_resamples(sum(sweep.num_runs for sweep in sweeps.values()))
+    count = resamples or num_resamples(sum(sweep.num_runs for sweep in sweeps.values()), len(sweeps))
     parse_definition(definition)
     return {label: estimate(sweep, definition, count, level, seed) for label, sweep in sweeps.items()}
 
 
 def estimate(
-    sweep: Sweep, definition: str = "paper2018", resamples: int | None = None, level: float = LEVEL, seed: int = 0
+    sweep: Sweep,
+    definition: str = "paper2018",
+    resamples: int | None = None,
+    level: float = LEVEL,
+    seed: int = 0,
+    stream: int = 0,
 ) -> ThresholdEstimate:
-    """The threshold of one sweep by a named definition."""
+    """The threshold of one sweep by a named definition.
+
+    stream: sweeps to be compared share `seed` (and so the batch sizes drawn) and differ in it (seeds drawn apart).
+    """
     name, parameter = parse_definition(definition)
-    request = _Request(definition, describe(definition), resamples or num_resamples(sweep.num_runs), level, seed)
+    request = _Request(
+        definition, describe(definition), resamples or num_resamples(sweep.num_runs), level, seed, stream
+    )
     if not sweep.num_runs:
         return _nothing(sweep, request, "no finished runs")
     return DEFINITIONS[name].estimate(sweep, parameter, request)
@@ -218,7 +233,7 @@ def _from_curve(
     value = float(rule(sweep.typical(costs)[None])[0])
     samples = np.empty(0)
     if counts.max() > 1:
-        rng = np.random.default_rng(request.seed)
+        rng = request.generator()
         samples = rule(resampled_medians(rng, ordered, counts, request.resamples))
     else:
         statement = _join(statement, "one run per batch size: no interval over seeds")
@@ -259,66 +274,9 @@ def _join(*statements: str) -> str:
     return "; ".join(statement for statement in statements if statement)
 
 
-def _before_slow_down(
-    epochs: Array, batch_sizes: Array, tolerance: float, resolution: float, interpolate: bool
-) -> Array:
-    """[R] the batch size before the first whose epochs exceed (1 + tolerance) x the best smaller batch + resolution.
-
-    epochs: [R, m], inf for never. The first batch size that gets there starts the search. Interpolated: where the
-    epochs, straight in log-log between the two batch sizes, cross the limit.
-    """
-    best = np.minimum.accumulate(epochs, axis=1)
-    with np.errstate(invalid="ignore"):
-        slow = np.isfinite(best) & ~(epochs <= (1 + tolerance) * best + resolution)
-    crossed = slow.any(axis=1)
-    after = np.where(crossed, slow.argmax(axis=1), 1)
-    rows = np.arange(len(epochs))
-    before = after - 1
-    value = batch_sizes[before].astype(float)
-    if interpolate and len(batch_sizes) > 1:
-        value = _crossing(epochs, batch_sizes, rows, before, (1 + tolerance) * best[rows, before])
-    value = np.where(crossed, value, ABOVE)
-    return np.where(np.isfinite(best[:, -1]), value, np.nan)
-
-
-def _crossing(epochs: Array, batch_sizes: Array, rows: Integers, before: Integers, limit: Array) -> Array:
-    """[R] where epochs cross `limit` after batch size number `before`; that batch size if the next never arrives."""
-    low, high = np.log(epochs[rows, before]), np.log(epochs[rows, before + 1])
-    with np.errstate(invalid="ignore"):
-        share = np.where(np.isfinite(high), (np.log(limit) - low) / (high - low), 0.0)
-    log_batch = np.log(batch_sizes)
-    result: Array = np.exp(log_batch[before] + share * (log_batch[before + 1] - log_batch[before]))
-    return result
-
-
-def _largest_within(epochs: Array, batch_sizes: Array, limit: float) -> Array:
-    """[R] the largest batch size whose epochs stay within `limit`, interpolated in log-log towards the next."""
-    within = epochs <= limit
-    last = len(batch_sizes) - 1 - within[:, ::-1].argmax(axis=1)
-    value = np.full(len(epochs), ABOVE)
-    inside = within.any(axis=1) & (last < len(batch_sizes) - 1)
-    rows = np.flatnonzero(inside)
-    value[rows] = _crossing(epochs, batch_sizes, rows, last[rows], np.full(len(rows), limit))
-    return np.where(within.any(axis=1), value, BELOW)
-
-
-def _smallest_within(steps: Array, batch_sizes: Array, limit: float) -> Array:
-    """[R] the smallest batch size whose steps stay within `limit`, interpolated in log-log towards the one before."""
-    within = steps <= limit
-    first = within.argmax(axis=1)
-    value = np.where(within.any(axis=1), np.where(first == 0, BELOW, batch_sizes[first]), ABOVE)
-    rows = np.flatnonzero(within.any(axis=1) & (first > 0))
-    low, high = np.log(steps[rows, first[rows]]), np.log(steps[rows, first[rows] - 1])
-    with np.errstate(invalid="ignore"):
-        share = np.where(np.isfinite(high), (math.log(limit) - low) / (high - low), 0.0)
-    log_batch = np.log(batch_sizes)
-    value[rows] = np.exp(log_batch[first[rows]] + share * (log_batch[first[rows] - 1] - log_batch[first[rows]]))
-    return np.where(np.isfinite(steps).any(axis=1), value, np.nan)
-
-
 def _paper2018(sweep: Sweep, tolerance: float, request: _Request) -> ThresholdEstimate:
     def rule(epochs: Array) -> Array:
-        return _before_slow_down(epochs, sweep.batch_sizes, tolerance, sweep.resolution, interpolate=False)
+        return before_slow_down(epochs, sweep.batch_sizes, tolerance, sweep.resolution)
 
     statement = "one batch size tested" if len(sweep.batch_sizes) == 1 else ""
     return _from_curve(sweep, request, sweep.epochs, rule, statement)
@@ -326,7 +284,7 @@ def _paper2018(sweep: Sweep, tolerance: float, request: _Request) -> ThresholdEs
 
 def _overhead(sweep: Sweep, tolerance: float, request: _Request) -> ThresholdEstimate:
     def rule(epochs: Array) -> Array:
-        return _before_slow_down(epochs, sweep.batch_sizes, tolerance, 0.0, interpolate=True)
+        return first_overhead(epochs, sweep.batch_sizes, tolerance)
 
     fastest = sweep.epochs.min()
     statement = ""
@@ -339,13 +297,13 @@ def _overhead(sweep: Sweep, tolerance: float, request: _Request) -> ThresholdEst
 
 
 def _within_epochs(sweep: Sweep, limit: float, request: _Request) -> ThresholdEstimate:
-    if limit > sweep.max_epochs and not sweep.reached.all():
+    if limit > sweep.max_epochs and (~sweep.reached & ~sweep.diverged).any():
         return replace(
             _nothing(sweep, request, f"the runs were stopped after {number(sweep.max_epochs)} epochs"),
             n=sweep.num_runs,
             num_batch_sizes=len(sweep.batch_sizes),
         )
-    return _from_curve(sweep, request, sweep.epochs, lambda epochs: _largest_within(epochs, sweep.batch_sizes, limit))
+    return _from_curve(sweep, request, sweep.epochs, lambda epochs: largest_within(epochs, sweep.batch_sizes, limit))
 
 
 def _within_flops(sweep: Sweep, limit: float, request: _Request) -> ThresholdEstimate:
@@ -354,7 +312,7 @@ def _within_flops(sweep: Sweep, limit: float, request: _Request) -> ThresholdEst
 
 def _within_steps(sweep: Sweep, limit: float, request: _Request) -> ThresholdEstimate:
     def rule(steps: Array) -> Array:
-        return _smallest_within(steps, sweep.batch_sizes, limit)
+        return smallest_within(steps, sweep.batch_sizes, limit)
 
     stopped = ~sweep.reached & ~sweep.diverged & (sweep.steps_before < limit)
     statement = f"{stopped.sum()} runs were stopped before {number(limit)} steps" if stopped.any() else ""
@@ -362,7 +320,7 @@ def _within_steps(sweep: Sweep, limit: float, request: _Request) -> ThresholdEst
 
 
 def _b_crit(sweep: Sweep, _: float, request: _Request) -> ThresholdEstimate:
-    fitted = fit_sweep(sweep, False, request.resamples, request.level, request.seed)
+    fitted = fit_sweep(sweep, False, request.resamples, request.level, request.seed, request.stream)
     smallest, largest = sweep.batch_sizes[0], sweep.batch_sizes[-1]
 
     def outside(values: Array) -> Array:
@@ -387,11 +345,10 @@ def _mean_diversity(sweep: Sweep, _: float, request: _Request) -> ThresholdEstim
     if not use.any():
         return replace(_nothing(sweep, request, "gradient diversity was not measured"), n=0)
     cells, cell, counts = np.unique(sweep.cell[use], return_inverse=True, return_counts=True)
-    rng = np.random.default_rng(request.seed)
-    ones = np.ones(int(use.sum()))
-    weights = seed_weights(rng, cell, ones, request.resamples) / counts[cell] / len(cells)
-    value = float((sweep.bounds[use] / counts[cell]).sum() / len(cells))
-    samples = weights @ sweep.bounds[use] if counts.max() > 1 else np.empty(0)
+    bounds = sweep.bounds[use]
+    value = float((np.bincount(cell, bounds) / counts).mean())
+    rng = request.generator()
+    samples = resampled_means(rng, bounds, cell, request.resamples) if counts.max() > 1 else np.empty(0)
     statement = "" if counts.max() > 1 else "one run per batch size: no interval over seeds"
     result = _estimate(sweep, request, value, samples, float(np.median(counts)), statement)
     return replace(result, n=int(use.sum()), num_batch_sizes=len(cells))
@@ -423,12 +380,13 @@ DEFINITIONS: dict[str, Definition] = {
         "the smallest batch size that reaches the target within {number:g} update steps",
         _within_steps,
         larger_is_better=False,
+        claim="needs a smaller batch than",
     ),
     "overhead_20": Definition(
         "overhead",
         0.2,
-        "the batch size at which the target takes {percent:g} % more steps than linear scaling from the most efficient "
-        "smaller batch size promises",
+        "the batch size at which the target takes {percent:g} % more steps than linear scaling from the small batch "
+        "sizes promises",
         _overhead,
     ),
     "b_crit": Definition("", math.nan, B_CRIT_MEANING, _b_crit),
@@ -437,5 +395,6 @@ DEFINITIONS: dict[str, Definition] = {
         math.nan,
         "the mean along training of n times the gradient diversity, which bounds the batch size (Yin et al. 2018)",
         _mean_diversity,
+        claim="has a larger gradient diversity than",
     ),
 }

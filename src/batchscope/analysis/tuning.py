@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from scipy import stats
 
 from batchscope.analysis.formatting import plain
 from batchscope.analysis.intervals import LEVEL, probability_greater, ratio_interval
-from batchscope.analysis.sweeps import HasRows, rows_of, sweeps_of
+from batchscope.analysis.sweeps import HasRows, by_shape, rows_of, sweeps_of
 from batchscope.analysis.thresholds import ThresholdEstimate, batch_threshold
 from batchscope.records import Outcome, Row
 
@@ -120,7 +120,7 @@ def guard(results: Iterable[Row] | HasRows) -> TuningGuard:
     for row in rows:
         if row.outcome is not Outcome.CRASHED:
             (final if row.phase == "final" else tuned)[row.shape, row.batch_size].append(row)
-    order = {shape: number for number, shape in enumerate(sweeps_of(rows))}
+    order = {shape: number for number, shape in enumerate(by_shape(row for rows in final.values() for row in rows[:1]))}
     keys = sorted(final, key=lambda key: (order[key[0]], key[1]))
     cells = tuple(_cell(final[key], tuned.get(key, [])) for key in keys)
     return TuningGuard(next((row.protocol for row in rows), ""), cells)
@@ -179,7 +179,7 @@ def compare_protocols(
     """
     paper, tuned = rows_of(paper), rows_of(tuned)
     first = batch_threshold(paper, definition, level=level, seed=seed)
-    second = batch_threshold(tuned, definition, level=level, seed=seed + 1)
+    second = batch_threshold(tuned, definition, level=level, seed=seed + 1)  # seeds drawn apart
     lost, blamed = _losses(paper, tuned)
     return {
         shape: ProtocolEffect(
@@ -203,7 +203,7 @@ def _probability(larger: ThresholdEstimate, smaller: ThresholdEstimate) -> float
     return probability_greater(larger.samples, smaller.samples)[0]
 
 
-def _losses(paper: list[Row], tuned: list[Row]) -> tuple[Counter[str], Counter[str]]:
+def _losses(paper: Sequence[Row], tuned: Sequence[Row]) -> tuple[Counter[str], Counter[str]]:
     """Per shape: final runs that never met the target, and those of them where tuned runs mostly did."""
     mostly_met = {
         (shape, int(batch_size))

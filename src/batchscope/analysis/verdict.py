@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +10,16 @@ import numpy as np
 
 from batchscope.analysis.formatting import number, plain
 from batchscope.analysis.intervals import LEVEL, num_resamples, probability_greater, ratio_interval
-from batchscope.analysis.sweeps import HasRows, Sweep, find_shape, sweeps_of
-from batchscope.analysis.thresholds import DEFINITIONS, ThresholdEstimate, describe, estimate, parse_definition
+from batchscope.analysis.sweeps import Results, Sweep, find_shape, sweeps_of
+from batchscope.analysis.thresholds import (
+    DEFINITIONS,
+    Definition,
+    ThresholdEstimate,
+    describe,
+    estimate,
+    parse_definition,
+)
 from batchscope.errors import InputError, choose
-from batchscope.records import Row
 
 CERTAIN = 0.95  # a probability between 1 - CERTAIN and CERTAIN is "undecided"
 EQUAL_PARAMETERS = 0.05  # shapes whose weights differ by more are not "at equal parameters"; the paper's differ by 4 %
@@ -63,7 +68,7 @@ class Verdict:
 
 
 def compare(
-    results: Iterable[Row] | HasRows,
+    results: Results,
     first: str = "wide",
     second: str = "deep",
     definition: str = "paper2018",
@@ -100,7 +105,7 @@ def compare(
         definition = _at_budget(one, other, equal, budget)
         condition = f"at equal {'update steps' if equal == 'steps' else 'training FLOPs'}; {condition}"
     count = resamples or num_resamples(one.num_runs + other.num_runs)
-    estimates = [estimate(sweep, definition, count, level, seed + k) for k, sweep in enumerate((one, other))]
+    estimates = [estimate(sweep, definition, count, level, seed, k) for k, sweep in enumerate((one, other))]
     return _verdict((first, second), (estimates[0], estimates[1]), equal, condition)
 
 
@@ -137,7 +142,7 @@ def _verdict(
     probability, tie = math.nan, math.nan
     if len(first.samples) and len(second.samples):
         probability, tie = probability_greater(first.samples, second.samples)
-        probability = probability if _larger_is_better(first) else 1 - probability
+        probability = probability if _definition(first).larger_is_better else 1 - probability
     decision = UNDECIDED
     if probability >= CERTAIN or probability <= 1 - CERTAIN:
         decision = names[0] if probability >= CERTAIN else names[1]
@@ -158,8 +163,8 @@ def _verdict(
     )
 
 
-def _larger_is_better(threshold: ThresholdEstimate) -> bool:
-    return DEFINITIONS[parse_definition(threshold.definition)[0]].larger_is_better
+def _definition(threshold: ThresholdEstimate) -> Definition:
+    return DEFINITIONS[parse_definition(threshold.definition)[0]]
 
 
 def _sentence(verdict: Verdict) -> str:
@@ -168,7 +173,7 @@ def _sentence(verdict: Verdict) -> str:
         name if name == threshold.shape else f"{name} ({threshold.shape})"
         for name, threshold in ((verdict.first_name, verdict.first), (verdict.second_name, verdict.second))
     )
-    does = "takes a larger batch than" if _larger_is_better(verdict.first) else "needs a smaller batch than"
+    does = _definition(verdict.first).claim
     footing = f"{_numbers(verdict)} ({_footing(verdict)})."
     if math.isnan(verdict.probability):
         return f"Undecided whether {first} {does} {second}: no probability can be given; {footing}"

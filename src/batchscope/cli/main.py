@@ -13,10 +13,12 @@ from batchscope.errors import BatchscopeError
 
 # Command -> one line of help. Each lives in cli/<command>.py as `add_arguments(parser)` and `run(arguments) -> int`.
 COMMANDS: dict[str, str] = {
+    "measure": "gradient diversity of a model on a data set",
     "shapes": "shapes of one parameter budget, with the theory's ratio beside each",
     "theory": "closed forms and bounds of gradient diversity for one shape",
     "plan": "trials, cohorts and predicted time of a study; runs nothing",
     "run": "finish a study, or what is left of it",
+    "report": "verdict, table, figures and one HTML page of a run directory; a gate for CI",
     "export": "the rows of a run directory as csv, parquet or json",
     "recipes": "the paper's experiments and the quickstart, with their costs",
     "data": "where data is, fetch it with checksum, verify it",

@@ -131,7 +131,12 @@ class _Tap(torch.autograd.Function):
 
 
 class Capture(Interceptor):
-    """The mode of the measuring pass: follows a trace, hands each Use to `receive` during the backward pass."""
+    """The mode of the measuring pass: follows a trace, hands each Use to `receive` during the backward pass.
+
+    cut: whether parameters are cut off from the graph (measuring) or get their ordinary gradient too (observing).
+    meetings_of: parameter name -> number of Uses to expect. has_left_trace: whether calls came that were not traced;
+    cut, that is an error at once.
+    """
 
     def __init__(
         self,
@@ -140,6 +145,7 @@ class Capture(Interceptor):
         rewrites: Mapping[Function, Function],
         num_examples: int,
         receive: Receiver,
+        cut: bool = True,
     ) -> None:
         super().__init__(rewrites)
         self._rules = load()
@@ -147,12 +153,15 @@ class Capture(Interceptor):
         self._expected = next(self._events, None)
         self._num_examples = num_examples
         self._receive = receive
+        self._cut = cut
+        self.has_left_trace = False
         self._shared = {id(p): Shared(p, frozenset([name])) for name, p in parameters.items()}
         self.anchor = torch.zeros((), requires_grad=True)
         self.meetings_of: dict[str, int] = dict.fromkeys(parameters, 0)
 
     def see(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if not self._touches(args) and not (kwargs and self._touches(kwargs.values())) or not torch.is_grad_enabled():
+        touched = self._touches(args) or (kwargs and self._touches(kwargs.values()))
+        if not touched or not torch.is_grad_enabled():
             return func(*args, **kwargs)
         shared = self._shared
         operands = {p: shared[id(tensor)] for p, tensor in tensors_in(args, kwargs) if id(tensor) in shared}
@@ -176,7 +185,9 @@ class Capture(Interceptor):
         """A call outside the trace is harmless when no gradient flows through it (a shape, a comparison)."""
         output = func(*args, **kwargs)
         if any(tensor.requires_grad for tensor in tensors_out(output)):
-            raise TraceMismatchError(name_of(func))
+            self.has_left_trace = True
+            if self._cut:
+                raise TraceMismatchError(name_of(func))
         return output
 
     def _run_shared(
@@ -211,7 +222,7 @@ class Capture(Interceptor):
         meeting = _Meeting(func, cut, named, event, operands, rule, [])
         if rule is None or rule.reads_inputs:
             meeting.versions = [(tensor, tensor._version) for tensor in map(meeting._at, event.layouts)]
-        output = func(*cut, **named)
+        output = func(*cut, **named) if self._cut else func(*args, **kwargs)
         if not output.requires_grad:
             output = _Tap.apply(self.anchor, [output])  # type: ignore[no-untyped-call]
         for operand in {id(operand): operand for operand in operands.values()}.values():

@@ -2,12 +2,12 @@
 
 Definitions, used by every table and figure:
 
-* *epochs to target* and *steps to target*: mean over the seeds of the cell. A seed that ran out of epochs counts with the
-  epochs it ran, and the mean is then a lower bound, printed with ">=". A seed that diverged or crashed has no epochs and
-  only appears in the outcome counts.
+* *epochs to target* and *steps to target*: mean over the seeds of the cell. A seed that ran out of epochs counts with
+  the epochs it ran, and the mean is then a lower bound, printed with "≥". A seed that diverged or crashed has no epochs
+  and only appears in the outcome counts.
 * *interval*: 95 % Student t interval of that mean over seeds, mean ± t(0.975, n - 1) s / sqrt(n); none for n < 2 or a
   lower bound.
-* *B_S*: batch-size bound n * (gradient diversity), mean over the measurements of a run, then over seeds (Yin et al. 2018).
+* *B_S*: batch-size bound n * (gradient diversity), mean over a run's measurements, then over seeds (Yin et al. 2018).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
-class Summary:
+class Mean:
     """A mean over n seeds: spread (least and most, sample standard deviation; None for n = 1) and 95 % interval."""
 
     mean: float
@@ -59,9 +59,9 @@ class Cell:
     censored: int
     diverged: int
     crashed: int
-    epochs: Summary | None
-    steps: Summary | None
-    batch_size_bound: Summary | None
+    epochs: Mean | None
+    steps: Mean | None
+    batch_size_bound: Mean | None
     seconds: float  # summed over seeds; NaN where not recorded
 
     @property
@@ -77,9 +77,17 @@ class Cell:
 
     @property
     def epochs_text(self) -> str:
-        if self.epochs is None:
+        return self._text(self.epochs)
+
+    @property
+    def steps_text(self) -> str:
+        return self._text(self.steps)
+
+    def _text(self, mean: Mean | None) -> str:
+        """Such as "12.3 [11, 13.6]", "≥ 35" (a lower bound), "> 40" (no seed arrived) or "never" (all blew up)."""
+        if mean is None:
             return "never"
-        return f"> {number(self.epochs.mean)}" if self.never else str(self.epochs)
+        return f"> {number(mean.mean)}" if self.never else str(mean)
 
 
 def number(value: float) -> str:
@@ -92,16 +100,16 @@ def number(value: float) -> str:
     return f"{rounded:,.0f}".replace(",", " ") if abs(rounded) >= 100 else f"{rounded:g}"
 
 
-def summarise(values: Sequence[float], lower_bound: bool = False) -> Summary | None:
+def summarise(values: Sequence[float], lower_bound: bool = False) -> Mean | None:
     """Return mean, spread and interval of `values`; None for no values."""
     if not values:
         return None
     n, mean, least, most = len(values), fmean(values), min(values), max(values)
     sd = stdev(values) if n > 1 else None
     if sd is None or lower_bound:
-        return Summary(mean, n, least, most, sd, lower_bound=lower_bound)
+        return Mean(mean, n, least, most, sd, lower_bound=lower_bound)
     half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * sd / math.sqrt(n)
-    return Summary(mean, n, least, most, sd, mean - half, mean + half)
+    return Mean(mean, n, least, most, sd, mean - half, mean + half)
 
 
 def cells(rows: Iterable[Row]) -> tuple[Cell, ...]:

@@ -1,4 +1,4 @@
-"""What every figure and page says about its runs: data, target, n, protocol. Rows of several studies are named, not mixed."""
+"""What every figure and page says about its runs: data, target, n, protocol. What differs is listed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Context:
     def subtitle(self) -> str:
         return (
             f"{self.dataset} (n = {self.num_examples} examples) · target: {self.target} · "
-            f"{self.seeds} seeds per point · step size tuned by {self.protocol}"
+            f"{self.seeds} seeds per point · protocol {self.protocol}"
         )
 
 
@@ -36,7 +36,9 @@ def context(rows: Iterable[Row]) -> Context:
         study=_join(final, lambda row: row.study),
         dataset=_join(final, lambda row: row.dataset),
         num_examples=_join(final, lambda row: f"{row.num_examples:,}".replace(",", " ")),
-        target=_join(final, lambda row: str(Target(row.target_metric, row.target_value)).replace(">=", "≥").replace("<=", "≤")),
+        target=_join(
+            final, lambda row: str(Target(row.target_metric, row.target_value)).replace(">=", "≥").replace("<=", "≤")
+        ),
         protocol=_join(final, lambda row: row.protocol),
         seeds=_seeds(final),
         max_epochs=_join(final, lambda row: f"{row.max_epochs:g}"),

@@ -1,5 +1,7 @@
-"""Colours of shapes, ordered wide to deep: a ramp whose lightness rises with its hue, so that it survives colour blindness
-and grey print. Markers repeat the order. One ramp for light grounds, one for dark ones."""
+"""Colours of shapes, wide to deep: lightness rises with hue: the order survives colour blindness and grey print.
+
+Markers repeat the order. One ramp for light grounds, one for dark ones.
+"""
 
 from __future__ import annotations
 

@@ -155,6 +155,8 @@ class Study(BaseModel):
         values = {name: getattr(self, name) for name in type(self).model_fields}
         values["target"] = {self.target.metric: self.target.value}
         values["step_sizes"] = self.step_sizes.model_dump()
+        if self.family == "linear":
+            del values["activation"]  # it has none, and a study file that names one is refused
         return {key: value for key, value in values.items() if value not in (None, (), {}, "")}
 
     @field_validator("dataset_options")

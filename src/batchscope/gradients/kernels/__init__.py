@@ -69,7 +69,8 @@ def candidates(use: Use) -> list[Kernel]:
 
 def norms(x: Tensor) -> Tensor:
     """[N, ...] -> Euclidean norm of each entry [N] (one pass; several times faster than squaring and adding)."""
-    return torch.linalg.vector_norm(x.flatten(1), dim=1)
+    result: Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1)
+    return result
 
 
 def sq_norms(x: Tensor) -> Tensor:

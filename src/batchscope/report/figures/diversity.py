@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NOTE = (
-    "B_S = n · sum ‖g_i‖² / ‖sum g_i‖² over the whole training set (Yin et al. 2018). Left: one line per seed at the smallest batch\n"
-    "size, B = {sizes}. Right: mean over a run's measurements, one dot per batch size (mean over its seeds); bar: their mean."
+    "B_S = n · sum ‖g_i‖² / ‖sum g_i‖² over the whole training set (Yin et al. 2018). Left: one line per seed at the\n"
+    "smallest batch size, B = {sizes}. Right: mean along a run; dots: batch sizes (mean over seeds); bar: their mean."
 )
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NOTE = (
-    "Filled: mean over seeds; bars: least to most of the seeds (points are shifted sideways so that they do not overlap).\n"
+    "Filled: mean over seeds; bars: least to most of the seeds (points are shifted sideways so as not to overlap).\n"
     "Open, arrow up: at least one seed ran out of epochs; the mean is a lower bound. ×: every seed diverged or crashed."
 )
 
@@ -26,17 +26,17 @@ def epochs_against_batch_size(table: Sequence[Cell], about: Context) -> Figure:
     title = "Epochs to target against batch size"
     figure, axes = style.canvas(title, about.subtitle, NOTE, size=(8.0, 5.2))
     shapes = by_shape(table)
-    values = [cell.epochs.mean for cell in table if cell.epochs]
+    least = min((cell.epochs.least for cell in table if cell.epochs), default=None)
     top = 1.15 * max((cell.epochs.most for cell in table if cell.epochs), default=1.0)
     for index, (shape, line) in enumerate(shapes.items()):
         colour = palette.ramp(len(shapes))[index]
         shift = 2 ** (0.07 * (index - (len(shapes) - 1) / 2))
         _draw_line(axes, line, shift, top, colour, style.MARKERS[index % len(style.MARKERS)], shape)
     axes.set(xlabel="batch size B (examples per step)", ylabel="epochs to target (passes over the data)")
-    if values:
+    if least is not None:
         style.log2_axis(axes.xaxis, batch_sizes(table))
-        style.log2_axis(axes.yaxis, style.powers_of_two(min(values), 1.3 * top))
-        axes.set_ylim(min(cell.epochs.least for cell in table if cell.epochs) / 1.15, 1.25 * top)
+        style.log2_axis(axes.yaxis, style.powers_of_two(least, 1.3 * top))
+        axes.set_ylim(least / 1.15, 1.4 * top)
     axes.grid(True)
     _legend(axes, len(shapes))
     style.place(figure, axes, right=2.25)
@@ -58,7 +58,7 @@ def _draw_line(
         face = "white" if _open(cell) else colour
         axes.plot([x], [y], marker, color=colour, markerfacecolor=face, markersize=6, markeredgewidth=1.4)
         if _open(cell):
-            axes.annotate("", (x, 1.14 * y), (x, 1.03 * y), arrowprops={"arrowstyle": "->", "color": colour})
+            style.arrow(axes, x, y, 1.3, colour)
     axes.plot([], [], marker, linestyle="-", color=colour, markersize=6, label=label)
 
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NOTE = (
-    "Number: mean epochs over seeds; ≥ where some seeds ran out of epochs (lower bound). Hatched: no seed reached the target\n"
-    "(> epochs allowed), or every seed diverged or crashed (never). Colour: log scale of the number. Empty: not run."
+    "Number: mean epochs over seeds; ≥ where some seeds ran out of epochs (lower bound). Hatched: no seed reached\n"
+    "the target (> epochs allowed), or all diverged or crashed (never). Colour: log scale. Empty: not run."
 )
 SEQUENTIAL = ("#edf3f7", "#9cc3d9", "#3c86ad", "#1c4f7c", "#172a52")
 
@@ -32,7 +32,11 @@ def heat_map(table: Sequence[Cell], about: Context) -> Figure:
     for cell in table:
         place = (sizes.index(cell.batch_size), list(shapes).index(cell.shape))
         _draw_cell(axes, cell, place, _fraction(cell, reached))
-    axes.set(xlim=(-0.5, len(sizes) - 0.5), ylim=(len(shapes) - 0.5, -0.5), xlabel="batch size B (examples per step)")
+    axes.set(
+        xlim=(-0.5, max(len(sizes), 1) - 0.5),
+        ylim=(max(len(shapes), 1) - 0.5, -0.5),
+        xlabel="batch size B (examples per step)",
+    )
     axes.set_xticks(range(len(sizes)), [str(size) for size in sizes])
     axes.set_yticks(range(len(shapes)), list(shapes))
     axes.tick_params(length=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 INK, MUTED, GRID = "#1c2430", "#5c6773", "#dfe4ea"
 MARKERS = "osD^vP*Xph"
-SETTINGS: dict[str, Any] = {
+SETTINGS: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "text.color": INK,
@@ -74,10 +75,13 @@ def log2_axis(axis: Any, ticks: Sequence[float]) -> None:
     axis.set_ticks([], minor=True)
 
 
+def arrow(axes: Axes, x: float, y: float, factor: float, colour: str) -> None:
+    """Draw an arrow from a marker at (x, y) to `factor` times y, or below it for a factor under 1."""
+    axes.annotate("", (x, factor * y), (x, y), arrowprops={"arrowstyle": "->", "color": colour, "shrinkA": 3})
+
+
 def powers_of_two(low: float, high: float) -> list[float]:
     """Return the powers of two from just below `low` to just above `high`."""
-    import math
-
     return [2.0**k for k in range(math.floor(math.log2(low)), math.ceil(math.log2(high)) + 1)]
 
 

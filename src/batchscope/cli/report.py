@@ -1,0 +1,104 @@
+"""`batchscope report DIR`: verdict, table, figures and one HTML page of a run directory; a gate for CI."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from batchscope.analysis.formatting import plain
+from batchscope.analysis.gate import GateResult, parse, require
+from batchscope.cli.console import console, print_json
+from batchscope.report import Digest, digest, tables
+from batchscope.report.cells import tidy
+from batchscope.studies import Results, read
+
+EXIT_DONE, EXIT_DOES_NOT_HOLD = 0, 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("directory", metavar="DIR", help="a run directory, finished or not")
+    parser.add_argument("--html", metavar="FILE", help="write everything into one self-contained page")
+    parser.add_argument("--figures", metavar="DIR", help="write the figures there, as PNG and SVG")
+    parser.add_argument("--study", metavar="NAME", help="only this one, where DIR holds several studies")
+    parser.add_argument("--definition", default="paper2018", help="of the threshold B* (default: %(default)s)")
+    parser.add_argument(
+        "--require",
+        metavar="EXPR",
+        help='exit with 1 unless this holds for every study, such as "b_threshold(wide) >= 1024"',
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.require is not None:
+        parse(arguments.require)
+    results = read(arguments.directory)
+    results = results.of(arguments.study) if arguments.study else results
+    digests = digests_of(results, arguments.definition)
+    gates = _gates(digests, arguments.require)
+    written = _write(arguments, digests)
+    if arguments.json:
+        print_json(_record(arguments, digests, gates, written))
+    else:
+        _print(console(), digests, gates, written)
+    return EXIT_DONE if all(gate.passed for gate in gates.values()) else EXIT_DOES_NOT_HOLD
+
+
+def digests_of(results: Results, definition: str) -> dict[str, Digest]:
+    """Return study name -> what its rows say, for every study of the directory."""
+    return {study.name: digest(results.of(study.name).rows, definition) for study in results.studies}
+
+
+def _gates(digests: dict[str, Digest], requirement: str | None) -> dict[str, GateResult]:
+    if requirement is None:
+        return {}
+    return {name: require(one.rows, requirement) for name, one in digests.items()}
+
+
+def _write(arguments: argparse.Namespace, digests: dict[str, Digest]) -> list[Path]:
+    written = []
+    if arguments.figures:
+        from batchscope.report import figures
+
+        for name, one in digests.items():
+            prefix = f"{name}-".replace("/", "-") if len(digests) > 1 else ""
+            written += figures.write(one, arguments.figures, prefix)
+    return written
+
+
+def _record(
+    arguments: argparse.Namespace, digests: dict[str, Digest], gates: dict[str, GateResult], written: list[Path]
+) -> dict[str, Any]:
+    return {
+        "directory": arguments.directory,
+        "studies": {name: _study_record(one) for name, one in digests.items()},
+        "require": {name: gate.as_dict() for name, gate in gates.items()},
+        "holds": all(gate.passed for gate in gates.values()) if gates else None,
+        "written": [str(path) for path in written],
+    }
+
+
+def _study_record(one: Digest) -> dict[str, Any]:
+    return {
+        "verdict": one.verdict.as_dict(),
+        "thresholds": {shape: threshold.as_dict() for shape, threshold in one.thresholds.items()},
+        "fits": {shape: fitted.as_dict() for shape, fitted in one.fits.items()},
+        "findings": [finding.as_dict() for finding in one.findings],
+        "tuning": one.tuning.as_dict(),
+        "table": plain(tidy(one.table)),
+    }
+
+
+def _print(out: Console, digests: dict[str, Digest], gates: dict[str, GateResult], written: list[Path]) -> None:
+    for one in digests.values():
+        out.print(tables.epochs_table(one.table, one.about))
+        out.print(tables.thresholds_table(one.thresholds))
+        out.print(f"Tuning: {one.tuning.statement}.", markup=False)
+        out.print(f"\nFinding: {one.verdict.sentence}\n", markup=False)
+    for name, gate in gates.items():
+        for line in gate.detail:
+            out.print(f"{name}: {line}", markup=False)
+    for path in written:
+        out.print(str(path), markup=False, soft_wrap=True)

@@ -1,0 +1,80 @@
+"""`Digest`: everything the report says about one study, computed once; tables, figures and page only write it down."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from batchscope.analysis import (
+    CriticalBatchFit,
+    Finding,
+    Sweep,
+    ThresholdEstimate,
+    Verdict,
+    batch_threshold,
+    compare,
+    findings,
+    fit,
+    sweeps_of,
+)
+from batchscope.analysis.tuning import TuningGuard, guard
+from batchscope.records import Row
+from batchscope.report.cells import Cell, cells
+from batchscope.report.context import Context, context
+from batchscope.report.diversity import Curve, curves
+
+
+@dataclass(frozen=True)
+class Digest:
+    """One study, read once.
+
+    rows: all of them, tuning included. table: one `Cell` per shape and batch size. sweeps: shape -> its final runs as
+    arrays, wide to deep. definition: the threshold's. thresholds, fits: shape -> B*, critical-batch fit. verdict: wide
+    against deep. findings: the paper's three statements.
+    """
+
+    rows: tuple[Row, ...]
+    about: Context
+    table: tuple[Cell, ...]
+    sweeps: Mapping[str, Sweep]
+    definition: str
+    thresholds: Mapping[str, ThresholdEstimate]
+    fits: Mapping[str, CriticalBatchFit]
+    verdict: Verdict
+    findings: tuple[Finding, ...]
+    tuning: TuningGuard
+    curves: tuple[Curve, ...]
+
+
+def digest(rows: Iterable[Row], definition: str = "paper2018") -> Digest:
+    """Analyse the rows of one study. Raises InputError for rows of more than one problem or an unknown definition."""
+    given = tuple(rows)
+    sweeps = sweeps_of(given)
+    return Digest(
+        rows=given,
+        about=context(given),
+        table=cells(given),
+        sweeps=sweeps,
+        definition=definition,
+        thresholds=batch_threshold(given, definition),
+        fits=fit(given),
+        verdict=compare(given, definition=definition),
+        findings=findings(given, definition),
+        tuning=guard(given),
+        curves=curves(given),
+    )
+
+
+def epoch_limits(table: Iterable[Cell], count: int) -> list[float]:
+    """Return up to `count` numbers of epochs, evenly spread in log from the fastest mean to the most epochs seen.
+
+    Whole numbers from ten epochs on, else two digits: a reader can say them. Empty when no run reached the target.
+    """
+    means = [cell.epochs for cell in table if cell.epochs and not cell.never]
+    if not means:
+        return []
+    low, high = math.log(min(mean.mean for mean in means)), math.log(max(mean.most for mean in means))
+    places = [low + (high - low) * k / max(count - 1, 1) for k in range(count)]
+    digits = 1 if high < math.log(10) else 10
+    return sorted({math.ceil(math.exp(place) * 10 / digits - 1e-9) * digits / 10 for place in places})

@@ -1,0 +1,58 @@
+"""The tables a terminal shows, with rich: epochs to target per shape and batch size, and the threshold per shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.table import Table
+
+from batchscope.analysis import ThresholdEstimate
+from batchscope.report.cells import Cell, number
+from batchscope.report.context import Context
+
+EPOCHS_CAPTION = (
+    "epochs: mean over seeds [95 % interval, Student t]; ≥: some seeds ran out of epochs, the mean is a lower bound; "
+    ">: no seed reached the target. B_S: batch-size bound n·diversity, mean along training."
+)
+
+
+def epochs_table(table: Sequence[Cell], about: Context) -> Table:
+    """Return the tidy table: one line per shape and batch size."""
+    result = Table(title=f"{about.study}: {about.subtitle}", caption=EPOCHS_CAPTION, title_justify="left")
+    result.caption_justify = "left"
+    result.add_column("shape")
+    for name in ("batch size", "step size", "epochs to target", "seeds' spread", "steps", "B_S"):
+        result.add_column(name, justify="right")
+    result.add_column("outcomes")
+    for index, cell in enumerate(table):
+        last = index + 1 == len(table) or table[index + 1].shape != cell.shape
+        result.add_row(*_words(cell), end_section=last)
+    return result
+
+
+def _words(cell: Cell) -> tuple[str, ...]:
+    spread = f"{number(cell.epochs.least)} - {number(cell.epochs.most)}" if cell.epochs and not cell.never else "-"
+    return (
+        cell.shape,
+        str(cell.batch_size),
+        "-" if cell.step_size is None else f"{cell.step_size:g}",
+        cell.epochs_text,
+        spread,
+        cell.steps_text,
+        number(cell.batch_size_bound.mean) if cell.batch_size_bound else "-",
+        cell.outcomes,
+    )
+
+
+def thresholds_table(thresholds: Mapping[str, ThresholdEstimate]) -> Table:
+    """Return one line per shape: its largest safe batch by one definition, with interval and n."""
+    first = next(iter(thresholds.values()), None)
+    meaning = f"B* ({first.definition}): {first.meaning}" if first else "B*: no finished runs"
+    result = Table(title="Largest safe batch B*", caption=meaning, title_justify="left", caption_justify="left")
+    result.add_column("shape")
+    for name in ("B*", "95 % interval", "runs"):
+        result.add_column(name, justify="right")
+    result.add_column("note")
+    for shape, threshold in thresholds.items():
+        result.add_row(shape, threshold.text, threshold.interval_text or "-", str(threshold.n), threshold.statement)
+    return result

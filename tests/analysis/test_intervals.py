@@ -1,0 +1,77 @@
+"""Resampling against the slow way."""
+
+import math
+
+import numpy as np
+import pytest
+
+from batchscope.analysis import intervals
+
+
+def test_resampled_medians_have_the_distribution_of_drawing_and_sorting():
+    rng = np.random.default_rng(0)
+    for r in (1, 2, 5, 6):
+        values = np.sort(rng.standard_normal(r))
+        fast = intervals.resampled_medians(rng, values[None], np.array([r]), 20_000)[:, 0]
+        drawn = np.sort(values[rng.integers(r, size=(20_000, r))], axis=1)[:, (r - 1) // 2]
+        for value in values:
+            share, expected = np.mean(fast == value), np.mean(drawn == value)
+            assert abs(share - expected) < 5 * math.sqrt(0.5 / 20_000)
+
+
+@pytest.mark.parametrize("scheme", [intervals.seed_weights, intervals.seed_and_batch_weights])
+def test_weights_keep_groups_together_and_average_to_the_counts(scheme):
+    rng = np.random.default_rng(1)
+    cell, counts = np.array([0, 0, 1, 1, 1]), np.array([2.0, 1.0, 1.0, 1.0, 3.0])
+    generators = (rng,) if scheme is intervals.seed_weights else (rng, rng)
+    weights = scheme(*generators, cell, counts, 20_000)
+    np.testing.assert_allclose(weights.mean(axis=0), counts, atol=5 * 2.5 / math.sqrt(20_000))
+    per_cell = np.stack([weights[:, cell == c].sum(axis=1) for c in (0, 1)], axis=1)
+    if scheme is intervals.seed_weights:
+        assert (per_cell == [3, 5]).all()
+    else:
+        assert {tuple(row) for row in per_cell} == {(6, 0), (3, 5), (0, 10)}
+
+
+def test_resampled_means_have_the_mean_and_spread_of_theory():
+    rng = np.random.default_rng(2)
+    values, cell = rng.standard_normal(24), np.repeat([0, 1, 2], 8)
+    samples = intervals.resampled_means(rng, values, cell, 20_000)
+    means = values.reshape(3, 8).mean(axis=1)
+    error = math.sqrt((values.reshape(3, 8).var(axis=1) / 8).sum()) / 3
+    assert samples.mean() == pytest.approx(means.mean(), abs=5 * error / math.sqrt(20_000))
+    assert samples.std() == pytest.approx(error, rel=0.03)
+
+
+def test_quantiles_are_values_of_the_sample_even_at_infinity():
+    samples = np.array([1.0] * 50 + [2.0] * 40 + [math.inf] * 10)
+    assert intervals.quantile_interval(samples) == (1.0, math.inf)
+    assert intervals.quantile_interval(samples, level=0.5) == (1.0, 2.0)
+    assert all(map(math.isnan, intervals.quantile_interval(np.array([math.nan]))))
+    assert all(map(math.isnan, intervals.quantile_interval(np.empty(0))))
+
+
+def test_few_runs_widen_the_interval():
+    samples = np.random.default_rng(3).standard_normal(10_000)
+    low, high = intervals.quantile_interval(samples, per_group=5)
+    assert high - low == pytest.approx(2 * 1.96 * math.sqrt(5 / 4), rel=0.05)
+
+
+def test_probability_counts_ties_half_and_leaves_out_the_unknown():
+    first = np.array([2.0, 1.0, math.inf, math.nan, 3.0])
+    second = np.array([1.0, 1.0, math.inf, 1.0, 4.0])
+    assert intervals.probability_greater(first, second) == (0.5, 0.5)
+    assert all(map(math.isnan, intervals.probability_greater(first[3:4], second[3:4])))
+
+
+def test_open_ratios_widen_the_interval_to_both_sides():
+    both_out = np.full(100, math.inf)
+    assert intervals.ratio_interval(both_out, both_out) == (0.0, math.inf)
+    assert intervals.ratio_interval(np.full(100, 8.0), np.full(100, 2.0)) == (4.0, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("runs", "shapes", "expected"), [(0, 0, 1000), (50, 2, 1000), (100_000, 1, 100), (50, 50, 200)]
+)
+def test_resamples_shrink_with_the_study(runs, shapes, expected):
+    assert intervals.num_resamples(runs, shapes) == expected

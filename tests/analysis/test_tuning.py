@@ -1,0 +1,118 @@
+"""The guard on tuning and the sensitivity to target and definition."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from batchscope.analysis import batch_threshold
+from batchscope.analysis.oracles import NoisyQuadratic, QuadraticStudy
+from batchscope.analysis.sensitivity import by_definition, by_target
+from batchscope.analysis.tuning import compare_protocols, guard, step_size_trends
+from batchscope.errors import InputError
+
+GRID = [0.01, 0.02, 0.04, 0.08]
+
+
+def tuned(rows, chosen):
+    """Batch size -> (chosen step size, epochs of its seeds), with a tune run for every step size."""
+    result = []
+    for batch_size, (step_size, epochs) in chosen.items():
+        for value in GRID:
+            outcome = "diverged" if value == GRID[-1] else 2.0
+            result += rows({batch_size: [outcome]}, phase="tune", step_size=value)
+        result += rows({batch_size: epochs}, step_size=step_size)
+    return result
+
+
+def test_edges_losses_and_divergence_are_counted(rows):
+    guarded = guard(
+        tuned(rows, {32: (0.01, [5.0, 5.0]), 64: (0.04, [5.0, None]), 128: (0.08, ["diverged", "crashed", 5.0])})
+    )
+    assert [(cell.batch_size, cell.edge, cell.num_final, cell.num_lost) for cell in guarded.cells] == [
+        (32, "low", 2, 0),
+        (64, "", 2, 1),
+        (128, "high", 2, 1),
+    ]
+    assert all((cell.num_diverged, cell.num_step_sizes) == (1, 4) for cell in guarded.cells)
+    assert guarded.statement == (
+        "2 of 3 chosen step sizes lie at the edge of their grid; 2 of 6 final runs never met the target with the step "
+        "size chosen after two epochs, at 2 of 3 shapes and batch sizes"
+    )
+    json.dumps(guarded.as_dict(), allow_nan=False)
+
+
+def test_without_tune_rows_nothing_is_said_of_the_grid(rows):
+    (cell,) = guard(rows({32: [5.0]})).cells
+    assert (cell.edge, cell.num_step_sizes) == ("", 0)
+    assert guard([]).cells == ()
+    assert guard([]).statement.startswith("0 of 0")
+
+
+@pytest.mark.parametrize("slope", [0.5, 1.0])
+def test_the_scaling_rule_of_the_step_size_is_found(rows, slope):
+    some = [row for B in (32, 64, 128, 256) for row in rows({B: [5.0]}, step_size=0.01 * B**slope)]
+    (trend,) = step_size_trends(guard(some))
+    assert trend.slope == pytest.approx(slope)
+    assert trend.interval[0] == pytest.approx(slope, abs=1e-6)
+    assert math.isnan(step_size_trends(guard(some[:1]))[0].slope)
+
+
+def test_what_the_paper_s_tuning_did_to_the_threshold(rows):
+    good = {32: [5.0] * 3, 64: [5.0] * 3, 128: [5.5] * 3, 256: [5.5] * 3, 512: [50.0] * 3}
+    hasty = {**good, 128: [None] * 3, 256: ["diverged", None, 30.0]}
+    effect = compare_protocols(rows(hasty), rows(good, protocol="tuned"))["net"]
+    assert (effect.paper.value, effect.tuned.value, effect.ratio) == (64, 256, 0.25)
+    assert effect.interval == (0.25, 0.25)
+    assert effect.probability == 1.0
+    assert (effect.num_lost, effect.num_lost_to_choice) == (5, 5)
+    assert compare_protocols(rows(hasty), []) == {}
+    json.dumps(effect.as_dict(), allow_nan=False)
+
+
+def test_losses_are_blamed_on_the_choice_only_where_tuned_runs_arrived(rows):
+    lost = {32: [5.0], 64: [None]}
+    effect = compare_protocols(rows(lost), rows(lost, protocol="tuned"))["net"]
+    assert (effect.num_lost, effect.num_lost_to_choice) == (1, 0)
+
+
+def test_an_easier_target_gives_the_threshold_of_a_study_run_for_it():
+    def study(target):
+        sizes, grid = [2**k for k in range(3, 12)], [2.0**k for k in range(-7, 1)]
+        model = NoisyQuadratic.of_size(100, target=target)
+        return QuadraticStudy(model, sizes, grid, num_examples=16384, spread=0.03)
+
+    hard = study(0.01).rows(history=True)
+    answers = by_target(hard, [0.01, 0.02], "within_epochs(3)")["quadratic"]
+    assert answers[0.01] == batch_threshold(hard, "within_epochs(3)", "quadratic")
+    # the same runs had they stopped at 0.02: recomputed by hand, one run at a time
+    stopped = []
+    for row in hard:
+        met = [check for check in row.history if check.train_loss <= 0.02]
+        if row.phase == "final" and met:
+            first = met[0]
+            history = tuple(check for check in row.history if check.step <= first.step)
+            stopped.append(replace(row, epochs_to_target=first.epoch, steps_to_target=first.step, history=history))
+    expected = batch_threshold(stopped, "within_epochs(3)", "quadratic")
+    assert answers[0.02].value == expected.value
+    assert answers[0.02].value > answers[0.01].value
+
+
+def test_default_levels_are_easier_and_harder_ones_are_refused(rows, history):
+    curve = [0.5, 0.7, 0.85, 0.95, 0.97]
+    some = [history(row, curve) for row in rows({32: [5.0, 5.0], 64: [5.0, 5.0]})]
+    levels = by_target(some)["net"]
+    np.testing.assert_allclose(list(levels), [0.96, 0.95, 0.94, 0.92, 0.88])
+    with pytest.raises(InputError, match="is harder than the target"):
+        by_target(some, [0.99])
+    assert by_target(rows({32: [5.0]})) == {}
+
+
+def test_definitions_disagree_side_by_side(rows):
+    table = {2**k: [5 * (1 + 2**k / 400)] * 3 for k in range(5, 13)}
+    answers = by_definition(rows(table, evaluations_per_epoch=1000), ("paper2018", "overhead_20", "b_crit"))["net"]
+    assert answers["paper2018"].value == 64
+    assert answers["overhead_20"].value == pytest.approx(118, rel=0.02)
+    assert answers["b_crit"].value == pytest.approx(400, rel=0.02)
