@@ -315,7 +315,8 @@ def _within_steps(sweep: Sweep, limit: float, request: _Request) -> ThresholdEst
         return smallest_within(steps, sweep.batch_sizes, limit)
 
     stopped = ~sweep.reached & ~sweep.diverged & (sweep.steps_before < limit)
-    statement = f"{stopped.sum()} runs were stopped before {number(limit)} steps" if stopped.any() else ""
+    many = "1 run was" if stopped.sum() == 1 else f"{stopped.sum()} runs were"
+    statement = f"{many} stopped before {number(limit)} steps" if stopped.any() else ""
     return _from_curve(sweep, request, sweep.steps, rule, statement)
 
 
