@@ -103,6 +103,8 @@ def load() -> dict[Function, Rule]:
 
 def sum_positions(grad: Tensor, num_axes: int) -> Tensor:
     """Sum [N, positions..., *last num_axes] over the positions: [N, *last]."""
+    if grad.ndim == num_axes + 2 and grad.shape[1] == 1:
+        return grad.squeeze(1)
     last = grad.shape[grad.ndim - num_axes :]
     positions = math.prod(grad.shape[1 : grad.ndim - num_axes])
     grad = grad.reshape(grad.shape[0], positions, *last)
