@@ -18,6 +18,7 @@ _EXPORTS: dict[str, str] = {
     "fit_critical_batch": "analysis",
     "measure": "gradients",
     "per_example_sq_norms": "gradients",
+    "observe": "gradients",
     "solve_width": "architectures",
 }
 _ROOMS = (

@@ -23,7 +23,8 @@ def test_resampled_medians_have_the_distribution_of_drawing_and_sorting():
 def test_weights_keep_groups_together_and_average_to_the_counts(scheme):
     rng = np.random.default_rng(1)
     cell, counts = np.array([0, 0, 1, 1, 1]), np.array([2.0, 1.0, 1.0, 1.0, 3.0])
-    weights = scheme(rng, cell, counts, 20_000)
+    generators = (rng,) if scheme is intervals.seed_weights else (rng, rng)
+    weights = scheme(*generators, cell, counts, 20_000)
     np.testing.assert_allclose(weights.mean(axis=0), counts, atol=5 * 2.5 / math.sqrt(20_000))
     per_cell = np.stack([weights[:, cell == c].sum(axis=1) for c in (0, 1)], axis=1)
     if scheme is intervals.seed_weights:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import batchscope as bs
-from batchscope.analysis import compare, correlate_diversity, findings
+from batchscope.analysis import compare, correlate_diversity, findings, sweeps_of
+from batchscope.analysis.critical_batch import fit_sweep
 from batchscope.analysis.findings import _fisher, correlate
 from batchscope.errors import InputError
 
@@ -108,6 +109,16 @@ def test_a_shape_that_costs_more_at_every_batch_size_loses_at_equal_steps_though
     assert compare(rows, equal="flops").decision == "wide"
 
 
+def test_shapes_share_the_batch_sizes_drawn_but_not_the_seeds(study):
+    """Without spread the resamples differ only by the batch sizes drawn, which are the same; with it, seeds tell."""
+    quiet = [sweeps_of(study(300, 300, spread=spread))[WIDE["shape"]] for spread in (0.0, 0.1)]
+    for sweep, same in zip(quiet, (True, False), strict=True):
+        first, second = (fit_sweep(sweep, resamples=50, stream=k).samples for k in (0, 1))
+        assert np.allclose(first, second, equal_nan=True) is same
+    verdict = compare(study(300, 300), definition="overhead_20")
+    assert abs(np.corrcoef(verdict.first.samples, verdict.second.samples)[0, 1]) < 0.15
+
+
 def test_unequal_parameters_are_shouted(study):
     rows = [replace(row, num_weights=431_080) if row.depth == 10 else row for row in study()]
     assert "NOT at equal parameters: 15880 and 431080 weights" in compare(rows).sentence
@@ -152,7 +163,8 @@ def with_bounds(rows, bounds):
 def test_the_three_findings_of_the_paper(study):
     supported = findings(with_bounds(study(), {1: 40.0, 10: 10.0}), "overhead_20")
     assert [finding.decision for finding in supported] == ["supported", "supported", "undecided"]
-    assert "no interval from 2 shapes" in supported[2].sentence
+    assert "2 shapes can be ranked, too few" in supported[2].sentence
+    assert "Undecided: whether" in findings(study(300, 300), "overhead_20")[0].sentence
     against = findings(with_bounds(study(100.0, 1000.0), {1: 10.0, 10: 40.0}), "overhead_20")
     assert [finding.decision for finding in against[:2]] == ["contradicted", "contradicted"]
     json.dumps([finding.as_dict() for finding in supported + against], allow_nan=False)

@@ -95,7 +95,8 @@ def _finding(statement: str, evidence: Verdict | Correlation) -> Finding:
     decision = "undecided"
     if probability >= CERTAIN or probability <= 1 - CERTAIN:
         decision = "supported" if probability >= CERTAIN else "contradicted"
-    return Finding(statement, decision, probability, f"{statement} {decision.capitalize()}: {evidence}", evidence)
+    words = str(evidence).removeprefix("Undecided ")
+    return Finding(statement, decision, probability, f"{statement} {decision.capitalize()}: {words}", evidence)
 
 
 def correlate_diversity(
@@ -123,7 +124,8 @@ def correlate(
     pearson_interval, _ = _fisher(pearson, n_pearson, 1.0, level)
     definition = next((thresholds[shape].definition for shape in shapes), "")
     if math.isnan(probability):
-        sentence = f"no interval from {n} shapes that can be ranked (rank correlation {rank:.2f}, {definition})."
+        known = "" if math.isnan(rank) else f"rank correlation {rank:.2f}, "
+        sentence = f"{n} shapes can be ranked, too few or too alike for an interval ({known}{definition})."
     else:
         sentence = (
             f"rank correlation {rank:.2f} [{rank_interval[0]:.2f}, {rank_interval[1]:.2f}], probability "

@@ -53,10 +53,12 @@ def seed_weights(rng: np.random.Generator, cell: Integers, counts: Array, resamp
     return weights
 
 
-def seed_and_batch_weights(rng: np.random.Generator, cell: Integers, counts: Array, resamples: int) -> Array:
-    """[resamples, N] the same when the batch sizes are resampled first, then the runs within each of those drawn."""
+def seed_and_batch_weights(
+    batches: np.random.Generator, rng: np.random.Generator, cell: Integers, counts: Array, resamples: int
+) -> Array:
+    """[resamples, N] the same when `batches` draws batch sizes first, then `rng` the runs within each of those."""
     indices, position = np.unique(cell, return_inverse=True)
-    drawn = rng.multinomial(len(indices), np.full(len(indices), 1.0 / len(indices)), size=resamples)
+    drawn = batches.multinomial(len(indices), np.full(len(indices), 1.0 / len(indices)), size=resamples)
     weights = np.empty((resamples, len(cell)))
     for number in range(len(indices)):
         here = position == number

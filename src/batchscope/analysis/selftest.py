@@ -46,11 +46,11 @@ def selftest() -> tuple[Check, ...]:
     return tuple(check for group in CHECKS for check in group())
 
 
-def near(name: str, source: str, expected: float, got: float, tolerance: float, digits: int = 4) -> Check:
+def near(name: str, source: str, expected: float, got: float, tolerance: float) -> Check:
     """A check that `got` lies within a relative `tolerance` of `expected`."""
     passed = abs(got - expected) <= tolerance * abs(expected)
-    text = f"{expected:.{digits}g} within {100 * tolerance:g} %"
-    return Check(name, source, text, f"{got:.{digits}g}", passed)
+    text = f"{expected:g} within {100 * tolerance:g} %"
+    return Check(name, source, text, f"{got:.4g}" if got < 1e4 else f"{got:.0f}", passed)
 
 
 def published_points() -> Iterator[Check]:

@@ -69,8 +69,8 @@ def by_target(
 
 def _levels(metric: str, target: float) -> tuple[float, ...]:
     if metric == "train_accuracy":
-        return tuple(accuracy for factor in EASIER if (accuracy := 1 - factor * (1 - target)) > 0)
-    return tuple(factor * target for factor in EASIER)
+        return tuple(level for factor in EASIER if (level := round(1 - factor * (1 - target), 12)) > 0)
+    return tuple(float(f"{factor * target:.12g}") for factor in EASIER)
 
 
 def _refuse_harder(metric: str, target: float, levels: Sequence[float]) -> None:

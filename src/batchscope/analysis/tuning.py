@@ -179,7 +179,7 @@ def compare_protocols(
     """
     paper, tuned = rows_of(paper), rows_of(tuned)
     first = batch_threshold(paper, definition, level=level, seed=seed)
-    second = batch_threshold(tuned, definition, level=level, seed=seed + 1)
+    second = batch_threshold(tuned, definition, level=level, seed=seed + 1)  # seeds drawn apart
     lost, blamed = _losses(paper, tuned)
     return {
         shape: ProtocolEffect(

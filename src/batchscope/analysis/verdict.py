@@ -10,8 +10,15 @@ import numpy as np
 
 from batchscope.analysis.formatting import number, plain
 from batchscope.analysis.intervals import LEVEL, num_resamples, probability_greater, ratio_interval
-from batchscope.analysis.sweeps import Results, Sweep, find_shape, sweeps_of
-from batchscope.analysis.thresholds import DEFINITIONS, ThresholdEstimate, describe, estimate, parse_definition
+from batchscope.analysis.sweeps import Array, Results, Sweep, find_shape, sweeps_of
+from batchscope.analysis.thresholds import (
+    DEFINITIONS,
+    Definition,
+    ThresholdEstimate,
+    describe,
+    estimate,
+    parse_definition,
+)
 from batchscope.errors import InputError, choose
 
 CERTAIN = 0.95  # a probability between 1 - CERTAIN and CERTAIN is "undecided"
@@ -79,7 +86,7 @@ def compare(
     equal: "parameters": thresholds by `definition`, and a check that the numbers of weights are within 5 %; "steps":
     the smallest batch size with which each reaches the target in the same number of update steps (smaller is better);
     "flops": the largest batch size with which each reaches it for the same training FLOPs. budget: those steps or
-    FLOPs; None: twice what the costlier of the two needs at its best.
+    FLOPs; None: the geometric middle of the costs that both attain at some batch size (or of the gap between them).
 
     Decided when the bootstrap probability is at least 0.95 either way, else "undecided". Raises InputError for unknown
     names and rows of more than one problem.
@@ -98,7 +105,7 @@ def compare(
         definition = _at_budget(one, other, equal, budget)
         condition = f"at equal {'update steps' if equal == 'steps' else 'training FLOPs'}; {condition}"
     count = resamples or num_resamples(one.num_runs + other.num_runs)
-    estimates = [estimate(sweep, definition, count, level, seed + k) for k, sweep in enumerate((one, other))]
+    estimates = [estimate(sweep, definition, count, level, seed, k) for k, sweep in enumerate((one, other))]
     return _verdict((first, second), (estimates[0], estimates[1]), equal, condition)
 
 
@@ -111,17 +118,18 @@ def _condition(one: Sweep, other: Sweep) -> str:
 
 
 def _at_budget(one: Sweep, other: Sweep, equal: str, budget: float | None) -> str:
-    """The definition that gives both shapes the same budget of steps or FLOPs; a doubling, as in B_crit."""
+    """The definition that gives both shapes the same budget of steps or FLOPs."""
     if budget is None:
-        budget = 2 * max(_cheapest(sweep, equal) for sweep in (one, other))
-    if not (0 < budget < math.inf):
-        budget = 1.0  # no run reached the target: any budget says so
-    return f"within_{equal}({float(f'{budget:.4g}'):g})"
+        costs = [_attained(sweep, equal) for sweep in (one, other)]
+        known = all(len(cost) for cost in costs)
+        budget = math.sqrt(max(c.min() for c in costs) * min(c.max() for c in costs)) if known else 1.0
+    return f"within_{equal}({budget:.4g})"
 
 
-def _cheapest(sweep: Sweep, equal: str) -> float:
-    costs = sweep.steps if equal == "steps" else sweep.epochs * sweep.flops_per_epoch
-    return float(sweep.typical(costs).min(initial=math.inf))
+def _attained(sweep: Sweep, equal: str) -> Array:
+    """The typical costs of the batch sizes that reach the target."""
+    costs = sweep.typical(sweep.steps if equal == "steps" else sweep.epochs * sweep.flops_per_epoch)
+    return costs[np.isfinite(costs)]
 
 
 def _verdict(
@@ -135,7 +143,7 @@ def _verdict(
     probability, tie = math.nan, math.nan
     if len(first.samples) and len(second.samples):
         probability, tie = probability_greater(first.samples, second.samples)
-        probability = probability if _larger_is_better(first) else 1 - probability
+        probability = probability if _definition(first).larger_is_better else 1 - probability
     decision = UNDECIDED
     if probability >= CERTAIN or probability <= 1 - CERTAIN:
         decision = names[0] if probability >= CERTAIN else names[1]
@@ -156,8 +164,8 @@ def _verdict(
     )
 
 
-def _larger_is_better(threshold: ThresholdEstimate) -> bool:
-    return DEFINITIONS[parse_definition(threshold.definition)[0]].larger_is_better
+def _definition(threshold: ThresholdEstimate) -> Definition:
+    return DEFINITIONS[parse_definition(threshold.definition)[0]]
 
 
 def _sentence(verdict: Verdict) -> str:
@@ -166,7 +174,7 @@ def _sentence(verdict: Verdict) -> str:
         name if name == threshold.shape else f"{name} ({threshold.shape})"
         for name, threshold in ((verdict.first_name, verdict.first), (verdict.second_name, verdict.second))
     )
-    does = "takes a larger batch than" if _larger_is_better(verdict.first) else "needs a smaller batch than"
+    does = _definition(verdict.first).claim
     footing = f"{_numbers(verdict)} ({_footing(verdict)})."
     if math.isnan(verdict.probability):
         return f"Undecided whether {first} {does} {second}: no probability can be given; {footing}"

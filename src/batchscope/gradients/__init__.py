@@ -9,6 +9,8 @@ from typing import Any
 _EXPORTS = {
     "measure": "measuring",
     "per_example_sq_norms": "measuring",
+    "observe": "observing",
+    "StepMoments": "observing",
     "Report": "report",
     "GradientMoments": "moments",
     "Moments": "estimands",

@@ -92,6 +92,16 @@ def iterate(data: Any, device: torch.device, batch_size: int | None = None) -> I
         yield make_batch(item[0], item[1], device)
 
 
+def is_changing(data: Any) -> bool:
+    """Whether reading the first example of a Dataset (or a DataLoader's) twice gives two things."""
+    dataset = data.dataset if isinstance(data, DataLoader) else data
+    if not isinstance(dataset, Dataset) or not hasattr(dataset, "__len__") or len(dataset) == 0:
+        return False
+    first, second = leaves_of(dataset[0]), leaves_of(dataset[0])
+    pairs = [pair for pair in zip(first, second, strict=True) if isinstance(pair[0], Tensor | np.ndarray)]
+    return not all(torch.equal(torch.as_tensor(a), torch.as_tensor(b)) for a, b in pairs)
+
+
 def is_pair_of_arrays(data: Any) -> bool:
     return (
         isinstance(data, tuple | list)

@@ -31,9 +31,12 @@ from batchscope.gradients.calls import (
     tensors_out,
 )
 from batchscope.gradients.generic import generic_uses
-from batchscope.gradients.rules import Rule, load
+from batchscope.gradients.layouts import Layout
+from batchscope.gradients.rules import REPLACEMENTS, Rule, Uses, load
 from batchscope.gradients.trace import Event, Trace
 from batchscope.gradients.uses import Use
+
+_FIRST_AXIS = Layout(0)
 
 
 class TraceMismatchError(Exception):
@@ -131,7 +134,12 @@ class _Tap(torch.autograd.Function):
 
 
 class Capture(Interceptor):
-    """The mode of the measuring pass: follows a trace, hands each Use to `receive` during the backward pass."""
+    """The mode of the measuring pass: follows a trace, hands each Use to `receive` during the backward pass.
+
+    cut: whether parameters are cut off from the graph (measuring) or get their ordinary gradient too (observing).
+    meetings_of: parameter name -> number of Uses to expect. has_left_trace: whether calls came that were not traced;
+    cut, that is an error at once.
+    """
 
     def __init__(
         self,
@@ -140,6 +148,7 @@ class Capture(Interceptor):
         rewrites: Mapping[Function, Function],
         num_examples: int,
         receive: Receiver,
+        cut: bool = True,
     ) -> None:
         super().__init__(rewrites)
         self._rules = load()
@@ -147,12 +156,15 @@ class Capture(Interceptor):
         self._expected = next(self._events, None)
         self._num_examples = num_examples
         self._receive = receive
+        self._cut = cut
+        self.has_left_trace = False
         self._shared = {id(p): Shared(p, frozenset([name])) for name, p in parameters.items()}
         self.anchor = torch.zeros((), requires_grad=True)
         self.meetings_of: dict[str, int] = dict.fromkeys(parameters, 0)
 
     def see(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if not self._touches(args) and not (kwargs and self._touches(kwargs.values())) or not torch.is_grad_enabled():
+        touched = self._touches(args) or (kwargs and self._touches(kwargs.values()))
+        if not touched or not torch.is_grad_enabled():
             return func(*args, **kwargs)
         shared = self._shared
         operands = {p: shared[id(tensor)] for p, tensor in tensors_in(args, kwargs) if id(tensor) in shared}
@@ -176,7 +188,9 @@ class Capture(Interceptor):
         """A call outside the trace is harmless when no gradient flows through it (a shape, a comparison)."""
         output = func(*args, **kwargs)
         if any(tensor.requires_grad for tensor in tensors_out(output)):
-            raise TraceMismatchError(name_of(func))
+            self.has_left_trace = True
+            if self._cut:
+                raise TraceMismatchError(name_of(func))
         return output
 
     def _run_shared(
@@ -208,17 +222,43 @@ class Capture(Interceptor):
         cut, named = replace_at(args, kwargs, {position: operand.value for position, operand in operands.items()})
         rule = self._rules.get(func)
         rule = rule if rule is not None and rule.accepts(event.layouts) else None
+        self._count(operands)
+        replaced = self._replace(func, event, operands, cut, named)
+        if replaced is not NotImplemented:
+            return replaced
         meeting = _Meeting(func, cut, named, event, operands, rule, [])
         if rule is None or rule.reads_inputs:
             meeting.versions = [(tensor, tensor._version) for tensor in map(meeting._at, event.layouts)]
-        output = func(*cut, **named)
+        output = func(*cut, **named) if self._cut else func(*args, **kwargs)
         if not output.requires_grad:
             output = _Tap.apply(self.anchor, [output])  # type: ignore[no-untyped-call]
+        output.register_hook(partial(self._on_gradient, meeting))
+        return output
+
+    def _count(self, operands: dict[Position, Shared]) -> None:
+        """Expect one Use of every operand of a meeting."""
         for operand in {id(operand): operand for operand in operands.values()}.values():
             for root in operand.roots:
                 self.meetings_of[root] += 1
-        output.register_hook(partial(self._on_gradient, meeting))
-        return output
+
+    def _replace(
+        self, func: Function, event: Event, operands: dict[Position, Shared], args: list[Any], kwargs: dict[str, Any]
+    ) -> Any:
+        """The output of a replacement that also takes over the backward pass, or NotImplemented."""
+        function = REPLACEMENTS.get(func) if self._cut else None
+        if function is None or event.output != _FIRST_AXIS or set(event.layouts.values()) != {_FIRST_AXIS}:
+            return NotImplemented
+        if any(args[p].shape[0] != self._num_examples for p in event.layouts if isinstance(p, int)):
+            return NotImplemented  # several entries per example
+        by_value = {id(operand.value): operand for operand in operands.values()}
+        name = f"{name_of(func)}, whole backward"
+
+        def deliver(uses: Uses) -> None:
+            for tensor, use in uses:
+                if id(tensor) in by_value:
+                    self._receive(by_value[id(tensor)], use, name)
+
+        return function(self.anchor, deliver, *args, **kwargs)
 
     def _on_gradient(self, meeting: _Meeting, grad: Tensor) -> None:
         for operand, use, rule in meeting.uses(grad, self._num_examples):

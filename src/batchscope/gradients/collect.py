@@ -1,9 +1,9 @@
 """Collect: join the Uses of each parameter into squared norms per example and a summed gradient.
 
 A parameter used once is finished at once, inside the backward pass. One used several times (tied, recurrent) waits for
-its last use, because ‖a + b‖² needs the cross term. Views of a parameter (transposed, sliced) keep their place in it;
-what is computed from parameters otherwise (weight normalisation, a sum of matrices) is differentiated once more for
-every example.
+its last use, because ‖a + b‖² needs the cross term, and for the parameters it is linked to by a common use. Views of a
+parameter (transposed, sliced) keep their place in it; what is computed from parameters otherwise (weight normalisation,
+a sum of matrices) is differentiated once more for every example.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ from torch import Tensor
 from batchscope.gradients.calls import accumulation_dtype
 from batchscope.gradients.capture import Shared
 from batchscope.gradients.kernels import chunks, sq_norms
+from batchscope.gradients.kernels.tied import cross_term
 from batchscope.gradients.planner import Choice, Planner
-from batchscope.gradients.uses import Factors, Use
+from batchscope.gradients.uses import Factors, Rows, Use
+
+UNAVAILABLE = "not measured"  # in place of a kernel's name
 
 
 @dataclass(frozen=True)
@@ -50,23 +53,34 @@ class Collector:
     meetings_of: Mapping[str, int] = field(default_factory=dict)
     results: dict[str, Result] = field(default_factory=dict)
     _waiting: list[tuple[Shared, Use, str]] = field(default_factory=list)
+    _received: dict[str, int] = field(default_factory=dict)
 
     def receive(self, operand: Shared, use: Use, rule: str) -> None:
-        name = self._name_of(operand)
-        if name is not None and self.meetings_of[name] == 1:
-            self.results[name] = self._single(name, operand, [use], (rule,))
-        else:
-            self._waiting.append((operand, use, rule))
+        (name, *others) = operand.roots
+        if not others and self.meetings_of[name] == 1:
+            return self._finish_group([name], [(operand, use, rule)])
+        for root in operand.roots:
+            self._received[root] = self._received.get(root, 0) + 1
+        self._waiting.append((operand, use, rule))
+        names = self._linked(operand.roots)
+        if all(self._received.get(name) == self.meetings_of[name] for name in names):
+            self._finish(names)
 
     def finish(self) -> None:
-        """Treat what had to wait: parameters linked by a common use are treated together."""
+        """Treat what still waits: parameters with a use that the losses do not depend on."""
         while self._waiting:
-            names = set(self._waiting[0][0].roots)
-            while linked := {root for s, _, _ in self._waiting if s.roots & names for root in s.roots} - names:
-                names |= linked
-            group = [entry for entry in self._waiting if entry[0].roots & names]
-            self._waiting = [entry for entry in self._waiting if not entry[0].roots & names]
-            self._finish_group(sorted(names), group)
+            self._finish(self._linked(self._waiting[0][0].roots))
+
+    def _linked(self, names: frozenset[str]) -> frozenset[str]:
+        """The named parameters and all that are connected to them by waiting uses of several parameters."""
+        while more := {root for shared, _, _ in self._waiting if shared.roots & names for root in shared.roots} - names:
+            names |= more
+        return names
+
+    def _finish(self, names: frozenset[str]) -> None:
+        group = [entry for entry in self._waiting if entry[0].roots & names]
+        self._waiting = [entry for entry in self._waiting if not entry[0].roots & names]
+        self._finish_group(sorted(names), group)
 
     def _finish_group(self, names: list[str], group: list[tuple[Shared, Use, str]]) -> None:
         rules = tuple(dict.fromkeys(rule for _, _, rule in group))
@@ -75,16 +89,20 @@ class Collector:
         if len(names) == 1 and all(map(self._name_of, operands)) and _are_disjoint(views, self.parameters[names[0]]):
             uses = {id(operand): [use for o, use, _ in group if o is operand] for operand in operands}
             parts = [self._single(names[0], operand, uses[id(operand)], rules) for operand in operands]
-            self.results[names[0]] = _added(parts)
+            self.results[names[0]] = parts[0] if len(parts) == 1 else _added(parts)
         else:
             self.results.update(self._dense(names, group, rules))
 
     def _single(self, name: str, operand: Shared, uses: list[Use], rules: tuple[str, ...]) -> Result:
         """All uses are of one view of one parameter, whose entries it shows at most once: norms carry over."""
-        use = uses[0] if len(uses) == 1 else join(uses)
-        if use is None:
+        kinds = join(uses)
+        if kinds is None:
             return self._dense([name], [(operand, use, "") for use in uses], rules)[name]
-        (norms, total), choice = self.planner.run(use)
+        (norms, total), choice = self.planner.run(kinds[0])
+        if len(kinds) == 2:  # a tied table: ‖a + b‖² = ‖a‖² + ‖b‖² + 2 <a, b>
+            (more_norms, more), _ = self.planner.run(kinds[1])
+            norms, total = norms + more_norms + 2 * cross_term(*kinds), total + more
+            rules = (*rules, "tied")
         parameter = self.parameters[name]
         if operand.tensor is not parameter or total.shape != parameter.shape:
             total = _place(parameter, operand.tensor, total.unsqueeze(0)).squeeze(0)
@@ -151,13 +169,25 @@ class Collector:
         return None
 
 
-def join(uses: list[Use]) -> Factors | None:
-    """Several uses of one weight as one: concatenate positions. None when they are not all matrix products."""
+def join(uses: list[Use]) -> tuple[Use] | tuple[Factors, Rows] | None:
+    """Several uses of one weight as one, or as a product and a look-up; None when their cross terms have no kernel."""
+    if len(uses) == 1:
+        return (uses[0],)
     factors = [use for use in uses if isinstance(use, Factors)]
-    if len(factors) < len(uses):
+    rows = [use for use in uses if isinstance(use, Rows)]
+    if len(factors) + len(rows) < len(uses):
         return None
-    left = torch.cat([use.left for use in factors], 1)
-    return Factors(left, torch.cat([use.right for use in factors], 1), factors[0].shape)
+    if not rows:
+        return (join_factors(factors),)
+    looked_up = Rows(
+        torch.cat([use.index for use in rows], 1), torch.cat([use.grads for use in rows], 1), rows[0].shape
+    )
+    return (join_factors(factors), looked_up) if factors else (looked_up,)
+
+
+def join_factors(uses: list[Factors]) -> Factors:
+    """Concatenate positions."""
+    return Factors(torch.cat([use.left for use in uses], 1), torch.cat([use.right for use in uses], 1), uses[0].shape)
 
 
 def _summed_by_operand(group: list[tuple[Shared, Use, str]], rows: slice) -> list[tuple[Shared, Tensor]]:

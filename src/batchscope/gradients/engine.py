@@ -1,10 +1,12 @@
 """The engine: one batch in, per parameter the squared norm of every example's gradient and the summed gradient out.
 
-Ways, fastest first: the trace and its rules (`capture`), a loop over examples for parameters that escaped it, nothing.
+Ways, fastest first: the trace and its rules (`capture`); a loop over examples for parameters that escaped it; and where
+that fails, NaN, which makes every total that needs the parameter NaN.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +20,7 @@ from batchscope.gradients.batches import Batch, call
 from batchscope.gradients.batchnorm import FrozenStatistics, microbatch_norm
 from batchscope.gradients.calls import Function, Interceptor
 from batchscope.gradients.capture import Capture, TraceMismatchError, escaped
-from batchscope.gradients.collect import Collector, Measured, Result
+from batchscope.gradients.collect import UNAVAILABLE, Collector, Measured, Result
 from batchscope.gradients.losses import Loss, per_example_losses, unreduced
 from batchscope.gradients.planner import Planner
 from batchscope.gradients.probe import probe
@@ -108,7 +110,12 @@ class Engine:
 
     def loop(self, batch: Batch, parameters: Mapping[str, Tensor], reason: str) -> dict[str, Result]:
         """The slow truth for some parameters: a backward pass per example."""
-        rows = [self.gradients_of_one(batch, i, parameters) for i in range(batch.num_examples)]
+        try:
+            rows = [self.gradients_of_one(batch, i, parameters) for i in range(batch.num_examples)]
+        except Exception as error:
+            if len(parameters) == len(self.parameters):
+                raise  # nothing could be measured: the model's own error says most
+            return {name: _unavailable(p, batch.num_examples, error) for name, p in parameters.items()}
         measured = Measured((reason,), "loop" if batch.num_examples > 1 else "plain")
         results = {}
         for name in parameters:
@@ -135,6 +142,13 @@ class Engine:
 def _zero(parameter: Tensor, num_examples: int) -> Result:
     zeros = torch.zeros_like(parameter)
     return Result(zeros.new_zeros(num_examples), zeros, Measured(("not used by the loss",), "none"))
+
+
+def _unavailable(parameter: Tensor, num_examples: int, error: Exception) -> Result:
+    """NaN, so that no total can silently be smaller than it is."""
+    nans = torch.full_like(parameter, math.nan)
+    why = f"no rule, and the model fails on a batch of one ({type(error).__name__}: {error})"
+    return Result(nans.new_full((num_examples,), math.nan), nans, Measured((why,), UNAVAILABLE))
 
 
 @contextmanager

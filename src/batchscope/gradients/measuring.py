@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from batchscope.errors import InputError, MeasurementError, choose
 from batchscope.gradients import batchnorm as batchnorm_choices
 from batchscope.gradients.audit import audit as run_audit
-from batchscope.gradients.batches import DEFAULT_BATCH_SIZE, Batch, is_pair_of_arrays, iterate, make_batch
+from batchscope.gradients.batches import DEFAULT_BATCH_SIZE, Batch, is_changing, is_pair_of_arrays, iterate, make_batch
 from batchscope.gradients.collect import Measured, Result
 from batchscope.gradients.engine import Engine, untouched
 from batchscope.gradients.losses import Loss
@@ -143,6 +143,8 @@ def measure(
         batch_size = batch_size or _spread_over_groups(data)
     accumulator, coverage = MomentsAccumulator(groups), Coverage.start(engine.model)
     with measurement.running():
+        if is_changing(data):
+            measurement.notes.append("the data changes from one reading to the next: gradients of one draw of it")
         for batch in iterate(data, measurement.device, batch_size):
             results = measurement.results(batch) if batch.num_examples else _nothing(engine.parameters)
             coverage.add(results)
@@ -153,6 +155,8 @@ def measure(
                 {name: result.grad_sum for name, result in results.items()},
             )
             del results  # before the next batch needs its memory
+    if coverage.num_batches == 0:
+        raise InputError("data held no batch at all: expected at least one (inputs, targets)")
     moments = accumulator.finish()
     plan = Plan(tuple(engine.planner.choices.values()))
     return Report.of(engine.model, moments, coverage, plan, population, tuple(measurement.notes))

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from torch import nn
 
-from batchscope.gradients.collect import Measured, Result
+from batchscope.gradients.collect import UNAVAILABLE, Measured, Result
 from batchscope.gradients.estimands import Moments
 from batchscope.gradients.intervals import SampleEstimate, sample_interval
 from batchscope.gradients.moments import GradientMoments
@@ -23,6 +23,7 @@ class Coverage:
     ways: dict[str, list[Measured]] = field(default_factory=dict)
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     frozen: tuple[str, ...] = ()
+    num_batches: int = 0
 
     @classmethod
     def start(cls, model: nn.Module) -> Coverage:
@@ -31,6 +32,7 @@ class Coverage:
         return cls({name: [] for name in shapes}, shapes, frozen)
 
     def add(self, results: Mapping[str, Result]) -> None:
+        self.num_batches += 1
         for name, result in results.items():
             how = (result.measured.rules, result.measured.kernel)
             if all((seen.rules, seen.kernel) != how for seen in self.ways[name]):
@@ -45,6 +47,11 @@ class Coverage:
             for name, ways in self.ways.items()
             if any(way.kernel in slow or slow.intersection(way.rules) for way in ways)
         )
+
+    @property
+    def unmeasured(self) -> tuple[str, ...]:
+        """Parameters that could not be measured: their numbers, and every total, are NaN."""
+        return tuple(name for name, ways in self.ways.items() if any(way.kernel == UNAVAILABLE for way in ways))
 
     def __str__(self) -> str:
         rows = [
@@ -167,6 +174,8 @@ class Report:
         lines = [f"gradient diversity over {self.num_examples} examples", table, *self.notes]
         if self.estimate:
             lines.append(f"population: {self.estimate}")
+        if self.coverage.unmeasured:
+            lines.append(f"could not be measured, so totals are not available: {', '.join(self.coverage.unmeasured)}")
         if self.coverage.fallbacks:
             lines.append(f"measured by a slow way: {', '.join(self.coverage.fallbacks)}")
         return "\n".join(lines)

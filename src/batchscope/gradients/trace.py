@@ -54,6 +54,7 @@ class _Record:
     operands: list[tuple[Position, Tensor]]
     outputs: list[Tensor]
     is_single: bool  # whether the call returned one tensor and nothing else
+    is_differentiable: bool  # whether its result required a gradient (then: inside a custom function it does not yet)
     values: list[Tensor] = field(default_factory=list)  # copies of operands and outputs as they were
 
 
@@ -72,7 +73,9 @@ class Recorder(Interceptor):
         outputs = tensors_out(output)
         if outputs and operands:
             after = [tensor.detach().clone() for tensor in outputs] if self._keep_values else []
-            self.records.append(_Record(func, operands, outputs, isinstance(output, Tensor), before + after))
+            differentiable = any(tensor.requires_grad for tensor in outputs)
+            single = isinstance(output, Tensor)
+            self.records.append(_Record(func, operands, outputs, single, differentiable, before + after))
         return output
 
 
@@ -110,9 +113,8 @@ def _classify(
     shared = {id(parameter) for parameter in parameters.values()}
     events = []
     for large, small, changed in records:
-        differentiable = any(output.requires_grad for output in large.outputs)
         positions = tuple(position for position, tensor in large.operands if id(tensor) in shared)
-        if not positions or not differentiable:
+        if not positions or not large.is_differentiable:
             continue
         if len(large.operands) != len(small.operands) or len(large.outputs) != len(small.outputs):
             return None

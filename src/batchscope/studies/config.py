@@ -204,13 +204,18 @@ class Study(BaseModel):
             raise ValueError(f"an entry is repeated in {list(values)}; expected distinct entries")
         return tuple(sorted(values))
 
+    @model_validator(mode="before")
+    @classmethod
+    def _linear_by_default(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return {"activation": "linear"} | values if values.get("family") == "linear" else values
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         by_budget = (self.budget is not None) + (self.depths is not None)
         if (by_budget, self.shapes is not None) not in ((2, False), (0, True)):
             given = [key for key in ("budget", "depths", "shapes") if getattr(self, key) is not None]
             raise ValueError(f"got {given or 'none of budget, depths, shapes'}; expected budget with depths, or shapes")
-        if self.family == "linear" and self.activation != "linear" and "activation" in self.model_fields_set:
+        if self.family == "linear" and self.activation != "linear":
             raise ValueError(f"family 'linear' has no activation, yet activation = {self.activation!r}; leave it out")
         if self.optimizer != "sgd" and self.momentum:
             raise ValueError(

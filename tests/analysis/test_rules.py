@@ -1,0 +1,50 @@
+"""The vectorised rules against the plain ones."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import optimize
+
+from batchscope.analysis.rules import ABOVE, before_slow_down, first_overhead, isotonic, largest_within
+
+SIZES = np.array([32.0, 64, 128, 256, 512])
+costs = st.lists(st.one_of(st.floats(1, 50), st.just(np.inf)), min_size=5, max_size=5)
+
+
+@given(st.lists(st.lists(st.floats(-5, 5), min_size=7, max_size=7), min_size=1, max_size=3))
+def test_isotonic_is_the_least_squares_fit(rows):
+    got = isotonic(np.array(rows))
+    for row, values in zip(got, rows, strict=True):
+        np.testing.assert_allclose(row, optimize.isotonic_regression(values).x, atol=1e-9)
+
+
+def test_isotonic_keeps_leading_gaps_and_ends_in_infinity_after_a_batch_size_that_never_arrives():
+    got = isotonic(np.array([[np.nan, 2.0, 1.0, np.inf, 1.0]]))
+    np.testing.assert_array_equal(got, [[np.nan, 1.5, 1.5, np.inf, np.inf]])
+
+
+@given(costs, st.sampled_from([0.0, 0.2, 1.0]), st.sampled_from([0.0, 1.0]))
+def test_the_slow_down_is_the_first_one(epochs, tolerance, resolution):
+    best, expected = np.inf, np.nan
+    for size, value in zip(SIZES, epochs, strict=True):
+        if np.isfinite(best) and value > (1 + tolerance) * min(best, value) + resolution:
+            break
+        best = min(best, value)
+        if np.isfinite(best):
+            expected = size
+    else:
+        expected = ABOVE if np.isfinite(best) else np.nan
+    got = before_slow_down(np.array([epochs]), SIZES, tolerance, resolution)[0]
+    np.testing.assert_equal(got, expected)
+
+
+@given(costs, st.floats(1, 50))
+def test_rows_do_not_see_each_other(epochs, limit):
+    other = np.array([epochs, [1.0] * 5, epochs[::-1]])
+    for rule in (
+        lambda values: before_slow_down(values, SIZES, 0.2, 1.0),
+        lambda values: first_overhead(values, SIZES, 0.2),
+        lambda values: largest_within(values, SIZES, limit),
+    ):
+        together = rule(other)
+        np.testing.assert_array_equal(together, np.concatenate([rule(other[k : k + 1]) for k in range(3)]))
