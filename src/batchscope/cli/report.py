@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import shlex
 import sys
 from pathlib import Path
@@ -39,6 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.require is not None:
         parse(arguments.require)
     results = read(arguments.directory)
+    gc.freeze()  # the rows stay to the end: the garbage collector need not walk them over and over
     results = results.of(arguments.study) if arguments.study else results
     digests = digests_of(results, arguments.definition)
     gates = _gates(digests, arguments.require)

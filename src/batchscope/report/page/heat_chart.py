@@ -34,10 +34,8 @@ def heat_map(one: Digest) -> Chart:
     figure["layout"]["annotations"] = [_label(cell, shapes, sizes) for cell in never]
     note = (
         "Number and colour (log scale): epochs to target, mean over the n seeds of the cell; ≥: a lower bound, some "
-        "seeds ran out "
-        "of epochs. Hatched: never, no seed reached the target in the epochs allowed, or all diverged or crashed. "
-        "Intervals and n "
-        "are in the table."
+        "seeds ran out of epochs. Hatched: never, no seed reached the target in the epochs allowed, or all diverged "
+        "or crashed. Intervals and n are in the table."
     )
     return Chart("heat-map", "Epochs to target, shape by batch size", figure, note, cell_table(one.table))
 

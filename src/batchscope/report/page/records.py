@@ -17,6 +17,7 @@ from batchscope.report.page.words import seconds_text
 from batchscope.studies.codec import COLUMNS
 
 CSV_COLUMNS = tuple(name for name in COLUMNS if name != "history")
+CHUNK = 1000  # rows written at once: by columns, for speed, in pieces that fit the processor's cache
 PLAIN_CSV = 500_000  # characters; a longer one is compressed, and the page's script unpacks it
 MAX_FAILURES = 100  # lines of the table of failures
 
@@ -120,14 +121,17 @@ def _words(value: object) -> str:
 def csv_text(rows: Iterable[Row]) -> str:
     """Return the rows as CSV, sorted by trial id: every column but the histories, numbers with six digits."""
     ordered = sorted(rows, key=attrgetter("trial_id", "study"))
-    columns = map(_csv_column, zip(*map(attrgetter(*CSV_COLUMNS), ordered), strict=True))
-    return "\n".join([",".join(CSV_COLUMNS), *map(",".join, zip(*columns, strict=True)), ""])
+    lines = [",".join(CSV_COLUMNS)]
+    for start in range(0, len(ordered), CHUNK):
+        chunk = map(attrgetter(*CSV_COLUMNS), ordered[start : start + CHUNK])
+        lines += map(",".join, zip(*map(_csv_column, zip(*chunk, strict=True)), strict=True))
+    return "\n".join([*lines, ""])
 
 
 def _csv_column(values: Sequence[object]) -> list[str]:
-    """Return the texts of a column; each distinct value is written once, which is what makes large tables quick."""
+    """Return the texts of a column; each distinct value is written once, and most columns hold few."""
     texts = {value: _csv_value(value) for value in set(values)}
-    return [texts[value] for value in values]
+    return list(texts.values()) * len(values) if len(texts) == 1 else list(map(texts.__getitem__, values))
 
 
 def _csv_value(value: object) -> str:

@@ -22,12 +22,10 @@ CELLS = (
 )
 NOTE = (
     "Filled: {what} to target, mean over the n seeds of a cell; bars: its 95 % Student t interval over seeds (none "
-    "for n = 1). "
-    "Open arrow: at least one seed ran out of epochs, the mean is a lower bound. ×: every seed diverged or crashed. "
-    "Solid curve "
-    "and band: steps = S_min (1 + B_crit/B) with its 95 % bootstrap band over batch sizes and seeds (McCandlish et "
-    "al. 2018). "
-    "Dotted: perfect scaling from the smallest batch size that arrived: epochs stay, steps fall as 1/B."
+    "for n = 1). Open arrow: at least one seed ran out of epochs, the mean is a lower bound. ×: every seed diverged "
+    "or crashed. Solid curve and band: steps = S_min (1 + B_crit/B) with its 95 % bootstrap band over batch sizes "
+    "and seeds (McCandlish et al. 2018). Dotted: perfect scaling from the smallest batch size that arrived: epochs "
+    "stay, steps fall as 1/B."
 )
 
 
@@ -158,20 +156,20 @@ def fit_table(one: Digest) -> Table:
     heads = (
         "shape",
         "B_crit",
-        "95 % (sizes and seeds)",
+        "95 % (both)",
         "95 % (seeds)",
         "S_min (steps)",
         "E_min (epochs)",
         "lack of fit p",
-        "n",
+        "n (runs)",
+        "censored",
+        "diverged",
         "note",
     )
     caption = (
         "steps = S_min (1 + B_crit/B) by censored likelihood: a target counts as met between two checks, runs out of "
-        "epochs as "
-        "not yet met, diverged runs are left out. Intervals: bootstrap over batch sizes and seeds, and over seeds "
-        "only. Lack of "
-        "fit: small p, the curve does not describe the runs."
+        "epochs as not yet met, diverged runs are left out. Intervals: bootstrap over batch sizes and seeds, and over "
+        "seeds only. Lack of fit: small p, the curve does not describe the runs."
     )
     return Table(heads, tuple(_fit_line(shape, one, fitted) for shape, fitted in one.fits.items()), caption)
 
@@ -186,6 +184,8 @@ def _fit_line(shape: str, one: Digest, fitted: CriticalBatchFit) -> tuple[str, .
         f"{number(fitted.s_min)} {interval_text(fitted.s_min_interval)}",
         f"{number(epochs[0])} {interval_text((epochs[1], epochs[2]))}",
         "-" if math.isnan(fitted.misfit) else f"{fitted.misfit:.2g}",
-        f"{fitted.n} ({fitted.num_censored} censored, {fitted.num_diverged} diverged)",
+        str(fitted.n),
+        str(fitted.num_censored),
+        str(fitted.num_diverged),
         fitted.statement,
     )

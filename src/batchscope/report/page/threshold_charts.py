@@ -16,10 +16,9 @@ from batchscope.report.page.words import correlation_text, threshold_text
 NUM_LIMITS = 40  # positions of the slider
 WITHIN = (
     "Largest batch size that reaches the target within E epochs in at least half of the seeds, interpolated in "
-    "log-log between "
-    "tested sizes (definition within_epochs(E), the paper's Figures 2(b) and 5); bars and brackets: 95 % bootstrap "
-    "over seeds. "
-    "Open arrow up: beyond the largest size tested; open arrow down: below the smallest. n: {n} runs."
+    "log-log between tested sizes (definition within_epochs(E), the paper's Figures 2(b) and 5); bars and brackets: "
+    "95 % bootstrap over seeds. Open arrow up: beyond the largest size tested; open arrow down: below the smallest. "
+    "n: {n} runs."
 )
 
 
@@ -187,13 +186,12 @@ def against_diversity(one: Digest, diversities: Mapping[str, ThresholdEstimate],
         data.append(trace)
     figure = layout.figure(
         data,
-        layout.log_axis("mean batch-size bound B_S along training (examples)"),
+        layout.doubling((diversities[s].value for s in shapes), "mean batch-size bound B_S along training (examples)"),
         _batch_axis(one, f"B* by {one.definition} (examples per step)"),
     )
     note = (
-        f"One point per shape; bars: 95 % bootstrap over seeds in both directions. B_S: "
-        f"{diversities[shapes[0]].meaning}. "
-        f"{correlation_text(correlation)}"
+        "One point per shape; bars: 95 % bootstrap over seeds in both directions. B_S: "
+        f"{diversities[shapes[0]].meaning}. {correlation_text(correlation)}"
         if shapes
         else ""
     )

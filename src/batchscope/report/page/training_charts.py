@@ -20,12 +20,9 @@ from batchscope.report.page.words import interval_text
 MAX_RESIDUALS = 1000  # points drawn per shape
 STEP_SIZES = (
     "Step size (for the mean loss) chosen by protocol {protocol} at every shape and batch size, one choice per point "
-    "(points shifted sideways); ringed: at the "
-    "edge of the grid tried, so that a better one may lie outside. Dotted: the linear rule, step size ~ B; dashed: "
-    "the "
-    "square-root rule, ~ sqrt(B); both through the geometric mean of the choices at the smallest batch size. Slopes "
-    "with 95 % "
-    "intervals are in section 5's table."
+    "(points shifted sideways); ringed: at the edge of the grid tried, so that a better one may lie outside. Dotted: "
+    "the linear rule, step size ~ B; dashed: the square-root rule, ~ sqrt(B); both through the geometric mean of the "
+    "choices at the smallest batch size. Slopes with 95 % intervals are in section 5's table."
 )
 
 
@@ -134,10 +131,9 @@ def diversity_along_training(one: Digest) -> Chart:
     sizes = sorted({curve.batch_size for curve in one.curves})
     note = (
         "Batch-size bound B_S = n · sum ‖g_i‖² / ‖sum g_i‖² over the whole training set (Yin et al. 2018), exact at "
-        "every point, so "
-        f"without interval; one line per seed (at most {MAX_SEEDS} per shape) at each shape's smallest batch size "
-        f"with a "
-        f"measurement, B = {' / '.join(map(str, sizes)) or '-'}; n = {len(one.curves)} runs."
+        f"every point, so without interval; one line per seed (at most {MAX_SEEDS} per shape) at each shape's "
+        f"smallest batch size with a measurement, B = {' / '.join(map(str, sizes)) or '-'}; n = {len(one.curves)} "
+        "runs."
     )
     lines = tuple(
         (c.shape, str(c.batch_size), str(c.seed), f"{epoch:g}", number(bound))
@@ -145,7 +141,9 @@ def diversity_along_training(one: Digest) -> Chart:
         for epoch, bound in zip(c.epochs, c.bounds, strict=True)
     )
     figure = layout.figure(
-        data, layout.axis("epoch (passes over the data)"), layout.log_axis("batch-size bound B_S (examples)")
+        data,
+        layout.axis("epoch (passes over the data)"),
+        layout.doubling((b for curve in one.curves for b in curve.bounds), "batch-size bound B_S (examples)"),
     )
     table = Table(("shape", "batch size", "seed", "epoch", "B_S (examples)"), lines)
     return Chart("diversity", "Gradient diversity along training", figure, note, table)
@@ -170,8 +168,7 @@ def residuals(one: Digest) -> Chart:
     note = (
         "log(steps / fitted steps) of every run that reached the target (points shifted sideways; at most "
         f"{MAX_RESIDUALS} drawn per shape, every k-th run), about steps = S_min (1 + B_crit/B). A trend along B says "
-        f"that the curve "
-        "is the wrong one; so does a small lack-of-fit p in section 2's table."
+        "that the curve is the wrong one; so does a small lack-of-fit p in section 2's table."
     )
     figure = layout.figure(data, layout.log_axis("batch size B (examples)", sizes), layout.axis("log residual"))
     heads = ("shape", "batch size", "mean log residual", "standard deviation", "n (runs)")
