@@ -123,6 +123,16 @@ def test_a_phone_scrolls_down_only(browser):
     assert widths[0] <= widths[1] == 390
 
 
+def test_charts_keep_their_height_when_the_window_is_resized(browser):
+    heights = "return [...document.querySelectorAll('.chart')].map(c => c.querySelector('.main-svg').clientHeight)"
+    before = browser.execute_script(heights)
+    browser.set_window_size(800, 700)
+    time.sleep(1)
+    after = browser.execute_script(heights)
+    browser.set_window_size(1200, 900)
+    assert after == before
+
+
 def test_it_prints(browser):
     pdf = browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})["data"]
     assert len(pdf) > 100_000

@@ -59,8 +59,9 @@ class Chart:
 
     def html(self, prefix: str) -> str:
         name = escape(f"{prefix}-{self.name}")
+        height = int(self.figure["layout"]["height"])  # of the place: plotly fits itself to it when a window is resized
         return (
-            f'<figure><h4>{escape(self.title)}</h4><div class="chart" id="{name}" role="img" '
+            f'<figure><h4>{escape(self.title)}</h4><div class="chart" id="{name}" style="height:{height}px" role="img" '
             f'aria-label="{escape(self.title)}; its numbers are in the table below"></div>{self._slider(name)}'
             f"<figcaption>{escape(self.note)}</figcaption>"
             f"<details><summary>Table of these numbers</summary>{self.table.html()}</details></figure>"
