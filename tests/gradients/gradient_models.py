@@ -387,6 +387,7 @@ NORMS = [
     Case("layer-norm", normed(lazy(nn.LayerNorm, 5)), (3, 5)),
     Case("layer-norm-2-axes", normed(lazy(nn.LayerNorm, (3, 5))), (2, 3, 5)),
     Case("layer-norm-no-bias", normed(lazy(nn.LayerNorm, 5, bias=False)), (3, 5)),
+    Case("layer-norm-large", lambda: nn.Sequential(nn.LayerNorm(67), nn.Linear(67, 3)), (67, 67)),
     Case("rms-norm", normed(lazy(nn.RMSNorm, 5)), (3, 5)),
     Case("group-norm", head(lambda: nn.Sequential(nn.Conv2d(2, 6, 3), nn.GroupNorm(3, 6))), (2, 5, 7)),
     Case("group-norm-vectors", lambda: nn.Sequential(nn.Linear(5, 6), nn.GroupNorm(2, 6)), (5,)),

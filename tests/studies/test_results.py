@@ -108,7 +108,7 @@ def test_exports_agree_and_are_sorted_by_trial_id(tmp_path, study, fake):
         assert text == {key: "" if item is None else str(item) for key, item in value.items()}
     diverged = [row for row in from_json if row["outcome"] == "diverged"]
     assert {row["train_loss"] for row in diverged} == {None}
-    assert json.loads(diverged[0]["history"])[-1]["train_loss"] is None
+    assert json.loads(diverged[0]["history"])["train_loss"][-1] is None
 
 
 def test_an_export_that_cannot_be_written_leaves_nothing_behind(tmp_path, study, data):

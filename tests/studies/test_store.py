@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import os
 import sqlite3
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from batchscope.errors import InputError, StoreError
 from batchscope.records import Evaluation, Outcome, Row
 from batchscope.studies import read
-from batchscope.studies.codec import decode, encode
+from batchscope.studies.codec import decode, encode, history_from_json
 from batchscope.studies.plan import cells
 from batchscope.studies.protocols import next_cohorts
 from batchscope.studies.rows import rows_of
@@ -66,7 +67,7 @@ def test_any_tool_can_read_the_file(tmp_path, study, rows):
     with Store(tmp_path, (study,)) as store:
         store.add(rows)
     file = sqlite3.connect(tmp_path / "results-1of1.sqlite")
-    query = "SELECT trial_id, outcome, json_extract(history, '$[1].batch_size_bound') FROM rows ORDER BY step_size"
+    query = "SELECT trial_id, outcome, json_extract(history, '$.batch_size_bound[1]') FROM rows ORDER BY step_size"
     assert file.execute(query).fetchall() == [(row.trial_id, "censored", 3.5) for row in rows]
 
 
@@ -170,3 +171,9 @@ def test_shards_are_one_of_n(text):
     with pytest.raises(InputError, match="expected I/N"):
         Shard.parse(text)
     assert Shard.parse("2/3") == Shard(2, 3)
+
+
+def test_a_history_kept_as_objects_is_read_too():
+    entry = Evaluation(1.0, 7, 0.5, batch_size_bound=3.0)
+    text = json.dumps([dataclasses.asdict(entry) | {"train_accuracy": None, "heldout_accuracy": None}])
+    assert repr(history_from_json(text)) == repr((entry,))

@@ -1,5 +1,6 @@
 """The theorems of Chen et al. 2018 and the exact values behind them: known values, identities, properties, refusals."""
 
+import itertools
 import math
 from fractions import Fraction
 
@@ -194,6 +195,14 @@ def test_widening_any_hidden_layer_strictly_raises_the_ratio(widths, grow):
 def test_deepening_at_equal_width_strictly_lowers_the_ratio(d, K, L):
     deeper = chen2018.diversity_ratio(equal(d, K, L + 1), exact=True)
     assert deeper < chen2018.diversity_ratio(equal(d, K, L), exact=True)
+
+
+@pytest.mark.parametrize("scale", ["fan_in", "glorot"])
+def test_deepening_lowers_the_ratio_for_scaled_weights_too_as_far_as_computed(scale):
+    for d in (2, 5, 50, 784):
+        for K in (1, 2, 10, 50, 300, 5000):
+            ratios = [chen2018.diversity_ratio(equal(d, K, L), weight_std=scale) for L in range(1, 21)]
+            assert all(deeper < shallower for shallower, deeper in itertools.pairwise(ratios))
 
 
 @given(d=st.integers(10, 1000), budget=st.integers(5_000, 300_000))

@@ -13,6 +13,7 @@ from batchscope.errors import BatchscopeError
 
 # Command -> one line of help. Each lives in cli/<command>.py as `add_arguments(parser)` and `run(arguments) -> int`.
 COMMANDS: dict[str, str] = {
+    "measure": "gradient diversity of a model on a data set",
     "shapes": "shapes of one parameter budget, with the theory's ratio beside each",
     "theory": "closed forms and bounds of gradient diversity for one shape",
     "plan": "trials, cohorts and predicted time of a study; runs nothing",

@@ -31,9 +31,12 @@ from batchscope.gradients.calls import (
     tensors_out,
 )
 from batchscope.gradients.generic import generic_uses
-from batchscope.gradients.rules import Rule, load
+from batchscope.gradients.layouts import Layout
+from batchscope.gradients.rules import REPLACEMENTS, Rule, Uses, load
 from batchscope.gradients.trace import Event, Trace
 from batchscope.gradients.uses import Use
+
+_FIRST_AXIS = Layout(0)
 
 
 class TraceMismatchError(Exception):
@@ -219,17 +222,43 @@ class Capture(Interceptor):
         cut, named = replace_at(args, kwargs, {position: operand.value for position, operand in operands.items()})
         rule = self._rules.get(func)
         rule = rule if rule is not None and rule.accepts(event.layouts) else None
+        self._count(operands)
+        replaced = self._replace(func, event, operands, cut, named)
+        if replaced is not NotImplemented:
+            return replaced
         meeting = _Meeting(func, cut, named, event, operands, rule, [])
         if rule is None or rule.reads_inputs:
             meeting.versions = [(tensor, tensor._version) for tensor in map(meeting._at, event.layouts)]
         output = func(*cut, **named) if self._cut else func(*args, **kwargs)
         if not output.requires_grad:
             output = _Tap.apply(self.anchor, [output])  # type: ignore[no-untyped-call]
+        output.register_hook(partial(self._on_gradient, meeting))
+        return output
+
+    def _count(self, operands: dict[Position, Shared]) -> None:
+        """Expect one Use of every operand of a meeting."""
         for operand in {id(operand): operand for operand in operands.values()}.values():
             for root in operand.roots:
                 self.meetings_of[root] += 1
-        output.register_hook(partial(self._on_gradient, meeting))
-        return output
+
+    def _replace(
+        self, func: Function, event: Event, operands: dict[Position, Shared], args: list[Any], kwargs: dict[str, Any]
+    ) -> Any:
+        """The output of a replacement that also takes over the backward pass, or NotImplemented."""
+        function = REPLACEMENTS.get(func) if self._cut else None
+        if function is None or event.output != _FIRST_AXIS or set(event.layouts.values()) != {_FIRST_AXIS}:
+            return NotImplemented
+        if any(args[p].shape[0] != self._num_examples for p in event.layouts if isinstance(p, int)):
+            return NotImplemented  # several entries per example
+        by_value = {id(operand.value): operand for operand in operands.values()}
+        name = f"{name_of(func)}, whole backward"
+
+        def deliver(uses: Uses) -> None:
+            for tensor, use in uses:
+                if id(tensor) in by_value:
+                    self._receive(by_value[id(tensor)], use, name)
+
+        return function(self.anchor, deliver, *args, **kwargs)
 
     def _on_gradient(self, meeting: _Meeting, grad: Tensor) -> None:
         for operand, use, rule in meeting.uses(grad, self._num_examples):

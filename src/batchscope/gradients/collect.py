@@ -18,8 +18,9 @@ from torch import Tensor
 from batchscope.gradients.calls import accumulation_dtype
 from batchscope.gradients.capture import Shared
 from batchscope.gradients.kernels import chunks, sq_norms
+from batchscope.gradients.kernels.tied import cross_term
 from batchscope.gradients.planner import Choice, Planner
-from batchscope.gradients.uses import Factors, Use
+from batchscope.gradients.uses import Factors, Rows, Use
 
 UNAVAILABLE = "not measured"  # in place of a kernel's name
 
@@ -94,10 +95,14 @@ class Collector:
 
     def _single(self, name: str, operand: Shared, uses: list[Use], rules: tuple[str, ...]) -> Result:
         """All uses are of one view of one parameter, whose entries it shows at most once: norms carry over."""
-        use = uses[0] if len(uses) == 1 else join(uses)
-        if use is None:
+        kinds = join(uses)
+        if kinds is None:
             return self._dense([name], [(operand, use, "") for use in uses], rules)[name]
-        (norms, total), choice = self.planner.run(use)
+        (norms, total), choice = self.planner.run(kinds[0])
+        if len(kinds) == 2:  # a tied table: ‖a + b‖² = ‖a‖² + ‖b‖² + 2 <a, b>
+            (more_norms, more), _ = self.planner.run(kinds[1])
+            norms, total = norms + more_norms + 2 * cross_term(*kinds), total + more
+            rules = (*rules, "tied")
         parameter = self.parameters[name]
         if operand.tensor is not parameter or total.shape != parameter.shape:
             total = _place(parameter, operand.tensor, total.unsqueeze(0)).squeeze(0)
@@ -164,13 +169,25 @@ class Collector:
         return None
 
 
-def join(uses: list[Use]) -> Factors | None:
-    """Several uses of one weight as one: concatenate positions. None when they are not all matrix products."""
+def join(uses: list[Use]) -> tuple[Use] | tuple[Factors, Rows] | None:
+    """Several uses of one weight as one, or as a product and a look-up; None when their cross terms have no kernel."""
+    if len(uses) == 1:
+        return (uses[0],)
     factors = [use for use in uses if isinstance(use, Factors)]
-    if len(factors) < len(uses):
+    rows = [use for use in uses if isinstance(use, Rows)]
+    if len(factors) + len(rows) < len(uses):
         return None
-    left = torch.cat([use.left for use in factors], 1)
-    return Factors(left, torch.cat([use.right for use in factors], 1), factors[0].shape)
+    if not rows:
+        return (join_factors(factors),)
+    looked_up = Rows(
+        torch.cat([use.index for use in rows], 1), torch.cat([use.grads for use in rows], 1), rows[0].shape
+    )
+    return (join_factors(factors), looked_up) if factors else (looked_up,)
+
+
+def join_factors(uses: list[Factors]) -> Factors:
+    """Concatenate positions."""
+    return Factors(torch.cat([use.left for use in uses], 1), torch.cat([use.right for use in uses], 1), uses[0].shape)
 
 
 def _summed_by_operand(group: list[tuple[Shared, Use, str]], rows: slice) -> list[tuple[Shared, Tensor]]:

@@ -17,7 +17,7 @@ from batchscope.gradients.uses import Use
 DEFAULT_MEMORY_BUDGET = (
     64 * 2**20
 )  # bytes of scratch memory; larger chunks were not faster on CPU (they leave the cache)
-HOPELESS = 30.0  # candidates with this many times the least number of operations are not timed
+HOPELESS = 12.0  # candidates with this many times the least number of operations are not timed
 
 
 @dataclass(frozen=True)

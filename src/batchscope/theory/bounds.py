@@ -80,7 +80,7 @@ def theorem3_min_examples(widths: Sequence[int]) -> float:
     26.4
     """
     bound = theorem3_bound(widths)
-    rho = linear.ratio(linear.totals(linear.relative_layer_moments(LinearNetwork.of(widths))), math.inf)
+    rho = linear.ratio(linear.relative_moments(LinearNetwork.of(widths)), math.inf)
     return bound * (rho - 1) / (rho - bound)
 
 

@@ -128,7 +128,7 @@ def diversity_ratio(
     network = LinearNetwork.of(widths, weight_std, teacher_std, bias, label_noise, d)
     if exact:
         return linear.exact_ratio(linear.totals(linear.layer_moments(network)), n)
-    return linear.ratio(linear.totals(linear.relative_layer_moments(network)), n)
+    return linear.ratio(linear.relative_moments(network), n)
 
 
 def layer_ratios(

@@ -127,7 +127,19 @@ def _tidy(value: Number) -> Number:
 
 
 def relative_layer_moments(network: LinearNetwork) -> tuple[LayerMoments, ...]:
-    """Return each layer's moments divided by E‖g‖², in closed form: O(L), no overflow at any depth.
+    """Return each layer's moments divided by E‖g‖², in closed form (`_relative`): O(L), no overflow at any depth."""
+    sq_norms, inners = _relative(network)
+    return tuple(map(LayerMoments, sq_norms.tolist(), inners.tolist()))
+
+
+def relative_moments(network: LinearNetwork) -> LayerMoments:
+    """Return the moments of the whole gradient divided by E‖g‖²: the total of `relative_layer_moments`."""
+    sq_norms, inners = _relative(network)
+    return LayerMoments(float(sq_norms.sum()), float(inners.sum()))
+
+
+def _relative(network: LinearNetwork) -> tuple[Array, Array]:
+    """Return (E‖g_l‖², E<g_l, g'_l>) / E‖g‖², each [L].
 
     The matrix of the recursion, K [[K, 2], [1, K + 1]], has left eigenvectors (1, 2) and (1, -1) for every K, with
     eigenvalues K(K + 2) and K(K - 1). With x_l = Π_{m<l} (K_m - 1)/(K_m + 2), y_l = Π_{m>=l} of the same,
@@ -140,7 +152,7 @@ def relative_layer_moments(network: LinearNetwork) -> tuple[LayerMoments, ...]:
     """
     d, q = network.widths[0], network.widths[-1]
     hidden = np.array(network.widths[1:-1], dtype=np.float64)
-    log_variance = np.log(np.array([float(v) for v in network.variances]))
+    log_variance = _logs(network.variances)
     with np.errstate(divide="ignore"):  # K = 1 gives x = 0 after it, log x = -inf, which is meant
         shrink = np.log1p(-3 / (hidden + 2))
     w = 1 / d + (1 - 1 / d) * -np.expm1(_before(shrink)) / 3
@@ -155,18 +167,23 @@ def relative_layer_moments(network: LinearNetwork) -> tuple[LayerMoments, ...]:
     log_sq_norm -= log_variance
     log_inner = np.log(student * a * w + teacher / (d * q)) - log_variance
     total = np.logaddexp.reduce(log_sq_norm)
-    pairs = zip(np.exp(log_sq_norm - total).tolist(), np.exp(log_inner - total).tolist(), strict=True)
-    return tuple(LayerMoments(sq_norm, inner) for sq_norm, inner in pairs)
+    return np.exp(log_sq_norm - total), np.exp(log_inner - total)
 
 
 def _source_weights(network: LinearNetwork, hidden: Array, log_variance: Array) -> Array:
     """Return (A, τ, ν²/E‖W‖²) divided by their sum: how much of E‖g‖² student, teacher and label noise cause."""
-    teacher_log_variance = np.log([float(v) for v in network.teacher_variances])
+    same = network.teacher_variances is network.variances
+    teacher_log_variance = log_variance if same else _logs(network.teacher_variances)
     log_sq_norm = math.log(network.widths[0] * network.widths[-1]) + log_variance.sum() + np.log(hidden).sum()
     log_noise = math.log(network.noise_variance) - log_sq_norm if network.noise_variance else -math.inf
     logs = np.array([np.log1p(2 / hidden).sum(), (teacher_log_variance - log_variance).sum(), log_noise])
     weights: Array = np.exp(logs - np.logaddexp.reduce(logs))
     return weights
+
+
+def _logs(variances: Sequence[Number]) -> Array:
+    # float(Fraction) is slow, and a thousand layers have a thousand of them.
+    return np.asarray(np.log([v if isinstance(v, float) else v.numerator / v.denominator for v in variances]))
 
 
 def _before(steps: Array) -> Array:

@@ -70,7 +70,9 @@ def check_widths(widths: Sequence[int], d: int | None = None) -> tuple[int, ...]
     """Return the widths as Python ints; InputError for fewer than two, one below 1, or K_0 other than `d`."""
     if isinstance(widths, str) or not hasattr(widths, "__iter__"):
         raise InputError(f"widths must be a sequence such as (784, 20, 1), got {widths!r}")
-    sizes = tuple(check_count(f"widths[{place}]", width) for place, width in enumerate(widths))
+    sizes = tuple(widths)
+    if not all(type(width) is int and width >= 1 for width in sizes):
+        sizes = tuple(check_count(f"widths[{place}]", width) for place, width in enumerate(sizes))
     if len(sizes) < 2:
         raise InputError(f"widths {sizes} has {len(sizes)} entries: give (d, hidden widths ..., d_out), at least two")
     if d is not None and sizes[0] != check_count("d", d):
@@ -113,7 +115,8 @@ def layer_variances(widths: Sequence[int], std: Scale, name: str = "weight_std")
         if std in ("glorot_uniform", "xavier_uniform"):
             raise InputError(f"{name} {std!r} is not Gaussian and the formulas need its fourth moment: use 'glorot'")
         variance = INITIALISATIONS[choose(name, std, INITIALISATIONS)]
-        return tuple(variance(fan_in, fan_out) for fan_in, fan_out in fans)
+        of_shape = {fans_of_layer: variance(*fans_of_layer) for fans_of_layer in set(fans)}
+        return tuple(of_shape[fans_of_layer] for fans_of_layer in fans)
     if isinstance(std, numbers.Real | int | float):
         return (_square(name, std),) * len(fans)
     stds = list(std)

@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from batchscope.gradients.uses import Use
+from batchscope.gradients.uses import Norms, Use
 
 Result = tuple[Tensor, Tensor]  # squared norms [N], sum [*shape]
 
@@ -67,12 +66,6 @@ def candidates(use: Use) -> list[Kernel]:
     return [kernel for kernel in KERNELS[type(use)] if kernel.applies(use)]
 
 
-def norms(x: Tensor) -> Tensor:
-    """[N, ...] -> Euclidean norm of each entry [N] (one pass; several times faster than squaring and adding)."""
-    result: Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1)
-    return result
-
-
 def sq_norms(x: Tensor) -> Tensor:
     """[N, ...] -> [N], sum of squares."""
-    return norms(x).square_()
+    return Norms(x).squares

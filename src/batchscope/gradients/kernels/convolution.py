@@ -1,13 +1,19 @@
-"""Kernels for Patches: per-example weight gradients of convolutions."""
+"""Kernels for Patches: per-example weight gradients of convolutions.
+
+Shapes: n examples of a chunk, g groups, c = C/g and p/g channels per group, K kernel entries, T output positions,
+P padded pixels.
+"""
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from batchscope.gradients.kernels import Result, kernel, sq_norms
+from batchscope.gradients.kernels import Result, chunks, kernel, sq_norms
 from batchscope.gradients.uses import Patches
 
 
@@ -39,8 +45,8 @@ def looped(use: Patches, chunk: int) -> Result:
 def grouped(use: Patches, chunk: int) -> Result:
     """One weight gradient with every example as a group of its own: [1, n·C, ...] and n·groups groups."""
     norms, total = [], use.grads.new_zeros(use.shape)
-    for start in range(0, use.num_examples, chunk):
-        gradients = _grouped_gradients(use, slice(start, start + chunk))
+    for rows in chunks(use.num_examples, chunk):
+        gradients = _grouped_gradients(use, rows)
         norms.append(sq_norms(gradients))
         total += gradients.sum(0)
     return torch.cat(norms), total
@@ -54,3 +60,107 @@ def _grouped_gradients(use: Patches, rows: slice) -> Tensor:
         (n * use.shape[0], *use.shape[1:]), use.stride, use.padding, use.dilation, n * use.groups,
     )  # fmt: skip
     return merged.weight_gradient(slice(0, 1)).reshape(n, *use.shape)
+
+
+def _columns(use: Patches) -> int:
+    """Entries of the unfolded input of one example: c K T g."""
+    return use.inputs.shape[1] * math.prod(use.shape[2:]) * _positions(use)
+
+
+@kernel(Patches, scratch=lambda use: _columns(use) + 2 * _weights(use), flops=_gradient_flops)
+def unfolded(use: Patches, chunk: int) -> Result:
+    """Copy the patches into a matrix and multiply: per-example gradients whose sum replaces the ordinary one."""
+    norms, total = [], use.grads.new_zeros(use.shape)
+    for rows in chunks(use.num_examples, chunk):
+        grads, columns = _as_groups(use.grads[rows], use.groups), _unfold(use, rows)
+        gradients = torch.bmm(grads, columns.mT).view(-1, *use.shape)
+        norms.append(sq_norms(gradients))
+        total += gradients.sum(0)
+    return torch.cat(norms), total
+
+
+def _as_groups(x: Tensor, groups: int) -> Tensor:
+    """[n, channels, *positions] -> [n g, channels/g, positions]."""
+    return x.reshape(x.shape[0] * groups, x.shape[1] // groups, -1)
+
+
+def _padded(use: Patches, rows: slice) -> Tensor:
+    margins = [size for size in reversed(use.padding) for _ in range(2)]
+    return F.pad(use.inputs[rows], margins) if any(margins) else use.inputs[rows]
+
+
+def _unfold(use: Patches, rows: slice) -> Tensor:
+    """The patches of the inputs, [n g, c K, T]."""
+    x = _padded(use, rows).contiguous()
+    n, channels, *_ = x.shape
+    steps = x.stride()[2:]
+    strides = [step * dilation for step, dilation in zip(steps, use.dilation, strict=True)]
+    strides += [step * stride for step, stride in zip(steps, use.stride, strict=True)]
+    sizes = (n, channels, *use.shape[2:], *use.grads.shape[2:])
+    view = x.as_strided(sizes, (*x.stride()[:2], *strides))
+    return view.reshape(n * use.groups, (channels // use.groups) * math.prod(use.shape[2:]), _positions(use))
+
+
+def _ghost_flops(use: Patches) -> float:
+    positions = _positions(use)
+    depth = math.prod(use.shape[1:]) * use.groups + use.shape[0]
+    return _gradient_flops(use) + 2.0 * positions**2 * (depth + 1)
+
+
+@kernel(
+    Patches,
+    scratch=lambda use: _columns(use) + 3 * use.groups * _positions(use) ** 2,
+    flops=_ghost_flops,
+)
+def ghost(use: Patches, chunk: int) -> Result:
+    """<A A', G G'> over positions, with A the unfolded patches; the sum by the library's own weight gradient."""
+    parts = []
+    for rows in chunks(use.num_examples, chunk):
+        grads, columns = _as_groups(use.grads[rows], use.groups), _unfold(use, rows)
+        products = torch.bmm(grads.mT, grads).mul_(torch.bmm(columns.mT, columns))
+        parts.append(products.view(len(use.grads[rows]), -1).sum(1))
+    return torch.cat(parts), use.weight_gradient(slice(0, use.num_examples))
+
+
+def _pixels(use: Patches) -> int:
+    return math.prod(size + 2 * pad for size, pad in zip(use.inputs.shape[2:], use.padding, strict=True))
+
+
+def _pixel_flops(use: Patches) -> float:
+    """The shifted slices are additions at memory speed: counted threefold."""
+    positions, pixels, offsets = _positions(use), _pixels(use), math.prod(use.shape[2:])
+    grams = 2.0 * pixels**2 * use.inputs.shape[1] + 2.0 * positions**2 * (use.shape[0] + 1)
+    return _gradient_flops(use) + grams + 3.0 * use.groups * offsets * positions**2
+
+
+@kernel(
+    Patches,
+    applies=lambda use: math.prod(use.shape[2:]) > 1,
+    scratch=lambda use: use.groups * (_pixels(use) ** 2 + 3 * _positions(use) ** 2),
+    flops=_pixel_flops,
+)
+def pixel_ghost(use: Patches, chunk: int) -> Result:
+    """As ghost, with the patch Gram as the sum of K shifted slices of the Gram of padded pixels: patches overlap, and
+    the inner product of two pixels is formed once instead of K times."""
+    parts = []
+    for rows in chunks(use.num_examples, chunk):
+        grads, pixels = _as_groups(use.grads[rows], use.groups), _padded(use, rows)
+        gram = torch.bmm(grads.mT, grads)
+        flat = _as_groups(pixels, use.groups)
+        patch_gram = _patch_gram(use, torch.bmm(flat.mT, flat), tuple(pixels.shape[2:]))
+        parts.append(gram.mul_(patch_gram.view_as(gram)).view(len(pixels), -1).sum(1))
+    return torch.cat(parts), use.weight_gradient(slice(0, use.num_examples))
+
+
+def _patch_gram(use: Patches, pixel_gram: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    """[n g, P, P] -> [n g, *positions, *positions]: sum over kernel offsets o of the entries (t + o, s + o)."""
+    gram = pixel_gram.view(-1, *sizes, *sizes)
+    positions = use.grads.shape[2:]
+    total = gram.new_zeros(len(gram), *positions, *positions)
+    for offset in itertools.product(*map(range, use.shape[2:])):
+        window = tuple(
+            slice(o * dilation, o * dilation + (count - 1) * stride + 1, stride)
+            for o, dilation, stride, count in zip(offset, use.dilation, use.stride, positions, strict=True)
+        )
+        total += gram[(slice(None), *window, *window)]
+    return total

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from batchscope.gradients.kernels import Result, kernel, sq_norms
-from batchscope.gradients.uses import Dense
+from batchscope.gradients.kernels import Result, kernel
+from batchscope.gradients.uses import Dense, Norms
 
 
 @kernel(Dense, scratch=lambda use: use.grads[0].numel(), flops=lambda use: 3 * use.grads[0].numel())
 def direct(use: Dense, chunk: int) -> Result:
     """Square and add."""
-    return sq_norms(use.grads), use.grads.sum(0)
+    return (use.norms or Norms(use.grads)).squares, use.grads.sum(0)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from batchscope.gradients.kernels import Result, chunks, kernel, norms, sq_norms
-from batchscope.gradients.uses import Factors
+from batchscope.gradients.kernels import Result, chunks, kernel, sq_norms
+from batchscope.gradients.uses import Factors, Norms
 
 
 def _sizes(use: Factors) -> tuple[int, int, int]:
@@ -15,7 +15,9 @@ def _sizes(use: Factors) -> tuple[int, int, int]:
 
 def _summed(use: Factors) -> torch.Tensor:
     """The ordinary weight gradient: one product over examples and positions."""
-    return (use.left.flatten(0, 1).mT @ use.right.flatten(0, 1)).reshape(use.shape)
+    if use.left.shape[1] == 1:
+        return (use.left.squeeze(1).t() @ use.right.squeeze(1)).view(use.shape)
+    return (use.left.flatten(0, 1).t() @ use.right.flatten(0, 1)).view(use.shape)
 
 
 def _outer_flops(use: Factors) -> float:
@@ -26,7 +28,8 @@ def _outer_flops(use: Factors) -> float:
 @kernel(Factors, applies=lambda use: use.left.shape[1] == 1, scratch=lambda use: sum(_sizes(use)), flops=_outer_flops)
 def outer(use: Factors, chunk: int) -> Result:
     """T = 1: ‖l r'‖² = ‖l‖² ‖r‖²."""
-    return (norms(use.left) * norms(use.right)).square_(), _summed(use)
+    left = use.left_norms or Norms(use.left)
+    return (left.values * Norms(use.right).values).square_(), _summed(use)
 
 
 def _ghost_scratch(use: Factors) -> int:

@@ -4,7 +4,9 @@ A rule is one decorated function. It takes the gradient of the call's output and
 that depends on examples in split form [N, ...one example's batch of one] (see layouts.py), parameters as nn.Parameter,
 and yields pairs (parameter argument, Use). To add a layer, write one such function, then `conformance.check_rule` it.
 
-A rewrite replaces a fused function by simpler ones that have rules (LSTM, multi-head attention).
+A rewrite replaces a fused function by simpler ones that have rules (LSTM, multi-head attention). A replacement computes
+a call and its whole backward pass itself, where the library's backward kernel can give the per-example gradients for
+nothing (normalisation layers); the rule remains for the cases it declines.
 """
 
 from __future__ import annotations
@@ -40,6 +42,10 @@ class Rule:
 
 RULES: dict[Function, Rule] = {}
 REWRITES: dict[Function, Function] = {}
+Deliver = Callable[[Uses], None]
+# replacement(anchor, deliver, *args, **kwargs) -> output, or NotImplemented. `anchor` is a leaf that makes the output
+# part of the graph; `deliver` is to be called with the Uses in the backward pass. Called when examples are in axis 0.
+REPLACEMENTS: dict[Function, Function] = {}
 
 
 def rule(
@@ -67,6 +73,17 @@ def rewrite(*functions: Function) -> Callable[[Function], Function]:
     return register
 
 
+def replacement(*functions: Function) -> Callable[[Function], Function]:
+    """Register a replacement; see REPLACEMENTS."""
+
+    def register(function: Function) -> Function:
+        for target in functions:
+            REPLACEMENTS[target] = function
+        return function
+
+    return register
+
+
 def load() -> dict[Function, Rule]:
     """Import every family, once, and return the table of rules."""
     from batchscope.gradients.rules import (  # noqa: F401
@@ -74,6 +91,7 @@ def load() -> dict[Function, Rule]:
         convolution,
         elementwise,
         embedding,
+        fused_normalisation,
         linear,
         normalisation,
         recurrent,
@@ -85,6 +103,8 @@ def load() -> dict[Function, Rule]:
 
 def sum_positions(grad: Tensor, num_axes: int) -> Tensor:
     """Sum [N, positions..., *last num_axes] over the positions: [N, *last]."""
+    if grad.ndim == num_axes + 2 and grad.shape[1] == 1:
+        return grad.squeeze(1)
     last = grad.shape[grad.ndim - num_axes :]
     positions = math.prod(grad.shape[1 : grad.ndim - num_axes])
     grad = grad.reshape(grad.shape[0], positions, *last)

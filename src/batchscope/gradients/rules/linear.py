@@ -8,15 +8,17 @@ from torch import Tensor
 
 from batchscope.gradients.rules import Uses, as_positions, rule, sum_positions
 from batchscope.gradients.rules.elementwise import reduce_to
-from batchscope.gradients.uses import Dense, Factors
+from batchscope.gradients.uses import Dense, Factors, Norms
 
 
 @rule(F.linear)
 def linear(grad: Tensor, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Uses:
     """y_t = W x_t + b: dW = sum_t dy_t x_t', db = sum_t dy_t."""
-    yield weight, Factors(as_positions(grad), as_positions(input), tuple(weight.shape))
+    left = as_positions(grad)
+    norms = Norms(left) if bias is not None and left.shape[1] == 1 else None  # then db has the same norms
+    yield weight, Factors(left, as_positions(input), tuple(weight.shape), norms)
     if bias is not None:
-        yield bias, Dense(sum_positions(grad, bias.ndim))
+        yield bias, Dense(sum_positions(left, bias.ndim), norms)
 
 
 @rule(torch.matmul, torch.mm, Tensor.matmul, Tensor.mm, Tensor.__matmul__)

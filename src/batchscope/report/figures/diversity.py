@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 NOTE = (
     "B_S = n · sum ‖g_i‖² / ‖sum g_i‖² over the whole training set (Yin et al. 2018). Left: one line per seed at the\n"
-    "smallest batch size, B = {sizes}. Right: mean along a run; a dot per batch size (mean over its seeds); bar: their mean."
+    "smallest batch size, B = {sizes}. Right: mean along a run; dots: batch sizes (mean over seeds); bar: their mean."
 )
 
 

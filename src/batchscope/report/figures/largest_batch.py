@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 NOTE = (
     "Largest batch size that reaches the target within E epochs in at least half of the seeds, interpolated between\n"
-    "tested sizes; bars: 95 % bootstrap over seeds. Open, arrow up: beyond the largest tested; down: below the smallest."
+    "tested sizes; bars: 95 % bootstrap over seeds. Open, arrow up: beyond the largest tested; down: below all."
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import threading
@@ -49,4 +50,6 @@ def _serve(pipe: Connection, job: Job, device: str) -> None:
         results, message = tuple(perform(job.cohort, job.data, device, on_epoch)), ""
     except Exception as error:
         results, message = None, explain(error)
-    pipe.send(("end", results, time.perf_counter() - began, message))
+    # A parent that is gone hears nothing more; `_receive` then ends this process.
+    with contextlib.suppress(OSError):
+        pipe.send(("end", results, time.perf_counter() - began, message))

@@ -1,0 +1,113 @@
+"""Normalisation layers whose backward kernel gives the per-example gradients of gain and bias for nothing.
+
+GroupNorm: a batch [N, C, ...] in G groups is one example [1, N·C, ...] in N·G groups; the ordinary backward kernel then
+returns dγ and dβ of N·C channels, which are the per-example ones. LayerNorm: its backward kernel is run on one example
+after another; the work is the same, and each run returns that example's dγ and dβ.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from batchscope.gradients.rules import Deliver, replacement
+from batchscope.gradients.uses import Dense
+
+FEWEST_ENTRIES = 4096  # per example, for a kernel call each to be worth its overhead (assumption: ~10 µs a call)
+
+
+class _GroupNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, anchor: Tensor, deliver: Deliver, x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float
+    ) -> Tensor:
+        n, c = x.shape[:2]
+        sizes = (1, n * c, x[0, 0].numel(), n * groups)
+        tiled = weight.repeat(n)
+        output: Tensor
+        # The kernel goes by `sizes`, not by the input's shape; a reshaped output could not be changed in place later.
+        output, mean, rstd = torch.native_group_norm(x, tiled, bias.repeat(n), *sizes, eps)
+        ctx.save_for_backward(x, mean, rstd, tiled)
+        ctx.deliver, ctx.parameters, ctx.sizes = deliver, (weight, bias), sizes
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        x, mean, rstd, tiled = ctx.saved_tensors
+        mask = (ctx.needs_input_grad[2], True, True)
+        dx, *gradients = torch.ops.aten.native_group_norm_backward(
+            grads[0].contiguous(), x, mean, rstd, tiled, *ctx.sizes, mask
+        )
+        ctx.deliver([(p, Dense(g.view(x.shape[:2]))) for p, g in zip(ctx.parameters, gradients, strict=True)])
+        return None, None, dx if mask[0] else None, None, None, None, None
+
+
+@replacement(F.group_norm)
+def group_norm(
+    anchor: Tensor,
+    deliver: Deliver,
+    input: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Any:
+    """F.group_norm on contiguous inputs with gain and bias."""
+    if weight is None or bias is None or not input.is_contiguous() or input.dtype != weight.dtype:
+        return NotImplemented
+    apply: Callable[..., Tensor] = _GroupNorm.apply
+    return apply(anchor, deliver, input, weight, bias, num_groups, eps)
+
+
+class _LayerNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        anchor: Tensor,
+        deliver: Deliver,
+        x: Tensor,
+        shape: list[int],
+        weight: Tensor,
+        bias: Tensor,
+        eps: float,
+    ) -> Tensor:
+        output: Tensor
+        output, mean, rstd = torch.native_layer_norm(x, shape, weight, bias, eps)
+        ctx.save_for_backward(x, mean, rstd)
+        ctx.deliver, ctx.shape, ctx.parameters = deliver, shape, (weight, bias)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        mask = (ctx.needs_input_grad[2], True, True)
+        rows = zip(grads[0].contiguous(), *ctx.saved_tensors, strict=True)
+        parts = [
+            torch.ops.aten.native_layer_norm_backward(grad, x, ctx.shape, mean, rstd, *ctx.parameters, mask)
+            for grad, x, mean, rstd in rows
+        ]
+        ctx.deliver([(p, Dense(torch.stack([part[1 + k] for part in parts]))) for k, p in enumerate(ctx.parameters)])
+        return None, None, torch.stack([part[0] for part in parts]) if mask[0] else None, None, None, None, None
+
+
+@replacement(F.layer_norm)
+def layer_norm(
+    anchor: Tensor,
+    deliver: Deliver,
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Any:
+    """F.layer_norm with gain and bias on examples that are large enough to be treated one by one."""
+    if weight is None or bias is None or input.dtype != weight.dtype or not input.is_contiguous():
+        return NotImplemented
+    if math.prod(input.shape[1:]) < FEWEST_ENTRIES:
+        return NotImplemented
+    apply: Callable[..., Tensor] = _LayerNorm.apply
+    return apply(anchor, deliver, input, list(normalized_shape), weight, bias, eps)
