@@ -75,12 +75,12 @@ def censored(**changes: object) -> Row:
 
 def diverged(**changes: object) -> Row:
     loss = {"train_loss": None, "train_accuracy": None, "message": "the training loss was not finite after epoch 3"}
-    return row(**(_without_target(Outcome.DIVERGED, epochs=3.0, changes=changes) | loss))
+    return row(**(_without_target(Outcome.DIVERGED, epochs=3.0, changes=loss | changes)))
 
 
 def crashed(**changes: object) -> Row:
     loss = {"train_loss": None, "train_accuracy": None, "message": "worker 1 died: killed by signal 9"}
-    return row(**(_without_target(Outcome.CRASHED, epochs=0.0, changes=changes) | loss))
+    return row(**(_without_target(Outcome.CRASHED, epochs=0.0, changes=loss | changes)))
 
 
 def _without_target(outcome: Outcome, epochs: float, changes: dict[str, object]) -> dict[str, object]:

@@ -80,7 +80,15 @@ def test_seeds_that_did_not_share_a_step_size_have_none():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(12.345, "12.3"), (0.01234, "0.0123"), (12345.6, "12 300"), (0, "0"), (99.96, "100"), (2e12, "2.00e+12")],
+    [
+        (12.345, "12.3"),
+        (0.01234, "0.0123"),
+        (12345.6, "12 300"),
+        (0, "0"),
+        (99.96, "100"),
+        (2e12, "2.00e+12"),
+        (math.nan, "-"),
+    ],
 )
 def test_numbers_have_three_digits_and_no_needless_powers(value, text):
     assert number(value) == text

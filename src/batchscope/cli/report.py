@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from batchscope.cli.console import console, print_json
 from batchscope.report import Digest, digest, tables
 from batchscope.report.cells import tidy
 from batchscope.studies import Results, read
+from batchscope.studies.store import STUDY_FILE
 
 EXIT_DONE, EXIT_DOES_NOT_HOLD = 0, 1
 
@@ -54,7 +57,7 @@ def digests_of(results: Results, definition: str) -> dict[str, Digest]:
 def _gates(digests: dict[str, Digest], requirement: str | None) -> dict[str, GateResult]:
     if requirement is None:
         return {}
-    return {name: require(one.rows, requirement) for name, one in digests.items()}
+    return {name: require(one.sweeps, requirement) for name, one in digests.items()}
 
 
 def _write(arguments: argparse.Namespace, digests: dict[str, Digest]) -> list[Path]:
@@ -65,6 +68,11 @@ def _write(arguments: argparse.Namespace, digests: dict[str, Digest]) -> list[Pa
         for name, one in digests.items():
             prefix = f"{name}-".replace("/", "-") if len(digests) > 1 else ""
             written += figures.write(one, arguments.figures, prefix)
+    if arguments.html:
+        from batchscope.report.html import write_page
+
+        study_file = (Path(arguments.directory) / STUDY_FILE).read_text(encoding="utf-8")
+        written.append(write_page(digests, arguments.html, shlex.join(["batchscope", *sys.argv[1:]]), study_file))
     return written
 
 

@@ -16,7 +16,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from statistics import fmean, stdev
 
 from scipy.special import stdtrit
 
@@ -91,9 +90,11 @@ class Cell:
 
 
 def number(value: float) -> str:
-    """Three significant digits, never in powers of ten for numbers a person counts with: 0.0123, 12.3, 12 300."""
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g}"
+    """Three significant digits, no powers of ten where a person counts: 0.0123, 12.3, 12 300; "-" for NaN, "∞"."""
+    if not math.isfinite(value):
+        return "-" if math.isnan(value) else "∞" if value > 0 else "-∞"
+    if value == 0:
+        return "0"
     rounded = float(f"{value:.3g}")
     if abs(rounded) >= 1e9 or abs(rounded) < 1e-4:
         return f"{rounded:.2e}"
@@ -104,8 +105,8 @@ def summarise(values: Sequence[float], lower_bound: bool = False) -> Mean | None
     """Return mean, spread and interval of `values`; None for no values."""
     if not values:
         return None
-    n, mean, least, most = len(values), fmean(values), min(values), max(values)
-    sd = stdev(values) if n > 1 else None
+    n, mean, least, most = len(values), math.fsum(values) / len(values), min(values), max(values)
+    sd = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1)) if n > 1 else None
     if sd is None or lower_bound:
         return Mean(mean, n, least, most, sd, lower_bound=lower_bound)
     half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * sd / math.sqrt(n)
@@ -113,11 +114,11 @@ def summarise(values: Sequence[float], lower_bound: bool = False) -> Mean | None
 
 
 def cells(rows: Iterable[Row]) -> tuple[Cell, ...]:
-    """Return the cells of the reported runs (phase "final"), shallow shapes first, small batches first."""
+    """Return the cells of the reported runs (phase "final"), from shallow and wide to deep, small batches first."""
     groups: dict[tuple[int, int, str, int], list[Row]] = {}
     for row in rows:
         if row.phase == "final":
-            groups.setdefault((row.depth, row.width, row.shape, row.batch_size), []).append(row)
+            groups.setdefault((row.depth, -row.width, row.shape, row.batch_size), []).append(row)
     return tuple(_cell(groups[key]) for key in sorted(groups))
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 
-from batchscope.records import Row, Target
+from batchscope.records import Row
 
 
 @dataclass(frozen=True)
@@ -32,28 +34,33 @@ def context(rows: Iterable[Row]) -> Context:
     """Return what the reported runs (phase "final"; all of them when there is none) have in common."""
     given = list(rows)
     final = [row for row in given if row.phase == "final"] or given
+    facts = list(dict.fromkeys(map(_FACTS, final)))
+    studies, datasets, sizes, metrics, targets, protocols, epochs = zip(*facts, strict=True) if facts else ((),) * 7
+    signs = {"train_accuracy": "≥", "train_loss": "≤"}
     return Context(
-        study=_join(final, lambda row: row.study),
-        dataset=_join(final, lambda row: row.dataset),
-        num_examples=_join(final, lambda row: f"{row.num_examples:,}".replace(",", " ")),
+        study=_join(studies),
+        dataset=_join(datasets),
+        num_examples=_join(f"{size:,}".replace(",", " ") for size in sizes),
         target=_join(
-            final, lambda row: str(Target(row.target_metric, row.target_value)).replace(">=", "≥").replace("<=", "≤")
+            f"{metric.replace('_', ' ')} {signs.get(metric, '=')} {value:g}"
+            for metric, value in zip(metrics, targets, strict=True)
         ),
-        protocol=_join(final, lambda row: row.protocol),
+        protocol=_join(protocols),
         seeds=_seeds(final),
-        max_epochs=_join(final, lambda row: f"{row.max_epochs:g}"),
+        max_epochs=_join(f"{count:g}" for count in epochs),
     )
 
 
-def _join(rows: Sequence[Row], text: Callable[[Row], str]) -> str:
-    return " / ".join(dict.fromkeys(map(text, rows))) or "-"
+_FACTS = attrgetter("study", "dataset", "num_examples", "target_metric", "target_value", "protocol", "max_epochs")
 
 
-def _seeds(rows: Sequence[Row]) -> str:
-    counts: dict[tuple[str, int], int] = {}
-    for row in rows:
-        counts[row.shape, row.batch_size] = counts.get((row.shape, row.batch_size), 0) + 1
+def _join(texts: Iterable[str]) -> str:
+    return " / ".join(dict.fromkeys(texts)) or "-"
+
+
+def _seeds(rows: Iterable[Row]) -> str:
+    """Return the number of runs per shape and batch size."""
+    counts = Counter(map(attrgetter("shape", "batch_size"), rows)).values()
     if not counts:
         return "-"
-    low, high = min(counts.values()), max(counts.values())
-    return str(low) if low == high else f"{low}-{high}"
+    return str(min(counts)) if min(counts) == max(counts) else f"{min(counts)}-{max(counts)}"

@@ -25,12 +25,17 @@ class Curve:
 
 def curves(rows: Iterable[Row]) -> tuple[Curve, ...]:
     """Return the curves of each shape at its smallest batch size with a measurement: closest to gradient flow."""
-    measured = [curve for row in rows if row.phase == "final" and (curve := _curve(row))]
-    smallest: dict[str, int] = {}
-    for curve in measured:
-        smallest[curve.shape] = min(curve.batch_size, smallest.get(curve.shape, curve.batch_size))
-    kept = [curve for curve in measured if curve.batch_size == smallest[curve.shape] and curve.seed < MAX_SEEDS]
-    return tuple(sorted(kept, key=lambda curve: (curve.depth, curve.width, curve.shape, curve.seed)))
+    groups: dict[tuple[int, int, str], list[Row]] = {}
+    for row in rows:
+        if row.phase == "final" and row.batch_size_bound is not None and row.history:
+            groups.setdefault((row.depth, -row.width, row.shape), []).append(row)
+    return tuple(curve for key in sorted(groups) for row in _first(groups[key]) if (curve := _curve(row)))
+
+
+def _first(rows: Iterable[Row]) -> list[Row]:
+    """Return the runs at the smallest batch size, the first few seeds."""
+    ordered = sorted(rows, key=lambda row: (row.batch_size, row.seed))
+    return [row for row in ordered[:MAX_SEEDS] if row.batch_size == ordered[0].batch_size]
 
 
 def _curve(row: Row) -> Curve | None:

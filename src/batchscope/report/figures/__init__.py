@@ -40,7 +40,7 @@ def write(digest: Digest, directory: str | Path, prefix: str = "") -> list[Path]
 def _figures(digest: Digest) -> dict[str, Figure]:
     limits = epoch_limits(digest.table, NUM_LIMITS + 2)
     limits = limits[1:-1] or limits  # between the fastest and the slowest, where shapes differ
-    within = {limit: batch_threshold(digest.rows, f"within_epochs({limit:g})") for limit in limits}
+    within = {limit: batch_threshold(digest.sweeps, f"within_epochs({limit:g})") for limit in limits}
     drawn = {
         "epochs": epochs_against_batch_size(digest.table, digest.about),
         "heat_map": heat_map(digest.table, digest.about),

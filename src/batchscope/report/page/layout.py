@@ -1,15 +1,16 @@
 """Traces and axes in plotly's terms, as plain dictionaries: plotly's Python objects are not needed to draw.
 
-Colours are tokens, so that one figure serves light, dark and print: "@ink", "@muted", "@grid", "@paper", "@heat0".."@heat4",
-"@shape2" (the third shape), and "@shape2/20" for the same at 20 % opacity. The page's script puts in the colours.
+Colours are tokens, so that one figure serves light, dark and print: "@ink", "@muted", "@grid", "@paper",
+"@heat0" to "@heat4", "@shape2" (the third shape), "@shape2/20" (at 20 % opacity). The page's script puts colours in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "pentagon", "hexagon", "star", "cross", "hourglass")
+SYMBOLS = ("circle", "square", "diamond", "cross", "star", "pentagon", "bowtie", "hexagon", "hourglass", "star-square")
 TEXT_SIZE = 13
 
 
@@ -33,10 +34,10 @@ def axis(title: str, **more: Any) -> dict[str, Any]:
     } | more
 
 
-def log_axis(title: str, ticks: Sequence[float] = (), low: float | None = None, high: float | None = None) -> dict[str, Any]:
+def log_axis(
+    title: str, ticks: Sequence[float] = (), low: float | None = None, high: float | None = None
+) -> dict[str, Any]:
     """Return a logarithmic axis labelled at `ticks` (at most ten of them), from `low` to `high` when given."""
-    import math
-
     chosen = list(ticks)[:: -(-len(ticks) // 10) or 1]
     more: dict[str, Any] = {"type": "log"}
     if chosen:
@@ -46,7 +47,19 @@ def log_axis(title: str, ticks: Sequence[float] = (), low: float | None = None, 
     return axis(title, **more)
 
 
-def figure(data: list[dict[str, Any]], x: dict[str, Any], y: dict[str, Any], height: int = 440, **more: Any) -> dict[str, Any]:
+def doubling(values: Iterable[float], title: str) -> dict[str, Any]:
+    """Return a logarithmic axis labelled at powers of two, wide enough for `values` and nothing else."""
+    known = [value for value in values if 0 < value < math.inf]
+    if not known:
+        return log_axis(title)
+    low, high = min(known), max(known)
+    ticks = [2.0**k for k in range(math.floor(math.log2(low)), math.ceil(math.log2(high)) + 1)]
+    return log_axis(title, ticks, low / 1.35, high * 1.35)
+
+
+def figure(
+    data: list[dict[str, Any]], x: dict[str, Any], y: dict[str, Any], height: int = 440, **more: Any
+) -> dict[str, Any]:
     """Return {"data", "layout"} in the look of the page: legend below, no zooming by touch."""
     layout = {
         "xaxis": x,
@@ -64,7 +77,9 @@ def figure(data: list[dict[str, Any]], x: dict[str, Any], y: dict[str, Any], hei
     return {"data": data, "layout": layout | more}
 
 
-def points(index: int, name: str, x: Sequence[Any], y: Sequence[Any], text: Sequence[str], **more: Any) -> dict[str, Any]:
+def points(
+    index: int, name: str, x: Sequence[Any], y: Sequence[Any], text: Sequence[str], **more: Any
+) -> dict[str, Any]:
     """Return filled markers joined by a line, in the colour of shape `index`; `text` shows on hover."""
     return {
         "type": "scatter",
@@ -96,7 +111,17 @@ def band(index: int, name: str, x: Sequence[float], low: Sequence[float], high: 
     }
 
 
-def guide(name: str, x: Sequence[float], y: Sequence[float], token: str = "@muted", dash: str = "dot", **more: Any) -> dict[str, Any]:
+def guide(
+    name: str, x: Sequence[float], y: Sequence[float], token: str = "@muted", dash: str = "dot", **more: Any
+) -> dict[str, Any]:
     """Return a thin line that is no measurement: perfect scaling, a rule, a fitted curve."""
     line = {"color": token, "width": 1.3, "dash": dash}
-    return {"type": "scatter", "mode": "lines", "name": name, "x": list(x), "y": list(y), "line": line, "hoverinfo": "skip"} | more
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": name,
+        "x": list(x),
+        "y": list(y),
+        "line": line,
+        "hoverinfo": "skip",
+    } | more

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -12,7 +13,7 @@ Figure = Mapping[str, Any]  # {"data": [...], "layout": {...}} as plotly.js take
 
 @dataclass(frozen=True)
 class Table:
-    """heads: column names, with units. lines: one text per cell. caption: what the numbers are, their n and interval."""
+    """heads: column names, with units. lines: one text per cell. caption: what the numbers are, n and interval."""
 
     heads: tuple[str, ...]
     lines: tuple[tuple[str, ...], ...]
@@ -26,11 +27,10 @@ class Table:
             f"<tr>{''.join(_cell('td', text, flush) for text, flush in zip(line, right, strict=True))}</tr>"
             for line in self.lines
         )
-        caption = f"<caption>{escape(self.caption)}</caption>" if self.caption else ""
-        empty = "" if self.lines else f'<tr><td colspan="{len(self.heads)}">no rows</td></tr>'
-        return (
-            f'<div class="scroll"><table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}{empty}</tbody></table></div>'
-        )
+        body = body or f'<tr><td colspan="{len(self.heads)}">no rows</td></tr>'
+        caption = f'<p class="caption">{escape(self.caption)}</p>' if self.caption else ""
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return f'{caption}<div class="scroll">{table}</div>'
 
 
 def _cell(tag: str, text: str, flush_right: bool) -> str:
@@ -38,8 +38,8 @@ def _cell(tag: str, text: str, flush_right: bool) -> str:
 
 
 def _is_numeric(column: Sequence[str]) -> bool:
-    """Whether a column holds numbers, bounds such as "> 40", or nothing ("-")."""
-    return all(text[:1] in "-+≥>< 0123456789" for text in column)
+    """Whether a column holds numbers, with bounds ("> 40"), intervals or a unit of time, or nothing ("-")."""
+    return all(re.fullmatch(r"[-+≥>< \d.,e\[\]]*( s| min| h)?", text) for text in column)
 
 
 @dataclass(frozen=True)

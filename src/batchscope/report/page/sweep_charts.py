@@ -1,4 +1,4 @@
-"""Charts of epochs and steps to target: against batch size, and over shape x batch size."""
+"""Epochs and steps to target against batch size, with the fitted curve; the table of cells that goes with them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,17 @@ from batchscope.report.page.parts import Chart, Table
 from batchscope.report.page.words import interval_text
 
 CURVE_POINTS = 40  # of a fitted curve and its band
-CELLS = "mean over seeds [95 % Student t interval over seeds]; ≥ a lower bound, some seeds ran out of epochs; > no seed arrived"
+CELLS = (
+    "mean over seeds [95 % Student t interval over seeds]; ≥ a lower bound, some seeds ran out of epochs; "
+    "> no seed arrived"
+)
 NOTE = (
-    "Filled: {what} to target, mean over the n seeds of a cell; bars: its 95 % Student t interval over seeds (none for n = 1). "
-    "Open arrow: at least one seed ran out of epochs, the mean is a lower bound. ×: every seed diverged or crashed. Solid curve "
-    "and band: steps = S_min (1 + B_crit/B) with its 95 % bootstrap band over batch sizes and seeds (McCandlish et al. 2018). "
+    "Filled: {what} to target, mean over the n seeds of a cell; bars: its 95 % Student t interval over seeds (none "
+    "for n = 1). "
+    "Open arrow: at least one seed ran out of epochs, the mean is a lower bound. ×: every seed diverged or crashed. "
+    "Solid curve "
+    "and band: steps = S_min (1 + B_crit/B) with its 95 % bootstrap band over batch sizes and seeds (McCandlish et "
+    "al. 2018). "
     "Dotted: perfect scaling from the smallest batch size that arrived: epochs stay, steps fall as 1/B."
 )
 
@@ -29,12 +35,14 @@ def against_batch_size(one: Digest, what: str) -> Chart:
     """Return the chart of `what` ("epochs" or "steps") to target against batch size, both axes logarithmic."""
     data: list[dict[str, Any]] = []
     for index, (shape, line) in enumerate(by_shape(one.table).items()):
-        data += _fit_traces(index, shape, one, what)
+        fitted = _fit_traces(index, shape, one, what)
+        data += fitted
         data += _perfect_traces(index, shape, line, what, first=index == 0)
-        data += _cell_traces(index, shape, line, what, _top(one.table, what))
+        data += _cell_traces(index, shape, line, what, _top(one.table, what), "markers" if fitted else "lines+markers")
     unit = "passes over the data" if what == "epochs" else "updates"
-    x = layout.log_axis("batch size B (examples per step)", batch_sizes(one.table))
-    figure = layout.figure(data, x, layout.log_axis(f"{what} to target ({unit})", _ticks(one.table, what)), height=520)
+    x = layout.log_axis("batch size B (examples)", batch_sizes(one.table))
+    ends = [end for cell in one.table if (value := _value(cell, what)) for end in (value.least, value.most)]
+    figure = layout.figure(data, x, layout.doubling(ends, f"{what} to target ({unit})"), height=520)
     title = f"{what.capitalize()} to target against batch size"
     return Chart(f"{what}-batch", title, figure, NOTE.format(what=what), cell_table(one.table))
 
@@ -44,18 +52,12 @@ def _value(cell: Cell, what: str) -> Mean | None:
 
 
 def _top(table: Sequence[Cell], what: str) -> float:
-    return 1.3 * max((value.most for cell in table if (value := _value(cell, what))), default=1.0)
+    return 1.2 * max((value.most for cell in table if (value := _value(cell, what))), default=1.0)
 
 
-def _ticks(table: Sequence[Cell], what: str) -> list[float]:
-    values = [value for cell in table if (value := _value(cell, what))]
-    if not values:
-        return []
-    low, high = min(value.least for value in values), max(value.most for value in values)
-    return [2.0**k for k in range(math.floor(math.log2(max(low, 0.01))), math.ceil(math.log2(high)) + 1)]
-
-
-def _cell_traces(index: int, shape: str, line: Sequence[Cell], what: str, top: float) -> list[dict[str, Any]]:
+def _cell_traces(
+    index: int, shape: str, line: Sequence[Cell], what: str, top: float, mode: str
+) -> list[dict[str, Any]]:
     """Filled points with bars for complete cells, open arrows for lower bounds, crosses for cells without a number."""
     known = [(cell, value) for cell in line if (value := _value(cell, what))]
     complete = [(cell, value) for cell, value in known if not value.lower_bound]
@@ -71,13 +73,14 @@ def _cell_traces(index: int, shape: str, line: Sequence[Cell], what: str, top: f
         "width": 4,
     }
     sizes, means = [cell.batch_size for cell, _ in complete], [value.mean for _, value in complete]
-    traces = [layout.points(index, shape, sizes, means, [_hover(c, what) for c, _ in complete], error_y=bars)]
+    texts = [hover(cell, what) for cell, _ in complete]
+    traces = [layout.points(index, shape, sizes, means, texts, error_y=bars, mode=mode)]
     for cells, heights, mark in (
         ([cell for cell, _ in bounds], [value.mean for _, value in bounds], "arrow-up-open"),
         (lost, [top] * len(lost), "x"),
     ):
         style = {"color": layout.colour(index), "symbol": mark, "size": 13 if mark != "x" else 9, "line": {"width": 2}}
-        text = [_hover(cell, what) for cell in cells]
+        text = [hover(cell, what) for cell in cells]
         traces.append(
             layout.points(index, shape, [c.batch_size for c in cells], heights, text, mode="markers", showlegend=False)
             | {"marker": style}
@@ -85,7 +88,8 @@ def _cell_traces(index: int, shape: str, line: Sequence[Cell], what: str, top: f
     return [trace for trace in traces if trace["x"] or trace is traces[0]]
 
 
-def _hover(cell: Cell, what: str) -> str:
+def hover(cell: Cell, what: str) -> str:
+    """Return what a point says when it is touched."""
     text = cell.epochs_text if what == "epochs" else cell.steps_text
     return f"{cell.shape}<br>B = {cell.batch_size}: {text} {what}<br>n = {cell.num_seeds} seeds: {cell.outcomes}"
 
@@ -98,7 +102,8 @@ def _fit_traces(index: int, shape: str, one: Digest, what: str) -> list[dict[str
     scale = grid / sweep.num_examples if what == "epochs" else np.ones_like(grid)
     x = rounded(grid)
     traces = [layout.guide(shape, x, rounded(fitted.predicted(grid) * scale), layout.colour(index, 70), "solid")]
-    low, high = (end * scale for end in fitted.band(grid))
+    with np.errstate(invalid="ignore"):  # resamples without a fit are NaN, and left out of the band
+        low, high = (end * scale for end in fitted.band(grid))
     if np.isfinite(low).all() and np.isfinite(high).all():
         traces.append(layout.band(index, shape, x, rounded(low), rounded(high)))
     return [trace | {"legendgroup": shape, "showlegend": False} for trace in traces]
@@ -122,7 +127,16 @@ def rounded(values: Any) -> list[float]:
 
 def cell_table(table: Sequence[Cell]) -> Table:
     """Return every cell with epochs, steps, n and outcomes."""
-    heads = ("shape", "batch size", "step size", "epochs to target", "spread of seeds", "steps to target", "n", "outcomes")
+    heads = (
+        "shape",
+        "batch size",
+        "step size",
+        "epochs to target",
+        "spread of seeds",
+        "steps to target",
+        "n",
+        "outcomes",
+    )
     lines = tuple(
         (
             cell.shape,
@@ -141,10 +155,22 @@ def cell_table(table: Sequence[Cell]) -> Table:
 
 def fit_table(one: Digest) -> Table:
     """Return the critical-batch fit of every shape."""
-    heads = ("shape", "B_crit", "95 % (sizes and seeds)", "95 % (seeds)", "S_min (steps)", "E_min (epochs)", "lack of fit p", "n", "note")
+    heads = (
+        "shape",
+        "B_crit",
+        "95 % (sizes and seeds)",
+        "95 % (seeds)",
+        "S_min (steps)",
+        "E_min (epochs)",
+        "lack of fit p",
+        "n",
+        "note",
+    )
     caption = (
-        "steps = S_min (1 + B_crit/B) by censored likelihood: a target counts as met between two checks, runs out of epochs as "
-        "not yet met, diverged runs are left out. Intervals: bootstrap over batch sizes and seeds, and over seeds only. Lack of "
+        "steps = S_min (1 + B_crit/B) by censored likelihood: a target counts as met between two checks, runs out of "
+        "epochs as "
+        "not yet met, diverged runs are left out. Intervals: bootstrap over batch sizes and seeds, and over seeds "
+        "only. Lack of "
         "fit: small p, the curve does not describe the runs."
     )
     return Table(heads, tuple(_fit_line(shape, one, fitted) for shape, fitted in one.fits.items()), caption)
@@ -163,63 +189,3 @@ def _fit_line(shape: str, one: Digest, fitted: CriticalBatchFit) -> tuple[str, .
         f"{fitted.n} ({fitted.num_censored} censored, {fitted.num_diverged} diverged)",
         fitted.statement,
     )
-
-
-def heat_map(one: Digest) -> Chart:
-    """Return epochs to target over shape (wide on top) x batch size; cells that never arrive are hatched."""
-    shapes, sizes = list(by_shape(one.table)), batch_sizes(one.table)
-    z: list[list[float | None]] = [[None] * len(sizes) for _ in shapes]
-    text = [[""] * len(sizes) for _ in shapes]
-    for cell in one.table:
-        row, column = shapes.index(cell.shape), sizes.index(cell.batch_size)
-        text[row][column] = f"{'≥ ' if cell.epochs and cell.epochs.lower_bound else ''}{number(cell.epochs.mean) if cell.epochs else ''}"
-        if cell.epochs and not cell.never:
-            z[row][column] = round(math.log2(cell.epochs.mean), 3)
-    data = [_heat_trace(z, text), _hatched([cell for cell in one.table if cell.never], shapes, sizes)]
-    x = layout.axis("batch size B (examples per step)", tickvals=list(range(len(sizes))), ticktext=[str(s) for s in sizes])
-    y = layout.axis("", tickvals=list(range(len(shapes))), ticktext=shapes, autorange="reversed")
-    plain = {"showgrid": False, "ticks": ""}
-    figure = layout.figure(data, x | plain, y | plain, height=170 + 44 * max(len(shapes), 2), barmode="overlay", bargap=0)
-    note = (
-        "Number and colour (log scale): epochs to target, mean over the n seeds of the cell; ≥: a lower bound, some seeds ran out "
-        "of epochs. Hatched: never, no seed reached the target in the epochs allowed, or all diverged or crashed. Intervals and n "
-        "are in the table."
-    )
-    return Chart("heat-map", "Epochs to target, shape by batch size", figure, note, cell_table(one.table))
-
-
-def _heat_trace(z: list[list[float | None]], text: list[list[str]]) -> dict[str, Any]:
-    return {
-        "type": "heatmap",
-        "z": z,
-        "text": text,
-        "texttemplate": "%{text}",
-        "hoverinfo": "skip",
-        "showscale": False,
-        "xgap": 3,
-        "ygap": 3,
-        "colorscale": [[k / 4, f"@heat{k}"] for k in range(5)],
-    }
-
-
-def _hatched(cells: Sequence[Cell], shapes: list[str], sizes: list[int]) -> dict[str, Any]:
-    rows, columns = [shapes.index(cell.shape) for cell in cells], [sizes.index(cell.batch_size) for cell in cells]
-    return {
-        "type": "bar",
-        "name": "never",
-        "showlegend": bool(cells),
-        "x": columns,
-        "y": [0.94] * len(cells),
-        "base": [row - 0.47 for row in rows],
-        "width": 0.95,
-        "text": [cell.epochs_text for cell in cells],
-        "textposition": "inside",
-        "insidetextanchor": "middle",
-        "textangle": 0,
-        "textfont": {"color": "@ink"},
-        "hovertemplate": "%{customdata}<extra></extra>",
-        "customdata": [_hover(cell, "epochs") for cell in cells],
-        "marker": {"color": "@paper", "line": {"width": 0}, "pattern": {"shape": "/", "fgcolor": "@muted", "size": 7, "solidity": 0.15}},
-    }
-
-

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from batchscope.analysis import ThresholdEstimate
+from batchscope.analysis import Correlation, ThresholdEstimate
 from batchscope.report.cells import number
 
 
@@ -16,6 +16,13 @@ def interval_text(interval: tuple[float, float]) -> str:
 def threshold_text(estimate: ThresholdEstimate) -> str:
     """Such as "256 [128, > 512]"."""
     return f"{estimate.text} {estimate.interval_text}".strip()
+
+
+def correlation_text(correlation: Correlation) -> str:
+    """The correlation in a sentence, also where there is none."""
+    if math.isnan(correlation.rank):
+        return f"No correlation can be given: {correlation.n} shapes have both numbers and differ."
+    return f"{correlation.sentence[:1].upper()}{correlation.sentence[1:]}"
 
 
 def seconds_text(seconds: float) -> str:

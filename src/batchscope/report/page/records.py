@@ -1,0 +1,136 @@
+"""Tables of what was run: outcomes, failures with their messages, seconds; versions, seeds, data; the rows as CSV."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
+
+from batchscope.records import Outcome, Row
+from batchscope.report.page.parts import Table
+from batchscope.report.page.words import seconds_text
+from batchscope.studies.codec import COLUMNS
+
+CSV_COLUMNS = tuple(name for name in COLUMNS if name != "history")
+PLAIN_CSV = 500_000  # characters; a longer one is compressed, and the page's script unpacks it
+MAX_FAILURES = 100  # lines of the table of failures
+
+
+def ledger(rows: Sequence[Row]) -> tuple[Table, Table]:
+    """Return (outcomes and seconds per phase and shape, failures grouped by message)."""
+    return _outcomes(rows), _failures(rows)
+
+
+def _outcomes(rows: Sequence[Row]) -> Table:
+    groups: dict[tuple[str, int, int, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.phase, row.depth, -row.width, row.shape), []).append(row)
+    heads = ("phase", "shape", *(outcome.value for outcome in Outcome), "n (runs)", "compute")
+    lines = []
+    for (phase, _, _, shape), group in sorted(groups.items()):
+        counts = Counter(row.outcome for row in group)
+        seconds = seconds_text(sum(row.seconds for row in group))
+        lines.append((phase, shape, *(str(counts[outcome]) for outcome in Outcome), str(len(group)), seconds))
+    meanings = " ".join(f"{outcome.value}: {outcome.sentence}" for outcome in Outcome)
+    note = "Compute: wall time of a cohort divided by its members, summed; tuning runs are meant to stop early."
+    return Table(heads, tuple(lines), f"{meanings} {note}")
+
+
+def _failures(rows: Sequence[Row]) -> Table:
+    failed = (row for row in rows if row.outcome in (Outcome.DIVERGED, Outcome.CRASHED))
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    for row in failed:
+        groups.setdefault((row.outcome.value, row.phase, row.message or row.outcome.sentence), []).append(row)
+    common = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
+    lines = tuple(
+        (
+            outcome,
+            phase,
+            message,
+            str(len(group)),
+            _list(row.shape for row in group),
+            _list(row.batch_size for row in group),
+            group[0].trial_id,
+        )
+        for (outcome, phase, message), group in common[:MAX_FAILURES]
+    )
+    heads = ("outcome", "phase", "message", "n (runs)", "shapes", "batch sizes", "first trial")
+    more = (
+        f" The {MAX_FAILURES} most frequent of {len(common)} messages; all are in the data."
+        if len(common) > MAX_FAILURES
+        else ""
+    )
+    return Table(heads, lines, f"Runs that diverged or crashed, by message.{more}")
+
+
+def _list(values: Iterable[object], most: int = 4) -> str:
+    """Return the distinct values as text, the first few of them; "-" for nothing."""
+    names = [" ".join(map(str, value)) if isinstance(value, tuple) else str(value) for value in dict.fromkeys(values)]
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "") or "-"
+
+
+PROVENANCE = {
+    "study": ("study",),
+    "protocol": ("protocol",),
+    "data set": ("dataset",),
+    "data, sha256 (first 16 digits)": ("data_fingerprint",),
+    "examples": ("num_examples",),
+    "family": ("family",),
+    "initialisation": ("initialisation",),
+    "optimizer, momentum": ("optimizer", "momentum"),
+    "sampling": ("sampling",),
+    "number type": ("dtype",),
+    "target": ("target_metric", "target_value"),
+    "epochs allowed, phase": ("max_epochs", "phase"),
+    "checks of the target per epoch": ("evaluations_per_epoch",),
+    "seeds": ("seed",),
+    "device": ("device",),
+    "versions": ("versions",),
+    "commit": ("commit",),
+}
+
+
+def provenance(rows: Sequence[Row]) -> Table:
+    """Return one line per fact; values that differ among the runs are all listed (the first dozen)."""
+    names = tuple(dict.fromkeys(name for fields in PROVENANCE.values() for name in fields))
+    distinct = sorted(set(map(attrgetter(*names), rows)), key=str)
+    places = {fact: [names.index(name) for name in fields] for fact, fields in PROVENANCE.items()}
+    lines = (
+        (fact, _list([tuple(one[k] for k in place) for one in distinct], most=12)) for fact, place in places.items()
+    )
+    return Table(("fact", "value"), tuple(lines))
+
+
+def csv_text(rows: Iterable[Row]) -> str:
+    """Return the rows as CSV, sorted by trial id: every column but the histories, numbers with six digits."""
+    ordered = sorted(rows, key=attrgetter("trial_id", "study"))
+    columns = map(_csv_column, zip(*map(attrgetter(*CSV_COLUMNS), ordered), strict=True))
+    return "\n".join([",".join(CSV_COLUMNS), *map(",".join, zip(*columns, strict=True)), ""])
+
+
+def _csv_column(values: Sequence[object]) -> list[str]:
+    """Return the texts of a column; each distinct value is written once, which is what makes large tables quick."""
+    texts = {value: _csv_value(value) for value in set(values)}
+    return [texts[value] for value in values]
+
+
+def _csv_value(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}" if math.isfinite(value) else ""
+    text = "" if value is None else str(value)
+    return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\r\n') else text
+
+
+def embedded(text: str) -> tuple[str, str]:
+    """Return (encoding, content) for the page: "text", or "gzip" in base64 where that is long or looks like HTML."""
+    if len(text) <= PLAIN_CSV and "<" not in text:
+        return "text", text
+    return "gzip", packed(text)
+
+
+def packed(text: str) -> str:
+    """Return the text compressed, as base64: what the page's script unpacks."""
+    return base64.b64encode(gzip.compress(text.encode(), compresslevel=6, mtime=0)).decode()

@@ -1,0 +1,132 @@
+"""The sections of one study: what each shows, and what it says where there is nothing to show."""
+
+from __future__ import annotations
+
+import math
+from html import escape
+
+from batchscope.analysis import Correlation, Finding, Verdict, batch_threshold, sensitivity
+from batchscope.analysis.findings import correlate
+from batchscope.report.digest import Digest
+from batchscope.report.page import sweep_charts, threshold_charts, training_charts
+from batchscope.report.page.heat_chart import heat_map
+from batchscope.report.page.parts import Chart, Section, Table
+from batchscope.report.page.records import ledger
+from batchscope.report.page.words import correlation_text
+
+EMPTY = "No final run has been recorded yet: run the study first, or to its end, and write this page again."
+
+
+def sections(one: Digest) -> tuple[Section, ...]:
+    """Return sections 1 to 8 of a study's report."""
+    return (
+        _verdict(one),
+        _sweep(one),
+        _shape_by_size(one),
+        _within(one),
+        _step_sizes(one),
+        _diversity(one),
+        _ledger(one),
+        _sensitivity(one),
+    )
+
+
+def headline(one: Digest) -> str:
+    """Return the verdict in the fewest words: "wide beats deep: probability 0.97" or "undecided"."""
+    verdict = one.verdict
+    if math.isnan(verdict.probability):
+        return "Undecided: no probability can be given"
+    if verdict.decision == "undecided":
+        return f"Undecided: probability {verdict.probability:.2f} that {verdict.first_name} beats {verdict.second_name}"
+    sure = max(verdict.probability, 1 - verdict.probability)
+    other = {verdict.first_name, verdict.second_name} - {verdict.decision}
+    return f"{verdict.decision} beats {other.pop()}: probability {sure:.2f}"
+
+
+def _verdict(one: Digest) -> Section:
+    state = "undecided" if one.verdict.decision == "undecided" else "decided"
+    first = (
+        f'<p class="verdict {state}">{escape(headline(one))}</p><p>{escape(one.verdict.sentence)}</p>'
+        f'<ul class="findings">{"".join(_finding(finding, one.verdict) for finding in one.findings)}</ul>'
+    )
+    lines = tuple(
+        (
+            shape,
+            estimate.text,
+            estimate.interval_text or "-",
+            f"{estimate.n} at {estimate.num_batch_sizes} batch sizes",
+            estimate.statement,
+        )
+        for shape, estimate in one.thresholds.items()
+    )
+    meaning = next((f"{e.definition}: {e.meaning}. 95 % bootstrap over seeds." for e in one.thresholds.values()), EMPTY)
+    table = Table(("shape", "largest safe batch B*", "95 % interval", "n (runs)", "note"), lines, meaning)
+    return Section(1, "Verdict", html_first=first, tables=(table,))
+
+
+def _finding(finding: Finding, verdict: Verdict) -> str:
+    """A statement of the paper and what the study says of it, without repeating the verdict above."""
+    because = finding.sentence.removeprefix(finding.statement).strip()
+    if isinstance(finding.evidence, Correlation):
+        because = correlation_text(finding.evidence)
+    elif finding.evidence:
+        because = "See above." if finding.evidence.sentence == verdict.sentence else finding.evidence.sentence
+    decision = escape(finding.decision)
+    return (
+        f'<li><b class="{decision}">{decision}</b> {escape(finding.statement)}<br><small>{escape(because)}</small></li>'
+    )
+
+
+def _sweep(one: Digest) -> Section:
+    if not one.table:
+        return Section(2, "Epochs and steps to target", (EMPTY,))
+    charts = tuple(sweep_charts.against_batch_size(one, what) for what in ("epochs", "steps"))
+    return Section(2, "Epochs and steps to target", charts=charts, tables=(sweep_charts.fit_table(one),))
+
+
+def _shape_by_size(one: Digest) -> Section:
+    title = "Shape by batch size"
+    return Section(3, title, charts=(heat_map(one),)) if one.table else Section(3, title, (EMPTY,))
+
+
+def _within(one: Digest) -> Section:
+    title = "Largest batch within E epochs"
+    if all(cell.never for cell in one.table):
+        return Section(4, title, ("No run reached the target, so no number of epochs can be allowed.",))
+    return Section(4, title, charts=(threshold_charts.within_epochs(one),))
+
+
+def _step_sizes(one: Digest) -> Section:
+    title = "Tuned step size"
+    if not one.tuning.cells:
+        return Section(5, title, (EMPTY,))
+    text = f"{one.tuning.statement}."
+    tables = (training_charts.slopes_table(one),)
+    return Section(5, title, (text,), (training_charts.step_sizes(one),), tables)
+
+
+def _diversity(one: Digest) -> Section:
+    title = "Gradient diversity"
+    diversities = batch_threshold(one.sweeps, "mean_diversity")
+    charts: list[Chart] = [training_charts.diversity_along_training(one)] if one.curves else []
+    if any(not math.isnan(estimate.value) for estimate in diversities.values()):
+        charts.append(threshold_charts.against_diversity(one, diversities, correlate(diversities, one.thresholds)))
+    text = () if charts else ("It was not measured in these runs: set diversity_every in the study file.",)
+    return Section(6, title, text, tuple(charts))
+
+
+def _ledger(one: Digest) -> Section:
+    text = f"{len(one.rows)} runs, tuning included. Every one of them is in section 10, the data."
+    return Section(7, "Run ledger", (text,), tables=ledger(one.rows))
+
+
+def _sensitivity(one: Digest) -> Section:
+    title = "Residuals and sensitivity"
+    if not one.sweeps:
+        return Section(8, title, (EMPTY,))
+    definitions = sensitivity.by_definition(one.sweeps)
+    targets = sensitivity.by_target(one.rows, definition=one.definition)
+    charts = [training_charts.residuals(one), threshold_charts.by_definition(one, definitions)]
+    charts += [threshold_charts.by_target(one, targets)] if targets else []
+    text = () if targets else ("The runs have no histories, so other targets cannot be asked of them.",)
+    return Section(8, title, text, tuple(charts))

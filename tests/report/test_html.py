@@ -1,0 +1,205 @@
+"""The page as text: ten sections for any rows, a table behind every chart, nothing from outside, the data inside."""
+
+import csv
+import io
+import json
+import re
+from html.parser import HTMLParser
+
+import plotly.graph_objects as go
+import pytest
+
+from batchscope.errors import StoreError
+from batchscope.report import digest, html
+from batchscope.report.page import layout, records
+from batchscope.report.page.parts import Table
+from batchscope.report.page.sections import headline, sections
+from tests.report import factory
+from tests.report.test_figures import ODD, SMALL
+
+TITLES = {1: "Verdict", 4: "Largest batch", 7: "Run ledger", 8: "Residuals and sensitivity"}
+
+
+class Page(HTMLParser):
+    """Ids, links, text of scripts by id or type, and the number of every tag."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids, self.links, self.sources, self.scripts, self.tags = [], [], [], {}, []
+        self._script = None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.tags.append(tag)
+        self.ids += [values["id"]] if "id" in values else []
+        self.links += [values["href"]] if "href" in values else []
+        self.sources += [values["src"]] if "src" in values else []
+        if tag == "script":
+            self._script = values.get("id", "code")
+            self.scripts[self._script] = ""
+
+    def handle_endtag(self, tag):
+        self._script = None if tag == "script" else self._script
+
+    def handle_data(self, data):
+        if self._script:
+            self.scripts[self._script] += data
+
+
+@pytest.fixture(scope="module")
+def small():
+    return Page(html.page({"digits": digest(SMALL)}, "batchscope report runs/x --html x.html", 'name = "digits"\n'))
+
+
+def test_ids_are_unique_links_lead_somewhere_and_nothing_comes_from_outside(small):
+    assert len(small.ids) == len(set(small.ids))
+    inner = {link[1:] for link in small.links if link.startswith("#")}
+    assert inner <= set(small.ids)
+    assert all(link.startswith(("#", "data:,")) for link in small.links)
+    assert small.sources == []
+
+
+def test_every_chart_has_a_place_a_table_and_a_figure_plotly_accepts(small):
+    charts = json.loads(small.scripts["charts"])["charts"]
+    assert len(charts) >= 9
+    assert set(charts) <= set(small.ids)
+    assert small.tags.count("details") >= len(charts)
+    for chart in charts.values():
+        text = re.sub(r'"@[a-z]+\d*(/\d+)?"', '"#123456"', json.dumps({key: chart[key] for key in ("data", "layout")}))
+        go.Figure(json.loads(text))
+
+
+def test_plotly_is_embedded_once(small):
+    assert small.ids.count("plotly") == 1
+    assert len(small.scripts["plotly"]) > 1_000_000
+
+
+def test_frames_of_the_slider_fit_their_traces(small):
+    charts = json.loads(small.scripts["charts"])["charts"]
+    (chart,) = [chart for chart in charts.values() if "frames" in chart]
+    assert len(chart["frames"]) == len(chart["values"]) > 5
+    for frame in chart["frames"]:
+        assert all(len(part) == len(chart["data"]) for part in frame.values())
+
+
+def test_the_largest_batch_never_falls_as_more_epochs_are_allowed(small):
+    charts = json.loads(small.scripts["charts"])["charts"]
+    (chart,) = [chart for chart in charts.values() if "frames" in chart]
+    for shape in range(len(chart["data"])):
+        heights = [frame["y"][shape][0] for frame in chart["frames"]]
+        assert heights == sorted(heights)
+
+
+@pytest.mark.parametrize("rows", ODD.values(), ids=ODD)
+def test_all_ten_sections_are_there_for_any_rows(rows):
+    text = html.page({"odd": digest(rows)})
+    numbers = re.findall(r"<h3><span>(\d+)</span>", text)
+    assert numbers == [str(number) for number in range(1, 11)]
+    assert all(title in text for title in TITLES.values())
+    assert not re.search(r"\b(nan|None)\b", re.sub(r"<script.*?</script>", "", text, flags=re.S))
+
+
+def test_a_page_of_no_studies_is_a_page():
+    assert "no studies" in html.page({})
+
+
+def test_equal_rows_give_equal_pages():
+    assert html.page({"a": digest(SMALL)}) == html.page({"a": digest(SMALL)})
+
+
+def test_several_studies_share_one_page():
+    page = Page(html.page({"a": digest(SMALL), "b": digest(ODD["one"])}))
+    assert len(page.ids) == len(set(page.ids))
+    assert {"s1-1", "s2-1", "s1-8", "s2-8"} <= set(page.ids)
+
+
+def test_what_rows_say_cannot_become_markup():
+    evil = "</script><img src=x onerror=alert(1)>"
+    rows = [factory.crashed(message=evil, shape=evil), factory.row(shape=evil, versions=evil, seed=2)]
+    page = Page(html.page({evil: digest(rows)}, command=evil, study_file=evil))
+    assert "img" not in page.tags
+    assert page.tags.count("script") == 4
+
+
+def test_the_csv_holds_every_row_sorted_by_trial(small):
+    lines = list(csv.DictReader(io.StringIO(small.scripts["rows"])))
+    assert [line["trial_id"] for line in lines] == sorted(row.trial_id for row in SMALL)
+    by_id = {row.trial_id: row for row in SMALL}
+    for line in lines:
+        row = by_id[line["trial_id"]]
+        assert line["outcome"] == row.outcome.value
+        assert float(line["step_size"]) == pytest.approx(row.step_size, rel=1e-5)
+        assert line["epochs_to_target"] == ("" if row.epochs_to_target is None else f"{row.epochs_to_target:g}")
+        assert line["message"] == row.message
+
+
+def test_csv_quotes_what_needs_it():
+    text = records.csv_text([factory.crashed(message='a "b", c\nd')])
+    (line,) = csv.DictReader(io.StringIO(text))
+    assert line["message"] == 'a "b", c\nd'
+    assert line["train_loss"] == ""
+
+
+def test_long_data_are_compressed_and_come_back():
+    import base64
+    import gzip
+
+    encoding, content = records.embedded("x" * (records.PLAIN_CSV + 1))
+    assert encoding == "gzip"
+    assert gzip.decompress(base64.b64decode(content)).decode() == "x" * (records.PLAIN_CSV + 1)
+
+
+def test_failures_are_grouped_by_message_most_frequent_first():
+    rows = [factory.crashed(seed=0, message="rare")]
+    rows += [factory.diverged(seed=seed, message="often", batch_size=2**seed) for seed in range(1, 7)]
+    _, failures = records.ledger(rows)
+    assert [line[2:4] for line in failures.lines] == [("often", "6"), ("rare", "1")]
+    assert failures.lines[0][5] == "2, 4, 8, 16 and 2 more"
+
+
+def test_seconds_and_outcomes_add_up_in_the_ledger():
+    outcomes, _ = records.ledger(factory.study())
+    total = sum(int(line[outcomes.heads.index("n (runs)")]) for line in outcomes.lines)
+    assert total == len(factory.study())
+
+
+def test_headlines_say_who_wins_or_that_nobody_does():
+    rows = factory.study(shapes=((1, 21), (20, 12)), num_seeds=7, max_epochs=1000)
+    assert re.fullmatch(r"wide beats deep: probability (0\.9[5-9]|1\.00)", headline(digest(rows)))
+    assert headline(digest([])).startswith("Undecided")
+
+
+def test_sections_of_a_full_study_have_their_charts():
+    names = {chart.name for part in sections(digest(factory.study())) for chart in part.charts}
+    assert names >= {
+        *("epochs-batch", "steps-batch", "heat-map", "within-epochs", "step-sizes"),
+        *("diversity", "diversity-threshold", "residuals", "by-definition", "by-target"),
+    }
+
+
+def test_tables_escape_text_and_set_numbers_flush_right():
+    text = Table(("name", "value"), (("a<b", "≥ 12.5"), ("c", "[1, 2]"))).html()
+    assert "a&lt;b" in text
+    assert text.count("class=n") == 3
+    assert "no rows" in Table(("name",), ()).html()
+
+
+def test_axes_cover_their_values_and_nothing_for_none():
+    axis = layout.doubling([3, 40], "x")
+    assert axis["tickvals"] == [2, 4, 8, 16, 32, 64]
+    assert 10 ** axis["range"][0] < 3 < 40 < 10 ** axis["range"][1]
+    assert "range" not in layout.doubling([], "x")
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path):
+    with pytest.raises(StoreError, match="cannot be written"):
+        html.write_page({}, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_rows_make_a_page_under_eight_megabytes():
+    shapes = [(depth, 30 - depth) for depth in range(1, 11)]
+    rows = factory.study(shapes, [2**k for k in range(3, 11)], num_seeds=1250)
+    assert len(rows) > 100_000
+    assert len(html.page({"large": digest(rows)}).encode()) < 8_000_000
