@@ -49,7 +49,8 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def small():
-    return Page(html.page({"digits": digest(SMALL)}, "batchscope report runs/x --html x.html", 'name = "digits"\n'))
+    origin = html.Origin("batchscope report runs/x --html x.html", 'name = "digits"\n', [{"command": ["run", "a b"]}])
+    return Page(html.page({"digits": digest(SMALL)}, origin))
 
 
 def test_ids_are_unique_links_lead_somewhere_and_nothing_comes_from_outside(small):
@@ -117,9 +118,25 @@ def test_several_studies_share_one_page():
 def test_what_rows_say_cannot_become_markup():
     evil = "</script><img src=x onerror=alert(1)>"
     rows = [factory.crashed(message=evil, shape=evil), factory.row(shape=evil, versions=evil, seed=2)]
-    page = Page(html.page({evil: digest(rows)}, command=evil, study_file=evil))
+    page = Page(html.page({evil: digest(rows)}, html.Origin(evil, evil, [{evil: evil}], {evil: [evil]})))
     assert "img" not in page.tags
     assert page.tags.count("script") == 4
+
+
+def test_provenance_says_how_the_page_and_the_runs_came_about():
+    runs = [{"command": ["batchscope", "run", "a b"], "machine": "x86"}, {"command": ["batchscope", "run", "c"]}]
+    origin = html.Origin("batchscope report DIR", "name = 'x'", runs, {"digits": ["scaled: small"]})
+    text = html.page({"digits": digest([factory.row()])}, origin)
+    for said in (
+        "batchscope report DIR",
+        "batchscope run &#x27;a b&#x27;",
+        "x86",
+        "scaled: small",
+        "name = &#x27;x&#x27;",
+    ):
+        assert said in text
+    for fact in (factory.VERSIONS, "0123456789abcdef", "abc1234"):
+        assert fact in text
 
 
 def test_the_csv_holds_every_row_sorted_by_trial(small):

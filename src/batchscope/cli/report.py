@@ -13,10 +13,11 @@ from rich.console import Console
 from batchscope.analysis.formatting import plain
 from batchscope.analysis.gate import GateResult, parse, require
 from batchscope.cli.console import console, print_json
+from batchscope.cli.study import notes
 from batchscope.report import Digest, digest, tables
 from batchscope.report.cells import tidy
 from batchscope.studies import Results, read
-from batchscope.studies.store import STUDY_FILE
+from batchscope.studies.study_file import to_toml
 
 EXIT_DONE, EXIT_DOES_NOT_HOLD = 0, 1
 
@@ -41,11 +42,13 @@ def run(arguments: argparse.Namespace) -> int:
     results = results.of(arguments.study) if arguments.study else results
     digests = digests_of(results, arguments.definition)
     gates = _gates(digests, arguments.require)
-    written = _write(arguments, digests)
+    written = _write(arguments, digests, results)
     if arguments.json:
         print_json(_record(arguments, digests, gates, written))
     else:
-        _print(console(), digests, gates, written)
+        _print(console(), digests, gates)
+        for line in (*(note for study in results.studies for note in notes(study)), *written):
+            print(line)
     return EXIT_DONE if all(gate.passed for gate in gates.values()) else EXIT_DOES_NOT_HOLD
 
 
@@ -60,7 +63,7 @@ def _gates(digests: dict[str, Digest], requirement: str | None) -> dict[str, Gat
     return {name: require(one.sweeps, requirement) for name, one in digests.items()}
 
 
-def _write(arguments: argparse.Namespace, digests: dict[str, Digest]) -> list[Path]:
+def _write(arguments: argparse.Namespace, digests: dict[str, Digest], results: Results) -> list[Path]:
     written = []
     if arguments.figures:
         from batchscope.report import figures
@@ -69,10 +72,15 @@ def _write(arguments: argparse.Namespace, digests: dict[str, Digest]) -> list[Pa
             prefix = f"{name}-".replace("/", "-") if len(digests) > 1 else ""
             written += figures.write(one, arguments.figures, prefix)
     if arguments.html:
-        from batchscope.report.html import write_page
+        from batchscope.report.html import Origin, write_page
 
-        study_file = (Path(arguments.directory) / STUDY_FILE).read_text(encoding="utf-8")
-        written.append(write_page(digests, arguments.html, shlex.join(["batchscope", *sys.argv[1:]]), study_file))
+        origin = Origin(
+            command=shlex.join(["batchscope", *sys.argv[1:]]),
+            study_file=to_toml(*results.studies),
+            runs=results.runs,
+            notes={study.name: notes(study) for study in results.studies},
+        )
+        written.append(write_page(digests, arguments.html, origin))
     return written
 
 
@@ -99,14 +107,14 @@ def _study_record(one: Digest) -> dict[str, Any]:
     }
 
 
-def _print(out: Console, digests: dict[str, Digest], gates: dict[str, GateResult], written: list[Path]) -> None:
+def _print(out: Console, digests: dict[str, Digest], gates: dict[str, GateResult]) -> None:
     for one in digests.values():
         out.print(tables.epochs_table(one.table, one.about))
+        out.print(tables.EPOCHS_MEANING, style="dim", markup=False)
         out.print(tables.thresholds_table(one.thresholds))
+        out.print(tables.thresholds_meaning(one.thresholds), style="dim", markup=False)
         out.print(f"Tuning: {one.tuning.statement}.", markup=False)
         out.print(f"\nFinding: {one.verdict.sentence}\n", markup=False)
     for name, gate in gates.items():
         for line in gate.detail:
             out.print(f"{name}: {line}", markup=False)
-    for path in written:
-        out.print(str(path), markup=False, soft_wrap=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -16,23 +17,34 @@ from batchscope.records import Row
 from batchscope.report import palette
 from batchscope.report.digest import Digest
 from batchscope.report.page.parts import Chart, Section
-from batchscope.report.page.records import CSV_COLUMNS, csv_text, embedded, packed, provenance
+from batchscope.report.page.records import CSV_COLUMNS, csv_text, embedded, packed, provenance, run_records
 from batchscope.report.page.sections import headline, sections
 
 HEAT_LIGHT = ("#e8f0f5", "#a9cadc", "#5b9bbd", "#2a6694", "#172f5c")
 HEAT_DARK = ("#1b3350", "#24557f", "#3683ab", "#74b6d2", "#cfe6f0")
 
 
-def write_page(
-    digests: Mapping[str, Digest], file: str | Path, command: str = "", study_file: str = "", title: str = ""
-) -> Path:
+@dataclass(frozen=True)
+class Origin:
+    """Where a page comes from, for its provenance.
+
+    command: what wrote the page. study_file: the text of the study that was run. runs: a record of every call of `run`
+    (started, command, machine, versions, ...). notes: study name -> what its author says about it: assumptions, scale.
+    """
+
+    command: str = ""
+    study_file: str = ""
+    runs: Sequence[Mapping[str, Any]] = ()
+    notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+def write_page(digests: Mapping[str, Digest], file: str | Path, origin: Origin | None = None) -> Path:
     """Write the page of one or more studies (name -> digest) to `file`; return its path.
 
-    command: what wrote the page, and study_file: the text that was run, both shown under provenance. Raises StoreError
-    when the file cannot be written.
+    Raises StoreError when the file cannot be written.
     """
     path = Path(file)
-    text = page(digests, command, study_file, title)
+    text = page(digests, origin)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -41,21 +53,23 @@ def write_page(
     return path
 
 
-def page(digests: Mapping[str, Digest], command: str = "", study_file: str = "", title: str = "") -> str:
+def page(digests: Mapping[str, Digest], origin: Origin | None = None) -> str:
     """Return the text of the page; the same rows give the same text."""
     from plotly.offline import get_plotlyjs
 
+    origin = origin or Origin()
     parts = {f"s{number}": sections(one) for number, one in enumerate(digests.values(), start=1)}
     rows = tuple(row for one in digests.values() for row in one.rows)
     encoding, data = embedded(csv_text(rows))
-    name = escape(title or " / ".join(digests) or "no studies")
+    name = escape(" / ".join(digests) or "no studies")
     values = {
         "title": name,
         "navigation": _navigation(digests, parts),
         "studies": "".join(
-            _study(name, one, prefix, parts[prefix]) for (name, one), prefix in zip(digests.items(), parts, strict=True)
+            _study(name, one, prefix, parts[prefix], origin.notes.get(name, ()))
+            for (name, one), prefix in zip(digests.items(), parts, strict=True)
         ),
-        "provenance": _provenance(rows, command, study_file),
+        "provenance": _provenance(rows, origin),
         "num_rows": f"{len(rows)}",
         "columns": escape(", ".join(CSV_COLUMNS)),
         "encoding": encoding,
@@ -68,10 +82,11 @@ def page(digests: Mapping[str, Digest], command: str = "", study_file: str = "",
     return Template(_asset("page.html")).substitute(values)
 
 
-def _study(name: str, one: Digest, prefix: str, parts: Sequence[Section]) -> str:
+def _study(name: str, one: Digest, prefix: str, parts: Sequence[Section], notes: Sequence[str]) -> str:
     body = "".join(part.html(prefix) for part in parts)
     head = f'<h2>{escape(name)}</h2><p class="about">{escape(one.about.subtitle)}</p>'
-    return f'<article id="{prefix}">{head}{body}</article>'
+    said = "".join(f'<p class="about">{escape(note)}</p>' for note in notes)
+    return f'<article id="{prefix}">{head}{said}{body}</article>'
 
 
 def _navigation(digests: Mapping[str, Digest], parts: Mapping[str, Sequence[Section]]) -> str:
@@ -83,14 +98,16 @@ def _navigation(digests: Mapping[str, Digest], parts: Mapping[str, Sequence[Sect
     return "".join(groups) + '<div><a href="#provenance">9 Provenance</a><a href="#data-section">10 Data</a></div>'
 
 
-def _provenance(rows: Sequence[Row], command: str, study_file: str) -> str:
+def _provenance(rows: Sequence[Row], origin: Origin) -> str:
     blocks = [provenance(rows).html()]
-    if command:
-        blocks.append(f"<p>This page was written by</p><pre>{escape(command)}</pre>")
-    if study_file:
+    if origin.runs:
+        blocks.append(run_records(origin.runs).html())
+    if origin.command:
+        blocks.append(f"<p>This page was written by</p><pre>{escape(origin.command)}</pre>")
+    if origin.study_file:
         blocks.append(
             "<p>The study as it was run; save it as study.toml, and <code>batchscope run study.toml --out DIR</code> "
-            f"repeats it</p><pre>{escape(study_file)}</pre>"
+            f"repeats it</p><pre>{escape(origin.study_file)}</pre>"
         )
     return "".join(blocks)
 

@@ -10,7 +10,7 @@ from batchscope.analysis import ThresholdEstimate
 from batchscope.report.cells import Cell, number
 from batchscope.report.context import Context
 
-EPOCHS_CAPTION = (
+EPOCHS_MEANING = (
     "epochs: mean over seeds [95 % interval, Student t]; ≥: some seeds ran out of epochs, the mean is a lower bound; "
     ">: no seed reached the target. B_S: batch-size bound n·diversity, mean along training."
 )
@@ -18,8 +18,7 @@ EPOCHS_CAPTION = (
 
 def epochs_table(table: Sequence[Cell], about: Context) -> Table:
     """Return the tidy table: one line per shape and batch size."""
-    result = Table(title=f"{about.study}: {about.subtitle}", caption=EPOCHS_CAPTION, title_justify="left")
-    result.caption_justify = "left"
+    result = Table(title=f"{about.study}: {about.subtitle}", title_justify="left")
     result.add_column("shape")
     for name in ("batch size", "step size", "epochs to target", "seeds' spread", "steps", "B_S"):
         result.add_column(name, justify="right")
@@ -46,9 +45,7 @@ def _words(cell: Cell) -> tuple[str, ...]:
 
 def thresholds_table(thresholds: Mapping[str, ThresholdEstimate]) -> Table:
     """Return one line per shape: its largest safe batch by one definition, with interval and n."""
-    first = next(iter(thresholds.values()), None)
-    meaning = f"B* ({first.definition}): {first.meaning}" if first else "B*: no finished runs"
-    result = Table(title="Largest safe batch B*", caption=meaning, title_justify="left", caption_justify="left")
+    result = Table(title="Largest safe batch B*", title_justify="left")
     result.add_column("shape")
     for name in ("B*", "95 % interval", "runs"):
         result.add_column(name, justify="right")
@@ -56,3 +53,10 @@ def thresholds_table(thresholds: Mapping[str, ThresholdEstimate]) -> Table:
     for shape, threshold in thresholds.items():
         result.add_row(shape, threshold.text, threshold.interval_text or "-", str(threshold.n), threshold.statement)
     return result
+
+
+def thresholds_meaning(thresholds: Mapping[str, ThresholdEstimate]) -> str:
+    """Return the definition behind the table of thresholds."""
+    for threshold in thresholds.values():
+        return f"B* by {threshold.definition}: {threshold.meaning}; 95 % bootstrap over seeds."
+    return "B*: no finished runs."

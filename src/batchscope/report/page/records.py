@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import gzip
 import math
+import shlex
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
+from typing import Any
 
 from batchscope.records import Outcome, Row
 from batchscope.report.page.parts import Table
@@ -102,6 +104,17 @@ def provenance(rows: Sequence[Row]) -> Table:
         (fact, _list([tuple(one[k] for k in place) for one in distinct], most=12)) for fact, place in places.items()
     )
     return Table(("fact", "value"), tuple(lines))
+
+
+def run_records(runs: Sequence[Mapping[str, Any]]) -> Table:
+    """Return one line per call of `run`: when, by which command, on which machine, with which versions."""
+    heads = tuple(dict.fromkeys(name for run in runs for name in run))
+    lines = tuple(tuple(_words(run.get(name, "-")) for name in heads) for run in runs)
+    return Table(heads, lines, "Every call of run that wrote these rows, the oldest first.")
+
+
+def _words(value: object) -> str:
+    return shlex.join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def csv_text(rows: Iterable[Row]) -> str:
