@@ -16,8 +16,9 @@ demo: $(READY)  ## the main job: a width-depth-batch study, its table and figure
 	$(BIN)/batchscope run quickstart --out runs/quickstart
 	$(BIN)/batchscope report runs/quickstart --figures runs/quickstart/figures
 
+# One process per core, each with one thread: the tests are many and small.
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -236,7 +236,7 @@ def test_a_study_is_fitted_by_shape(rows):
 def test_intervals_hold_the_truth_and_seeds_alone_do_not_once_batch_sizes_have_their_own_error(
     batch_sd, both_at_least, seeds
 ):
-    """docs/analysis.md: 98 % and 93 % when the curve is right; 95 % and 63 % with 10 % of error per batch size."""
+    """docs/analysis.md: 98 % and 93 % when the curve is right; 94 % and 63 % with 10 % of error per batch size."""
     rng = np.random.default_rng(0)
     hits = np.zeros(2)
     for study in range(40):

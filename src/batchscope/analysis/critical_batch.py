@@ -40,8 +40,8 @@ class CriticalBatchFit:
     b_crit (examples per step), s_min (steps), e_min (examples, = s_min b_crit): NaN where the runs cannot tell, with
     the reason in `statement`; b_crit = inf: the steps still scale linearly at the largest batch; 0: batch size makes no
     difference. interval: 95 % of b_crit when batch sizes and seeds within them are resampled; interval_seeds: seeds
-    only (narrower: it takes the curve to be right). Measured coverage of the two: 98 to 99 % and 92 to 94 % when the
-    curve is right, 95 % and 63 % when every batch size is off by 10 % of its own (docs/analysis.md).
+    only (narrower: it takes the curve to be right). Measured coverage of the two: 98 % or more and 92 to 94 % when the
+    curve is right, 94 % and 63 % when every batch size is off by 10 % of its own (docs/analysis.md).
     spread: sigma, standard deviation of log steps between seeds. sharpness: alpha, 1 unless it was fitted.
     misfit: p-value of the test that the curve fits the batch sizes' means as well as runs of one batch size agree
     (small: the curve is wrong); NaN without repeated runs.

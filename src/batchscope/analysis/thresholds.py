@@ -298,7 +298,8 @@ def _overhead(sweep: Sweep, tolerance: float, request: _Request) -> ThresholdEst
 
 
 def _within_epochs(sweep: Sweep, limit: float, request: _Request) -> ThresholdEstimate:
-    if limit > sweep.max_epochs and (~sweep.reached & ~sweep.diverged).any():
+    stopped = (~sweep.reached & ~sweep.diverged).any() and np.isinf(sweep.typical(sweep.epochs)).any()
+    if limit > sweep.max_epochs and stopped:
         return replace(
             _nothing(sweep, request, f"the runs were stopped after {number(sweep.max_epochs)} epochs"),
             n=sweep.num_runs,

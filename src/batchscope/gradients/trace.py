@@ -13,9 +13,10 @@ Nothing is assumed about the kind of module; what could not be traced is measure
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from batchscope.gradients.calls import Function, Interceptor, Position, name_of, tensors_in, tensors_out
@@ -55,11 +56,14 @@ class _Record:
     outputs: list[Tensor]
     is_single: bool  # whether the call returned one tensor and nothing else
     is_differentiable: bool  # whether its result required a gradient (then: inside a custom function it does not yet)
-    values: list[Tensor] = field(default_factory=list)  # copies of operands and outputs as they were
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        return [*(tensor for _, tensor in self.operands), *self.outputs]
 
 
 class Recorder(Interceptor):
-    """Writes down every call that returns a tensor."""
+    """Writes down every call that returns a tensor; only its shapes, unless `keep_values`."""
 
     def __init__(self, rewrites: Mapping[Function, Function], keep_values: bool) -> None:
         super().__init__(rewrites)
@@ -67,16 +71,19 @@ class Recorder(Interceptor):
         self._keep_values = keep_values
 
     def see(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        operands = list(tensors_in(args, kwargs))
-        before = [tensor.detach().clone() for _, tensor in operands] if self._keep_values else []
         output = func(*args, **kwargs)
-        outputs = tensors_out(output)
+        operands, outputs = list(tensors_in(args, kwargs)), tensors_out(output)
         if outputs and operands:
-            after = [tensor.detach().clone() for tensor in outputs] if self._keep_values else []
             differentiable = any(tensor.requires_grad for tensor in outputs)
-            single = isinstance(output, Tensor)
-            self.records.append(_Record(func, operands, outputs, single, differentiable, before + after))
+            if not self._keep_values:
+                operands = [(position, _shape_of(tensor)) for position, tensor in operands]
+                outputs = [_shape_of(tensor) for tensor in outputs]
+            self.records.append(_Record(func, operands, outputs, isinstance(output, Tensor), differentiable))
         return output
+
+
+def _shape_of(tensor: Tensor) -> Tensor:
+    return torch.empty(tensor.shape, device="meta")
 
 
 Forward = Callable[[Interceptor], object]
@@ -116,11 +123,11 @@ def _classify(
         positions = tuple(position for position, tensor in large.operands if id(tensor) in shared)
         if not positions or not large.is_differentiable:
             continue
-        if len(large.operands) != len(small.operands) or len(large.outputs) != len(small.outputs):
+        if not len(large.tensors) == len(small.tensors) == len(changed.tensors):
             return None
         found = [
-            find_layout(tensor, other, num_large, num_small, *_compare(before, after))
-            for tensor, other, before, after in _aligned(large, small, changed)
+            find_layout(tensor, other, num_large, num_small, _where_changed(tensor, after))
+            for tensor, other, after in zip(large.tensors, small.tensors, changed.tensors, strict=True)
         ]
         event = _event(large, positions, found, small)
         events.append(event)
@@ -129,14 +136,9 @@ def _classify(
     return Trace(tuple(events))
 
 
-def _aligned(large: _Record, small: _Record, changed: _Record) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    tensors = [tensor for _, tensor in large.operands] + large.outputs
-    others = [tensor for _, tensor in small.operands] + small.outputs
-    return list(zip(tensors, others, large.values, changed.values, strict=True))
-
-
-def _compare(before: Tensor, after: Tensor) -> tuple[Tensor | None]:
-    return ((before != after),) if before.shape == after.shape else (None,)
+def _where_changed(before: Tensor, after: Tensor) -> Tensor | None:
+    """Values after the whole run: what changed them in place meanwhile kept examples apart, or was not measurable."""
+    return before.detach() != after.detach() if before.shape == after.shape else None
 
 
 def _event(large: _Record, shared: tuple[Position, ...], found: list[Layout | None], small: _Record) -> Event:

@@ -36,7 +36,7 @@ class Use(Protocol):
 
 
 class Norms:
-    """Euclidean norms of the rows of a tensor [N, ...], formed when first asked for and shared by the Uses it serves."""
+    """Euclidean norms of the rows of a tensor [N, ...], formed when first asked for and shared by several Uses."""
 
     def __init__(self, tensor: Tensor) -> None:
         self._tensor = tensor

@@ -1,0 +1,268 @@
+"""Exact per-example squared norms: what a whole pass costs, against a plain pass and against other tools.
+
+    python -m benchmarks.gradients [--rounds 7] [--rows fc,lenet,resnet16,resnet64,gpt] [--device cpu|cuda]
+
+Each side makes one pass over one batch: forward, backward of the summed loss, and (all but `plain`) the squared norm of
+every example's gradient. The sides take turns within each round; the table shows each side's median and its ratio to
+the plain pass of the same round. Peak memory is of a fresh
+process, for two passes (ours: one whole `measure`). Results are compared in the same run; a
+tool that disagrees by more than 1e-4 is marked wrong and one that fails is named with its error.
+
+Peers, when installed (`pip install -e .[bench]`): torch.func vmap(grad), Opacus hooks and ghost clipping, BackPACK.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.gradient_models import ROWS, Row
+from benchmarks.machine import describe, write
+
+TOLERANCE = 1e-4  # relative, on per-example squared norms, float32
+Step = Callable[[], Tensor | None]  # one pass; the squared norms [N], or None for the plain pass
+
+
+def plain(row: Row, model: nn.Module, x: Tensor, y: Tensor) -> Step:
+    def step() -> None:
+        row.loss(model(x), y).sum().backward()
+        model.zero_grad(set_to_none=True)
+
+    return step
+
+
+def batchscope(row: Row, model: nn.Module, x: Tensor, y: Tensor) -> Step:
+    """A batch after the first: the trace is made and audited once per measurement, as for any data set."""
+    from batchscope.gradients.batches import make_batch
+    from batchscope.gradients.measuring import Measurement, Options
+
+    measurement = Measurement(model, row.loss, Options())
+    batch = make_batch(x, y, x.device)
+
+    def step() -> Tensor:
+        results = measurement.results(batch)
+        return torch.stack([result.sq_norms for result in results.values()]).sum(0)
+
+    with measurement.running():
+        step()
+    return step
+
+
+def torch_func(row: Row, model: nn.Module, x: Tensor, y: Tensor) -> Step:
+    parameters = {name: p.detach() for name, p in model.named_parameters()}
+
+    def loss(parameters: dict[str, Tensor], one: Tensor, target: Tensor) -> Tensor:
+        outputs = torch.func.functional_call(model, parameters, (one.unsqueeze(0),))
+        return row.loss(outputs, target.unsqueeze(0)).sum()
+
+    gradients = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0))
+
+    def step() -> Tensor:
+        return sum_of_squares(gradients(parameters, x, y).values())
+
+    return step
+
+
+def opacus_hooks(row: Row, model: nn.Module, x: Tensor, y: Tensor) -> Step:
+    from opacus import GradSampleModule
+
+    wrapped = GradSampleModule(model, loss_reduction="sum")
+
+    def step() -> Tensor:
+        row.loss(wrapped(x), y).sum().backward()
+        norms = sum_of_squares(p.grad_sample for p in wrapped.parameters())
+        for p in wrapped.parameters():
+            p.grad = p.grad_sample = None
+        return norms
+
+    return step
+
+
+def opacus_ghost(row: Row, model: nn.Module, x: Tensor, y: Tensor) -> Step:
+    from opacus.grad_sample import GradSampleModuleFastGradientClipping
+
+    wrapped = GradSampleModuleFastGradientClipping(
+        model, loss_reduction="sum", max_grad_norm=1.0, use_ghost_clipping=True
+    )
+
+    def step() -> Tensor:
+        row.loss(wrapped(x), y).sum().backward()
+        norms = wrapped.get_norm_sample().square()
+        for p in wrapped.parameters():
+            p.grad = None
+            p._norm_sample = None
+        return norms
+
+    return step
+
+
+def backpack_norms(row: Row, model: nn.Module, x: Tensor, y: Tensor) -> Step:
+    from backpack import backpack, extend
+    from backpack.extensions import BatchL2Grad
+
+    extended = extend(model)
+    loss = extend(nn.CrossEntropyLoss(reduction="sum"))
+
+    def step() -> Tensor:
+        with backpack(BatchL2Grad()):
+            loss(extended(x), y).backward()
+        norms = torch.stack([p.batch_l2 for p in extended.parameters()]).sum(0)
+        for p in extended.parameters():
+            p.grad = None
+        return norms
+
+    return step
+
+
+SIDES = {
+    "plain": plain,
+    "batchscope": batchscope,
+    "torch.func vmap": torch_func,
+    "Opacus hooks": opacus_hooks,
+    "Opacus ghost": opacus_ghost,
+    "BackPACK BatchL2Grad": backpack_norms,
+}
+
+
+def sum_of_squares(gradients: Any) -> Tensor:
+    return torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0)
+
+
+def make(row: Row, side: str, device: str) -> Step:
+    """A side's pass, on the same weights and data as every other side's."""
+    torch.manual_seed(0)
+    model = row.build().to(device)
+    x, y = (tensor.to(device) for tensor in row.data())
+    return SIDES[side](row, model, x, y)
+
+
+def timed(step: Step, device: str) -> float:
+    """Seconds of one pass."""
+    start = time.perf_counter()
+    step()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def peak_memory(row: Row, side: str, device: str) -> float:
+    """MB above the process that has built the model and its data, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.gradients", "--memory-of", row.name, side, "--device", device]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return float(output.split()[-1])
+
+
+def print_memory(row: Row, side: str, device: str) -> None:
+    """Peak of a whole measurement of two batches (ours: `measure`, with its float64 sums), or of two plain passes."""
+    torch.manual_seed(0)
+    model = row.build().to(device)
+    data = [tuple(tensor.to(device) for tensor in row.data())] * 2
+    reset_peak(device)
+    before = peak(device)
+    if side == "batchscope":
+        from batchscope.gradients import measure
+
+        measure(model, row.loss, data)
+    else:
+        for x, y in data:
+            SIDES[side](row, model, x, y)()
+    print(peak(device) - before)
+
+
+def reset_peak(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak of resident memory starts anew from here
+
+
+def peak(device: str) -> float:
+    """Peak memory in MB since it was reset."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 1e6
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1e3
+
+
+def run_row(row: Row, rounds: int, device: str) -> dict[str, Any]:
+    """All sides in turns; name -> milliseconds, ratio to plain, agreement with ours, peak memory."""
+    steps: dict[str, Step] = {}
+    results: dict[str, Any] = {}
+    for side in SIDES:
+        try:
+            step = make(row, side, device)
+            norms = step()
+            steps[side], results[side] = step, {"norms": norms}
+        except Exception as error:
+            results[side] = {"error": f"{type(error).__name__}: {error}".splitlines()[0][:160]}
+    times: dict[str, list[float]] = {side: [] for side in steps}
+    for _ in range(rounds):
+        for side, step in steps.items():
+            times[side].append(timed(step, device))
+    truth = results["batchscope"]["norms"]
+    for side in steps:
+        norms = results[side].pop("norms")
+        ratios = [mine / base for mine, base in zip(times[side], times["plain"], strict=True)]
+        results[side] |= {
+            "ms": 1e3 * statistics.median(times[side]),
+            "ms_least": 1e3 * min(times[side]),
+            "ratio": statistics.median(ratios),
+            "ratio_of_least": min(times[side]) / min(times["plain"]),
+            "largest_disagreement": None if norms is None else float(((norms - truth).abs() / truth).max()),
+        }
+        if side in ("plain", "batchscope"):
+            results[side]["peak_mb"] = peak_memory(row, side, device)
+    return results
+
+
+def show(row: Row, results: dict[str, Any]) -> None:
+    print(f"\n{row.title}")
+    for side, result in results.items():
+        if "error" in result:
+            print(f"  {side:22s} fails: {result['error']}")
+            continue
+        wrong = result["largest_disagreement"] is not None and not result["largest_disagreement"] < TOLERANCE
+        note = f"  WRONG by up to {result['largest_disagreement']:.2g}" if wrong else ""
+        memory = f"  peak {result['peak_mb']:.0f} MB" if "peak_mb" in result else ""
+        print(
+            f"  {side:22s} {result['ms']:9.2f} ms  x{result['ratio']:.2f}  "
+            f"(least {result['ms_least']:.2f} ms, x{result['ratio_of_least']:.2f}){memory}{note}"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rows", default=",".join(ROWS))
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--out", default="gradients", help="name of the JSON file in benchmarks/results")
+    parser.add_argument("--memory-of", nargs=2, metavar=("ROW", "SIDE"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(arguments.threads)
+    if arguments.memory_of:
+        print_memory(ROWS[arguments.memory_of[0]], arguments.memory_of[1], arguments.device)
+        return
+    record: dict[str, Any] = {
+        "machine": describe("opacus", "backpack-for-pytorch"), "threads": arguments.threads,
+        "device": arguments.device, "rounds": arguments.rounds, "tolerance": TOLERANCE, "rows": {},
+    }  # fmt: skip
+    for name in arguments.rows.split(","):
+        record["rows"][name] = run_row(ROWS[name], arguments.rounds, arguments.device)
+        show(ROWS[name], record["rows"][name])
+    print("\nwritten to", write(arguments.out, record))
+
+
+if __name__ == "__main__":
+    main()
