@@ -7,11 +7,11 @@ import sys
 import pytest
 import torch
 import torch.nn.functional as F
-from gradient_models import GPT, token_loss, weight_normed
 from torch import nn
 
 from batchscope.errors import MeasurementError
 from batchscope.gradients import measure, observe
+from gradient_models import GPT, token_loss, weight_normed
 
 
 def small_model():
@@ -164,6 +164,7 @@ assert abs(moments.sq_norm_sum / expected.sq_norm_sum - 1) < 1e-10
 """
 
 
+@pytest.mark.slow
 def test_moments_are_summed_over_ranks(tmp_path):
     port = str(20000 + os.getpid() % 20000)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
