@@ -17,7 +17,9 @@ def output(capsys, *words):
 
 
 def test_json_holds_what_measure_says(capsys):
-    record = json.loads(output(capsys, "--model", "fully_connected", "--data", "digits", "--dtype", "float64", "--json"))
+    record = json.loads(
+        output(capsys, "--model", "fully_connected", "--data", "digits", "--dtype", "float64", "--json")
+    )
     shape = architectures.Architecture("fully_connected", (64,), 10, 2, 19)
     digits, model = data.load("digits"), architectures.build(shape, dtype=torch.float64)
     report = measure(model, F.cross_entropy, (digits.inputs.astype("float64"), digits.targets))

@@ -1,7 +1,8 @@
 """Tests stay inside tmp_path, except those of the real files."""
 
 import pytest
-from tiny_files import write_idx_set
+
+from tests.data.tiny_files import write_idx_set
 
 
 @pytest.fixture(autouse=True)

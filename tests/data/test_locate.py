@@ -4,11 +4,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tiny_files import write_idx_set
 
 from batchscope.data import load
 from batchscope.data.locate import find, locate, search_path
 from batchscope.errors import DataError
+from tests.data.tiny_files import write_idx_set
 
 
 def test_places_come_in_the_documented_order(monkeypatch, tmp_path):

@@ -7,10 +7,10 @@ import re
 
 import numpy as np
 import pytest
-from tiny_files import idx_bytes, write_idx_set
 
 from batchscope.data import from_arrays, load
 from batchscope.errors import DataError
+from tests.data.tiny_files import idx_bytes, write_idx_set
 
 
 def standardised(raw):

@@ -3,11 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from test_refusals import broken_rule
 from torch import nn
 
 from batchscope.errors import InputError, MeasurementError
 from batchscope.gradients.conformance import check_rule
+from tests.gradients.test_refusals import broken_rule
 
 RIGHT = [
     (nn.Linear(5, 3), torch.randn(7, 2, 5)),

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from gradient_models import CASES, Case
 
 from batchscope.gradients import measure, oracle, per_example_sq_norms
+from tests.gradients.gradient_models import CASES, Case
 
 EXACT = {"rel": 1e-9, "abs": 1e-12}
 

@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from batchscope.gradients import measure, oracle, per_example_sq_norms
-from gradient_models import GPT, ResNet, squared_error, token_loss
+from tests.gradients.gradient_models import GPT, ResNet, squared_error, token_loss
 
 
 def linear_loss(outputs, targets):

@@ -11,7 +11,7 @@ from torch import nn
 
 from batchscope.errors import MeasurementError
 from batchscope.gradients import measure, observe
-from gradient_models import GPT, token_loss, weight_normed
+from tests.gradients.gradient_models import GPT, token_loss, weight_normed
 
 
 def small_model():

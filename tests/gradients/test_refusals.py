@@ -8,12 +8,12 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from gradient_models import batchnorm_eval, squared_error
 from torch import nn
 
 from batchscope.errors import InputError, MeasurementError
 from batchscope.gradients import measure, oracle, per_example_sq_norms
 from batchscope.gradients.rules import RULES, load
+from tests.gradients.gradient_models import batchnorm_eval, squared_error
 
 
 def batchnorm_model(dims=2):
