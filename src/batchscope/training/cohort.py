@@ -111,7 +111,7 @@ class Cohort:
         """One update of every member. indices: [B] shared, or [E, B]."""
         size = indices.shape[-1]
         work = self.workspaces.get(size) or self.workspaces.setdefault(size, Workspace(self.stack, size))
-        inputs = self.inputs.index_select(0, indices.reshape(-1)).view(*indices.shape, -1)
+        inputs = work.gather(self.inputs, indices)
         outputs = forward(self.stack, inputs, work.h_layers, work.outputs)
         gradient = self.targets.output_gradient(outputs, self.targets.rows(indices))
         gradient.mul_(self.rules["first"].scale(self.step_sizes) / size)

@@ -85,10 +85,17 @@ class Workspace:
         self.delta = torch.empty_like(self.h)
         self.h_examples_first = self.h.new_empty(stack.depth, members, batch_size, width)
         self.outputs = stack.first.new_empty(members, stack.last.shape[1], batch_size)
-        self.h_layers, self.delta_layers = (
-            self.h.unbind(),
-            self.delta.unbind(),
-        )  # slicing them costs more than using them
+        # Views made once: slicing the buffers at every step would cost more than using them.
+        self.h_layers, self.delta_layers = self.h.unbind(), self.delta.unbind()
+        self._inputs = stack.first.new_empty(0)
+
+    def gather(self, inputs: Tensor, indices: Tensor) -> Tensor:
+        """Rows of inputs [n, d] for indices [B] or [E, B], in a buffer that is kept: a fresh one costs page faults."""
+        shape = (indices.numel(), inputs.shape[1])
+        if self._inputs.shape != shape:
+            self._inputs = inputs.new_empty(shape)
+        torch.index_select(inputs, 0, indices.reshape(-1), out=self._inputs)
+        return self._inputs.view(*indices.shape, -1)
 
 
 def evaluation_buffers(stack: Stack, batch_size: int) -> tuple[Sequence[Tensor], Tensor]:
