@@ -91,7 +91,9 @@ class Planner:
 
 
 def _bytes(kernel: Kernel, use: Use) -> int:
-    return kernel.scratch(use) * 8
+    dtype = use.signature[-2]
+    assert isinstance(dtype, torch.dtype)
+    return kernel.scratch(use) * dtype.itemsize
 
 
 def _synchronise(use: Use) -> None:
