@@ -17,6 +17,7 @@ from batchscope.gradients.uses import Use
 DEFAULT_MEMORY_BUDGET = (
     64 * 2**20
 )  # bytes of scratch memory; larger chunks were not faster on CPU (they leave the cache)
+CLOSE, ROUNDS = 4.0, 3  # kernels within this factor of the fastest after one run are run this often again
 HOPELESS = 12.0  # candidates with this many times the least number of operations are not timed
 
 
@@ -53,10 +54,20 @@ class Planner:
 
     def _choose(self, use: Use) -> tuple[Choice, Kernel, int]:
         kernels = list(self._admissible(use))
-        seconds = {kernel.name: self._time(kernel, use) for kernel in kernels} if len(kernels) > 1 else {}
+        seconds = self._race(kernels, use) if len(kernels) > 1 else {}
         best = min(kernels, key=lambda kernel: seconds.get(kernel.name, 0.0))
         size = _bytes(best, use)
         return Choice(_layer(use), best.name, seconds, use.num_examples, size), best, size
+
+    def _race(self, kernels: list[Kernel], use: Use) -> dict[str, float]:
+        """Kernel -> least seconds of several runs. The first run warms up and sorts out the slow; the rest take turns,
+        so that a disturbance of the machine hits all alike."""
+        seconds = {kernel.name: self._time(kernel, use) for kernel in kernels}
+        close = [kernel for kernel in kernels if seconds[kernel.name] <= CLOSE * min(seconds.values())]
+        for _ in range(ROUNDS):
+            for kernel in close:
+                seconds[kernel.name] = min(seconds[kernel.name], self._time(kernel, use))
+        return seconds
 
     def _admissible(self, use: Use) -> Iterator[Kernel]:
         """Kernels whose scratch memory for one example fits; the most economical one when none does."""
@@ -67,22 +78,22 @@ class Planner:
         return (kernel for kernel in fitting if kernel.flops(use) <= HOPELESS * least)
 
     def _time(self, kernel: Kernel, use: Use) -> float:
-        """Seconds of the faster of two runs (the first also warms up)."""
-        chunk, times = self._chunk(_bytes(kernel, use), use), []
-        for _ in range(2):
-            _synchronise(use)
-            start = time.perf_counter()
-            kernel.run(use, chunk)
-            _synchronise(use)
-            times.append(time.perf_counter() - start)
-        return min(times)
+        """Seconds of one run."""
+        chunk = self._chunk(_bytes(kernel, use), use)
+        _synchronise(use)
+        start = time.perf_counter()
+        kernel.run(use, chunk)
+        _synchronise(use)
+        return time.perf_counter() - start
 
     def _chunk(self, bytes_per_example: int, use: Use) -> int:
         return max(1, min(use.num_examples, self.memory_budget // max(bytes_per_example, 1)))
 
 
 def _bytes(kernel: Kernel, use: Use) -> int:
-    return kernel.scratch(use) * 8
+    dtype = use.signature[-2]
+    assert isinstance(dtype, torch.dtype)
+    return kernel.scratch(use) * dtype.itemsize
 
 
 def _synchronise(use: Use) -> None:
