@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from batchscope.architectures.architecture import Architecture
+from batchscope.architectures.architecture import FAMILIES, Architecture
 from batchscope.architectures.budget import count_parameters, count_weights, shapes_within, solve_depth, solve_width
+
+# These functions have the names of their modules; imported here, the names mean the functions.
+from batchscope.architectures.fully_connected import fully_connected
 from batchscope.architectures.initialisation import INITIALISATIONS, initial_values, weight_std
+from batchscope.architectures.lenet import lenet
+from batchscope.architectures.resnet import resnet
 
 if TYPE_CHECKING:
-    from batchscope.architectures.modules import build, fully_connected
+    from batchscope.architectures.modules import build
 
 __all__ = [
+    "FAMILIES",
     "INITIALISATIONS",
     "Architecture",
     "build",
@@ -19,6 +25,8 @@ __all__ = [
     "count_weights",
     "fully_connected",
     "initial_values",
+    "lenet",
+    "resnet",
     "shapes_within",
     "solve_depth",
     "solve_width",
@@ -27,8 +35,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("build", "fully_connected"):
-        from batchscope.architectures import modules
+    if name == "build":
+        from batchscope.architectures.modules import build
 
-        return getattr(modules, name)
+        return build
     raise AttributeError(f"module 'batchscope.architectures' has no attribute {name!r}")

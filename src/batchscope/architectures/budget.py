@@ -7,7 +7,7 @@ matrices). A budget p counts weights only, as in the paper (section 5):  d_in K 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from batchscope.errors import InputError
 
@@ -48,6 +48,29 @@ def solve_width(budget: int, depth: int, d_in: int, d_out: int) -> int:
             f"outputs: one unit per layer takes {smallest}; raise the budget or lower the depth"
         )
     return max(1, round(root))
+
+
+def nearest_width(budget: int, count: Callable[[int], int]) -> int:
+    """Return the width >= 1 whose `count`, a function that grows with width, is nearest to the budget; ties go down.
+
+    Raises InputError when the narrowest network is above the budget by more than half of itself.
+
+    >>> nearest_width(100, lambda width: 3 * width**2)
+    6
+    """
+    if count(1) > 1.5 * budget:
+        raise InputError(
+            f"a budget of {budget} parameters is too small: the narrowest network takes {count(1)}; raise the budget "
+            "or lower the depth"
+        )
+    above = 1
+    while count(above) < budget:
+        above *= 2
+    below = max(1, above // 2)
+    while above - below > 1:
+        middle = (below + above) // 2
+        below, above = (middle, above) if count(middle) < budget else (below, middle)
+    return min(below, above, key=lambda width: (abs(count(width) - budget), width))
 
 
 def solve_depth(budget: int, width: int, d_in: int, d_out: int) -> int:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from batchscope.architectures.architecture import Architecture
+from batchscope.architectures.architecture import FAMILIES, Architecture
 from batchscope.architectures.initialisation import initial_values
-from batchscope.errors import choose
+from batchscope.architectures.resnet import num_groups
 
 
 class Arctan(nn.Module):
@@ -28,6 +29,14 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
+def linear_layers(sizes: tuple[int, ...], activation: str, bias: bool = True) -> list[nn.Module]:
+    """Linear, activation, ..., Linear between these sizes."""
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in itertools.pairwise(sizes):
+        layers += [nn.Linear(fan_in, fan_out, bias=bias), _ACTIVATIONS[activation]()]
+    return layers[:-1]
+
+
 class FullyConnected(nn.Sequential):
     """Linear, activation, ..., Linear; accepts examples of any shape [N, ...] and flattens them."""
 
@@ -38,30 +47,72 @@ class FullyConnected(nn.Sequential):
         return outputs
 
 
-def fully_connected(
-    d_in: int, d_out: int, depth: int, width: int, activation: str = "relu", bias: bool = True
-) -> FullyConnected:
-    """Build `depth` hidden layers of `width` units between d_in inputs and d_out outputs.
+class LeNet(nn.Module):
+    """Two convolutions with max pooling, then `fc`. sizes: features, hidden units, outputs."""
 
-    Args:
-        d_in, d_out: numbers per example going in and coming out.
-        depth: hidden layers (L of the paper's experiments); width: units in each (K).
-        activation: relu, tanh, softsign, arctan or linear, after every hidden layer.
-        bias: whether layers add one.
+    def __init__(
+        self, channels: int, filters: tuple[int, int], kernel: int, sizes: tuple[int, ...], activation: str
+    ) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, filters[0], kernel)
+        self.conv2 = nn.Conv2d(filters[0], filters[1], kernel)
+        self.activation = _ACTIVATIONS[activation]()
+        self.fc = nn.Sequential(*linear_layers(sizes, activation))
 
-    Returns:
-        A module from [N, ...] with d_in numbers per example to [N, d_out], initialised as PyTorch does; see
-        `build` for the paper's initialisations under a seed.
+    def forward(self, images: Tensor) -> Tensor:
+        # Pooling first gives the same numbers, as activations grow with their argument, on a quarter of the pixels.
+        hidden = self.activation(F.max_pool2d(self.conv1(images), 2))
+        hidden = self.activation(F.max_pool2d(self.conv2(hidden), 2))
+        return self.fc(hidden.flatten(1))  # type: ignore[no-any-return]
 
-    >>> fully_connected(784, 10, depth=2, width=19)[0].weight.shape
-    torch.Size([19, 784])
-    """
-    choose("activation", activation, _ACTIVATIONS)
-    sizes = (d_in, *(width,) * depth, d_out)
-    layers: list[nn.Module] = []
-    for fan_in, fan_out in itertools.pairwise(sizes):
-        layers += [nn.Linear(fan_in, fan_out, bias=bias), _ACTIVATIONS[activation]()]
-    return FullyConnected(*layers[:-1])
+
+class BasicBlock(nn.Module):
+    """Two 3 x 3 convolutions and a shortcut, which is 1 x 1 with stride where the shape changes."""
+
+    def __init__(self, fan_in: int, fan_out: int, stride: int, norm: str) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(fan_in, fan_out, 3, stride, padding=1, bias=False)
+        self.bn1 = _norm(norm, fan_out)
+        self.conv2 = nn.Conv2d(fan_out, fan_out, 3, padding=1, bias=False)
+        self.bn2 = _norm(norm, fan_out)
+        self.downsample: nn.Module | None = None
+        if stride > 1:
+            self.downsample = nn.Sequential(nn.Conv2d(fan_in, fan_out, 1, stride, bias=False), _norm(norm, fan_out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = F.relu(self.bn1(self.conv1(x)))
+        return F.relu(self.bn2(self.conv2(x)) + shortcut)
+
+
+class ResNet(nn.Module):
+    """Stem, chunks layer1, layer2, ... of basic blocks, mean over pixels, `fc`. Named as torchvision names them."""
+
+    def __init__(self, channels: int, blocks: tuple[int, ...], filters: int, sizes: tuple[int, ...], norm: str) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, filters, 3, padding=1, bias=False)
+        self.bn1 = _norm(norm, filters)
+        self.chunks = [f"layer{number}" for number in range(1, len(blocks) + 1)]
+        width = filters
+        for number, (name, count) in enumerate(zip(self.chunks, blocks, strict=True)):
+            stride, fan_out = (2, 2 * width) if number else (1, width)
+            first = BasicBlock(width, fan_out, stride, norm)
+            self.add_module(
+                name, nn.Sequential(first, *(BasicBlock(fan_out, fan_out, 1, norm) for _ in range(count - 1)))
+            )
+            width = fan_out
+        layers = linear_layers(sizes, "relu")
+        self.fc = nn.Sequential(*layers) if len(layers) > 1 else layers[0]
+
+    def forward(self, images: Tensor) -> Tensor:
+        hidden = F.relu(self.bn1(self.conv1(images)))
+        for name in self.chunks:
+            hidden = getattr(self, name)(hidden)
+        return self.fc(hidden.mean((2, 3)))  # type: ignore[no-any-return]
+
+
+def _norm(name: str, filters: int) -> nn.Module:
+    return nn.BatchNorm2d(filters) if name == "batch_norm" else nn.GroupNorm(num_groups(filters), filters)
 
 
 def build(
@@ -74,8 +125,8 @@ def build(
 
     The same arguments give the same weights as a cohort's member with that seed starts from.
     """
-    a = architecture
-    module = fully_connected(a.d_in, a.d_out, a.depth, a.width, a.activation, a.bias).to(dtype)
-    values = initial_values(a.parameter_shapes, initialisation, seed)
-    module.load_state_dict({name: torch.from_numpy(value).to(dtype) for name, value in values.items()})
+    module = FAMILIES[architecture.family].module(architecture).to(dtype)
+    values = initial_values(architecture.parameter_shapes, initialisation, seed)
+    state = {name: torch.from_numpy(value).to(dtype) for name, value in values.items()}
+    module.load_state_dict(module.state_dict() | state)  # running statistics stay as they are
     return module

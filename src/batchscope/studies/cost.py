@@ -20,16 +20,15 @@ SECONDS_PER_LAYER_STEP = 4e-6
 def trial_cost(net: Architecture, num_examples: int, settings: Settings) -> float:
     """Return predicted seconds of one trial on one core, if it trains for all its epochs.
 
-    A training pass takes 6 floating-point operations per weight and example (2 forward, 2 for the gradient of the
-    weights, 2 for that of the activations), an evaluation 2.
+    A training pass takes 6 floating-point operations per multiplication of the forward pass and example (2 forward, 2
+    for the gradient of the weights, 2 for that of the activations), an evaluation 2.
     """
     steps = math.ceil(num_examples / settings.batch_size)
-    layers = net.layer_sizes[1:]
-    operations = (6 + 2 * settings.evaluations_per_epoch) * net.num_weights * num_examples
+    operations = (6 + 2 * settings.evaluations_per_epoch) * net.multiply_adds * num_examples
     return settings.max_epochs * (
         operations * SECONDS_PER_FLOP
-        + num_examples * sum(layers) * SECONDS_PER_ACTIVATION
-        + steps * len(layers) * SECONDS_PER_LAYER_STEP
+        + num_examples * net.num_units * SECONDS_PER_ACTIVATION
+        + steps * net.num_layers * SECONDS_PER_LAYER_STEP
     )
 
 
