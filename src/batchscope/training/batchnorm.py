@@ -69,6 +69,8 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
         assert self.running_var is not None
         self.running_mean.lerp_(mean, self.momentum)
         self.running_var.lerp_(variance, self.momentum)
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
 
 
 def average_statistics(module: nn.Module, ranks: Ranks) -> None:

@@ -72,7 +72,8 @@ def data_parallel(module: nn.Module, device: torch.device, noise: NoiseGauge | N
         module, device_ids=[device] if device.type == "cuda" else None, broadcast_buffers=False
     )
     if noise is not None:
-        wrapped.register_comm_hook(noise, _average_and_measure)
+        # A lambda: PyTorch compares the hook's annotations with types, and ours are strings.
+        wrapped.register_comm_hook(noise, lambda noise, bucket: _average_and_measure(noise, bucket))
     return wrapped
 
 
@@ -113,7 +114,7 @@ def _average_and_measure(noise: NoiseGauge, bucket: Any) -> torch.futures.Future
     local = _sq_norm(bucket.buffer())
     work: Any = dist.all_reduce(bucket.buffer().div_(dist.get_world_size()), async_op=True)
 
-    def measure(done: torch.futures.Future[Any]) -> Tensor:
+    def measure(done: Any) -> Tensor:
         average: Tensor = done.value()[0]
         noise.add(local, _sq_norm(average))
         return average
@@ -123,4 +124,5 @@ def _average_and_measure(noise: NoiseGauge, bucket: Any) -> torch.futures.Future
 
 
 def _sq_norm(bucket: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(bucket, dtype=torch.float64).square()
+    norm: Tensor = torch.linalg.vector_norm(bucket, dtype=torch.float64)
+    return norm.square()
