@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 
@@ -106,4 +107,4 @@ class Row:
     device: str = ""
     versions: str = ""  # "batchscope 0.1.0, torch 2.13.0, numpy 2.4.6, python 3.11.7"
     commit: str = ""
-    history: tuple[Evaluation, ...] = field(default=(), repr=False)
+    history: Sequence[Evaluation] = field(default=(), repr=False)  # as read from a store: decoded when looked at
