@@ -91,14 +91,15 @@ def columns(histories: Sequence[Sequence[Evaluation]], name: str) -> NDArray[np.
            [nan, nan]])
     """
     texts = [_column(history, name) for history in histories]
-    lengths = np.array([_count(text) for text in texts], dtype=np.int64)
-    table = np.full((len(texts), lengths.max(initial=0)), np.nan)
+    place = {text: number for number, text in enumerate(dict.fromkeys(texts))}  # runs of a batch size share their steps
+    lengths = np.array([_count(text) for text in place], dtype=np.int64)
+    table = np.full((len(place), lengths.max(initial=0)), np.nan)
     try:
-        numbers = np.array(json.loads(f"[{','.join(filter(None, texts))}]"), dtype=float)
+        numbers = np.array(json.loads(f"[{','.join(filter(None, place))}]"), dtype=float)
         table[np.arange(table.shape[1]) < lengths[:, None]] = numbers
     except ValueError as error:
         raise _damaged(error) from None
-    return table
+    return table[[place[text] for text in texts]] if texts else table
 
 
 def finite(value: Any) -> Any:

@@ -215,8 +215,8 @@ def _numbers(values: list[Any], missing: float) -> Array:
 def _last_steps_short(runs: Sequence[Row]) -> Array:
     """[N] the last step at which the target is known not to have been met."""
     short = np.array([_assumed_step_short(row) for row in runs], dtype=float)
-    met = np.array([bool(row.steps_to_target and row.history) for row in runs], dtype=bool)
-    reached = [row for row, known in zip(runs, met, strict=True) if known]
+    met = np.array([bool(row.steps_to_target) for row in runs], dtype=bool)
+    reached = [row for row in runs if row.steps_to_target]
     steps = columns([row.history for row in reached], "step")
     first = np.array([row.steps_to_target for row in reached], dtype=float)
     with np.errstate(invalid="ignore"):

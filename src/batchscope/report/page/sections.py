@@ -126,7 +126,7 @@ def _sensitivity(one: Digest) -> Section:
     if not one.sweeps:
         return Section(8, title, (EMPTY,))
     definitions = sensitivity.by_definition(one.sweeps)
-    targets = sensitivity.by_target(one.rows, definition=one.definition)
+    targets = sensitivity.by_target(one.rows, definition=one.definition, sweeps=one.sweeps)
     charts = [training_charts.residuals(one), threshold_charts.by_definition(one, definitions)]
     charts += [threshold_charts.by_target(one, targets)] if targets else []
     text = () if targets else ("The runs have no histories, so other targets cannot be asked of them.",)
