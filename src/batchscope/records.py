@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 
@@ -46,7 +47,7 @@ class Target:
         return f"{self.metric.replace('_', ' ')} {sign} {self.value:g}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """The state of a run at one check of the target, over the full training set.
 
@@ -66,7 +67,7 @@ class Evaluation:
     noise_scale: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # slots: so many fields in a dictionary would take 2 kB and three times as long
 class Row:
     """One trial and its result, flat. `trial_id` hashes everything that affects the numbers."""
 
@@ -79,8 +80,8 @@ class Row:
     num_examples: int
     family: str
     shape: str  # the architecture's label, e.g. "784-17x10-10 relu"
-    depth: int  # hidden layers
-    width: int  # units of each hidden layer (base number of filters for convolutional families)
+    depth: int  # hidden layers; residual blocks in the first chunk for families *_blocks
+    width: int  # units of each hidden layer; filters of the first chunk for families *_blocks
     num_weights: int
     num_parameters: int
     initialisation: str
@@ -111,4 +112,4 @@ class Row:
     commit: str = ""
     execution: str = ""  # how the members of its cohort were run
     multiply_adds: int | None = None  # of the forward pass of one example; None in results of earlier versions
-    history: tuple[Evaluation, ...] = field(default=(), repr=False)
+    history: Sequence[Evaluation] = field(default=(), repr=False)  # as read from a store: decoded when looked at

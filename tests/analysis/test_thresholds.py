@@ -25,7 +25,7 @@ def sweep_of(epochs, seeds=1, resolution=0.01, batch_sizes=None, max_epochs=1e9)
     n, cell = 4096, np.repeat(np.arange(len(sizes)), seeds)
     steps = runs * n / sizes[cell]
     return Sweep(
-        "net", 1, 20, 1000, n, "train accuracy 0.96", max_epochs, resolution, sizes, cell, runs, steps,
+        "net", 1, 20, 1000, 1000, n, "train accuracy 0.96", max_epochs, resolution, sizes, cell, runs, steps,
         np.where(np.isfinite(steps), steps, 0) * 0.99, np.isfinite(runs), np.zeros(len(runs), bool),
         np.full(len(runs), np.nan), 0,
     )  # fmt: skip

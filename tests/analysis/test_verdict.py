@@ -163,7 +163,7 @@ def with_bounds(rows, bounds):
 def test_the_three_findings_of_the_paper(study):
     supported = findings(with_bounds(study(), {1: 40.0, 10: 10.0}), "overhead_20")
     assert [finding.decision for finding in supported] == ["supported", "supported", "undecided"]
-    assert "2 shapes can be ranked, too few" in supported[2].sentence
+    assert "too few shapes for an interval" in supported[2].sentence
     assert "Undecided: whether" in findings(study(300, 300), "overhead_20")[0].sentence
     against = findings(with_bounds(study(100.0, 1000.0), {1: 10.0, 10: 40.0}), "overhead_20")
     assert [finding.decision for finding in against[:2]] == ["contradicted", "contradicted"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import os
 import sqlite3
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 from batchscope.errors import InputError, StoreError
 from batchscope.records import Evaluation, Outcome, Row
 from batchscope.studies import read
-from batchscope.studies.codec import decode, encode, history_from_json
+from batchscope.studies.codec import decode, encode
 from batchscope.studies.plan import cells
 from batchscope.studies.protocols import next_cohorts
 from batchscope.studies.rows import rows_of
@@ -171,9 +170,3 @@ def test_shards_are_one_of_n(text):
     with pytest.raises(InputError, match="expected I/N"):
         Shard.parse(text)
     assert Shard.parse("2/3") == Shard(2, 3)
-
-
-def test_a_history_kept_as_objects_is_read_too():
-    entry = Evaluation(1.0, 7, 0.5, batch_size_bound=3.0)
-    text = json.dumps([dataclasses.asdict(entry) | {"train_accuracy": None, "heldout_accuracy": None}])
-    assert repr(history_from_json(text)) == repr((entry,))

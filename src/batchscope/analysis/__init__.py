@@ -6,6 +6,7 @@ from batchscope.analysis.critical_batch import CriticalBatchFit, fit, fit_critic
 from batchscope.analysis.findings import Correlation, Finding, correlate_diversity, findings
 from batchscope.analysis.sweeps import Sweep, find_shape, sweeps_of
 from batchscope.analysis.thresholds import DEFINITIONS, ThresholdEstimate, batch_threshold
+from batchscope.analysis.tuning import ProtocolEffect, TuningGuard, compare_protocols, guard
 from batchscope.analysis.verdict import Verdict, compare
 
 __all__ = [
@@ -13,15 +14,19 @@ __all__ = [
     "Correlation",
     "CriticalBatchFit",
     "Finding",
+    "ProtocolEffect",
     "Sweep",
     "ThresholdEstimate",
+    "TuningGuard",
     "Verdict",
     "batch_threshold",
     "compare",
+    "compare_protocols",
     "correlate_diversity",
     "find_shape",
     "findings",
     "fit",
     "fit_critical_batch",
+    "guard",
     "sweeps_of",
 ]

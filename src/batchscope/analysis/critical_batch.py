@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from batchscope.analysis import censored as model
-from batchscope.analysis.formatting import number, plain
+from batchscope.analysis.formatting import bounds_text, number, plain
 from batchscope.analysis.intervals import (
     LEVEL,
     num_resamples,
@@ -19,7 +19,7 @@ from batchscope.analysis.intervals import (
     seed_weights,
 )
 from batchscope.analysis.residuals import Runs, lack_of_fit
-from batchscope.analysis.sweeps import Array, Booleans, Results, Sweep, find_shape, sweeps_of
+from batchscope.analysis.sweeps import Array, Booleans, Results, Sweep, find_shape, once_per_sweep, sweeps_of
 from batchscope.errors import InputError
 
 DEFINITION = "b_crit"
@@ -91,19 +91,26 @@ class CriticalBatchFit:
         low, high = np.nanquantile(curves, [(1 - self.level) / 2, (1 + self.level) / 2], axis=0)
         return low, high
 
+    @property
+    def text(self) -> str:
+        """``512``, ``> 4096`` or ``< 32`` (as far outside the sweep as can be told), or ``none``."""
+        if math.isinf(self.b_crit):
+            return f"> {number(self.batch_sizes.max())}"
+        if self.b_crit == 0:
+            return f"< {number(self.batch_sizes.min())}"
+        return "none" if math.isnan(self.b_crit) else number(self.b_crit)
+
     def as_dict(self) -> dict[str, Any]:
-        """For JSON: everything but the runs and the resamples."""
+        """For JSON: everything but the runs and the resamples; NaN and infinities are None, `text` says the meaning."""
         large = ("samples", "samples_seeds", "log_parameters", "batch_sizes", "steps", "steps_before", "residuals")
-        return {name: plain(value) for name, value in vars(self).items() if name not in large}
+        fields = {name: plain(value) for name, value in vars(self).items() if name not in large}
+        return {**fields, "text": self.text, "interval_text": bounds_text(self.interval)}
 
     def __str__(self) -> str:
         """``B_crit = 512 [401, 655] (95 %, n = 40; ...)``."""
-        low, high = self.interval
-        interval = "" if math.isnan(low) else f" [{number(low)}, {number(high)}]"
+        value = f"{self.text} {bounds_text(self.interval)}".strip()
         why = f"; {self.statement}" if self.statement else ""
-        return (
-            f"B_crit = {number(self.b_crit)}{interval} ({100 * self.level:.0f} %, n = {self.n}; {self.definition}{why})"
-        )
+        return f"B_crit = {value} ({100 * self.level:.0f} %, n = {self.n}; {self.definition}{why})"
 
 
 def fit_critical_batch(
@@ -171,6 +178,11 @@ def fit_sweep(
     stream: int = 0,
 ) -> CriticalBatchFit:
     """The fit of one shape's runs. stream: fits to be compared share `seed`, and the batch sizes drawn, not this."""
+    return _fit_sweep(sweep, sharpness, resamples or num_resamples(sweep.num_runs), level, seed, stream)
+
+
+@once_per_sweep
+def _fit_sweep(sweep: Sweep, sharpness: bool, resamples: int, level: float, seed: int, stream: int) -> CriticalBatchFit:
     kept = ~sweep.diverged
     runs = Runs(sweep.batch_sizes[sweep.cell][kept], sweep.steps_before[kept], sweep.steps[kept])
     return _fit(runs, int(sweep.diverged.sum()), sharpness, resamples, level, (seed, stream))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from batchscope.analysis.formatting import plain
 from batchscope.analysis.intervals import LEVEL
@@ -117,23 +117,34 @@ def correlate(
     y = np.array([thresholds[shape].ordering for shape in shapes])
     ranked = ~(np.isnan(x) | np.isnan(y))
     logged = ranked & np.isfinite(y) & (y > 0) & np.isfinite(x)
-    rank = _correlation(stats.rankdata(x[ranked]), stats.rankdata(y[ranked]))
+    rank = _correlation(_ranks(x[ranked]), _ranks(y[ranked]))
     pearson = _correlation(np.log(x[logged]), np.log(y[logged]))
     n, n_pearson = int(ranked.sum()), int(logged.sum())
     rank_interval, probability = _fisher(rank, n, 1 + rank**2 / 2, level)
     pearson_interval, _ = _fisher(pearson, n_pearson, 1.0, level)
     definition = next((thresholds[shape].definition for shape in shapes), "")
-    if math.isnan(probability):
-        known = "" if math.isnan(rank) else f"rank correlation {rank:.2f}, "
-        sentence = f"{n} shapes can be ranked, too few or too alike for an interval ({known}{definition})."
-    else:
-        sentence = (
-            f"rank correlation {rank:.2f} [{rank_interval[0]:.2f}, {rank_interval[1]:.2f}], probability "
-            f"{probability:.2f} of being positive ({definition}, {100 * level:.0f} %, n = {n} shapes)."
-        )
+    sentence = _sentence(rank, rank_interval, probability, f"{definition}, {100 * level:.0f} %, n = {n} shapes")
     return Correlation(
         rank, rank_interval, pearson, pearson_interval, probability, n, n_pearson, definition, sentence, level
     )
+
+
+def _sentence(rank: float, interval: tuple[float, float], probability: float, footing: str) -> str:
+    """The correlation in words, also where there is none or no interval."""
+    if math.isnan(rank):
+        return f"no rank correlation: fewer than two shapes have both numbers, or they do not differ ({footing})."
+    low, high = interval
+    if math.isnan(probability):
+        return f"rank correlation {rank:.2f}, too few shapes for an interval ({footing})."
+    ends = f"[{low:.2f}, {high:.2f}]" if not math.isnan(low) else "(every pair in order, which leaves no interval)"
+    return f"rank correlation {rank:.2f} {ends}, probability {probability:.2f} of being positive ({footing})."
+
+
+def _ranks(values: Array) -> Array:
+    """[n] the place of each value among all, the mean of their places for equal ones."""
+    _, index, counts = np.unique(values, return_inverse=True, return_counts=True)
+    means: Array = np.cumsum(counts) - (counts - 1) / 2
+    return means[index]
 
 
 def _correlation(x: Array, y: Array) -> float:
@@ -151,6 +162,6 @@ def _fisher(r: float, n: int, variance: float, level: float) -> tuple[tuple[floa
         sure = 1 - 1 / math.factorial(n)
         return (math.nan, math.nan), sure if r > 0 else 1 - sure
     error = math.sqrt(variance / (n - 3))
-    half = float(stats.norm.isf((1 - level) / 2)) * error
+    half = float(-special.ndtri((1 - level) / 2)) * error
     z = math.atanh(r)
-    return (math.tanh(z - half), math.tanh(z + half)), float(stats.norm.cdf(z / error))
+    return (math.tanh(z - half), math.tanh(z + half)), float(special.ndtr(z / error))

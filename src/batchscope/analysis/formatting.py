@@ -9,9 +9,14 @@ import numpy as np
 
 
 def number(value: float) -> str:
-    """A batch size or count: whole numbers in full, others with three or four digits: 0.5, 37.2, 1024, 47 130."""
-    if not math.isfinite(value):
-        return str(value)
+    """A batch size or count: whole numbers in full, others with three or four digits: 0.5, 37.2, 1024, 47130.
+
+    "-" for NaN. An infinite number is a bound that is missing, and is put in words (`bounds_text`, `batch_interval`).
+    """
+    if math.isnan(value):
+        return "-"
+    if math.isinf(value):
+        return "unbounded"
     if abs(value) < 100 or float(value).is_integer():
         return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
     return f"{round(value, min(0, 3 - math.floor(math.log10(abs(value))))):.0f}"
@@ -26,6 +31,15 @@ def batch_interval(interval: tuple[float, float], smallest: float, largest: floa
         for end in interval
     ]
     return f"[{words[0]}, {words[1]}]"
+
+
+def bounds_text(interval: tuple[float, float]) -> str:
+    """``[2, 16]`` or ``[2, no upper bound]``, of a quantity above 0; "" when there is no interval."""
+    if any(math.isnan(end) for end in interval):
+        return ""
+    low = number(interval[0]) if interval[0] > 0 else "no lower bound"
+    high = number(interval[1]) if math.isfinite(interval[1]) else "no upper bound"
+    return f"[{low}, {high}]"
 
 
 def plain(value: Any) -> Any:

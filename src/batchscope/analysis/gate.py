@@ -127,7 +127,8 @@ def _found(sweeps: dict[str, Sweep], comparison: Comparison) -> tuple[tuple[floa
     """The least and the greatest the quantity can be (equal when it is a number, NaN when unknown), and in words."""
     if comparison.name == "probability":
         verdict = compare(sweeps, *comparison.arguments)
-        words = f"{verdict.probability:.3f} ({verdict.first.definition}, n = {verdict.n})"
+        known = "no probability" if math.isnan(verdict.probability) else f"{verdict.probability:.3f}"
+        words = f"{known} ({verdict.first.definition}, n = {verdict.n})"
         return (verdict.probability, verdict.probability), words
     shape, *rest = comparison.arguments
     definition = "b_crit" if comparison.name == "b_crit" else rest[0] if rest else "paper2018"

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -78,10 +78,7 @@ def quantile_interval(samples: Array, level: float = LEVEL, per_group: float = m
     if not len(known):
         return math.nan, math.nan
     widening = math.sqrt(per_group / (per_group - 1)) if 1 < per_group < math.inf else 1.0
-    tail = stats.norm.sf(stats.norm.isf((1 - level) / 2) * widening)
-    low = np.quantile(known, tail, method="inverted_cdf")
-    high = np.quantile(known, 1 - tail, method="inverted_cdf")
-    return float(low), float(high)
+    return _central(known, known, float(special.ndtr(special.ndtri((1 - level) / 2) * widening)))
 
 
 def probability_greater(first: Array, second: Array) -> tuple[float, float]:
@@ -99,7 +96,11 @@ def ratio_interval(first: Array, second: Array, level: float = LEVEL) -> tuple[f
         return math.nan, math.nan
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = first / second
-    tail = (1 - level) / 2
-    low = np.quantile(np.where(np.isnan(ratios), 0.0, ratios), tail, method="inverted_cdf")
-    high = np.quantile(np.where(np.isnan(ratios), math.inf, ratios), 1 - tail, method="inverted_cdf")
-    return float(low), float(high)
+    unknown = np.isnan(ratios)
+    return _central(np.where(unknown, 0.0, ratios), np.where(unknown, math.inf, ratios), (1 - level) / 2)
+
+
+def _central(for_low: Array, for_high: Array, tail: float) -> tuple[float, float]:
+    """The `tail` quantile of one sample and the 1 - `tail` quantile of another, as values of the samples."""
+    low, high = (max(math.ceil(len(for_low) * share - 1), 0) for share in (tail, 1 - tail))
+    return float(np.sort(for_low)[low]), float(np.sort(for_high)[high])

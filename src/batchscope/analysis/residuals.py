@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from batchscope.analysis import censored as model
 from batchscope.analysis.sweeps import Array, Booleans, Integers
@@ -97,4 +97,4 @@ def lack_of_fit(runs: Runs, residuals: Array, num_parameters: int) -> float:
     allowed = within / counts + (np.bincount(index, widths) / counts) ** 2 / 12
     if not (allowed > 0).all():
         return math.nan
-    return float(stats.f.sf(float((means**2 / allowed).sum() / freedom), freedom, repeats))
+    return float(special.fdtrc(freedom, repeats, float((means**2 / allowed).sum() / freedom)))  # upper tail of F

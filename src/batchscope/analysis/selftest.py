@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from batchscope.analysis.critical_batch import CriticalBatchFit, fit, fit_critical_batch
-from batchscope.analysis.formatting import plain
+from batchscope.analysis.formatting import bounds_text, plain
 from batchscope.analysis.gate import require
 from batchscope.analysis.oracles import IMAGENET_EXAMPLES, MLPERF_RESNET50, NoisyQuadratic, QuadraticStudy
 from batchscope.analysis.thresholds import batch_threshold
@@ -74,7 +74,7 @@ def censored_hyperbola() -> Iterator[Check]:
     fitted = fit_critical_batch(batch_sizes, steps, stopped, steps_before=seen - check)
     source = f"40 runs drawn from it, {stopped.sum()} cut off before the target"
     low, high = fitted.interval
-    got = f"{fitted.b_crit:.4g} [{low:.4g}, {high:.4g}]"
+    got = f"{fitted.text} {bounds_text(fitted.interval)}"
     yield Check("B_crit = 400 despite censoring", source, "interval holds 400", got, low <= 400 <= high)
     naive = fit_critical_batch(batch_sizes[~stopped], steps[~stopped])
     got = f"{naive.b_crit:.4g} without those runs, {fitted.b_crit:.4g} with them"

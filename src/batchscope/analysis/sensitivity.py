@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +21,7 @@ from batchscope.analysis.sweeps import (
 )
 from batchscope.analysis.thresholds import ThresholdEstimate, batch_threshold, estimate
 from batchscope.errors import InputError
+from batchscope.histories import columns
 from batchscope.records import Row
 
 EASIER = (1.0, 1.25, 1.5, 2.0, 3.0)  # default levels: the target's loss, or error rate, times these
@@ -43,19 +44,23 @@ def by_target(
     *,
     level: float = LEVEL,
     seed: int = 0,
+    sweeps: Mapping[str, Sweep] | None = None,
 ) -> dict[str, dict[float, ThresholdEstimate]]:
     """Shape label -> level of the target -> the threshold had that been the target, from the histories of the runs.
 
     levels: easier ones than the study's target (or that one), in its metric; None: 1 to 3 times its loss or its error
     rate. Harder ones raise InputError: the runs stopped when they met the target. Rows without a history are left out.
+    sweeps: those of `results`, where they are made already.
     """
-    rows = [row for row in rows_of(results) if row.phase == "final" and row.history]
+    finals = [row for row in rows_of(results) if row.phase == "final"]
+    rows = [row for row in finals if row.history]
     if not rows:
         return {}
     metric, target = rows[0].target_metric, rows[0].target_value
     asked = _levels(metric, target) if levels is None else tuple(levels)
     _refuse_harder(metric, target, asked)
-    sweeps, groups = sweeps_of(rows), by_shape(rows)
+    sweeps = sweeps if sweeps and len(rows) == len(finals) else sweeps_of(rows)
+    groups = by_shape(rows)
     count = num_resamples(len(rows), len(sweeps))
     result = {}
     for shape, sweep in sweeps.items():
@@ -85,14 +90,8 @@ def _refuse_harder(metric: str, target: float, levels: Sequence[float]) -> None:
 
 def _curves(runs: list[Row], metric: str) -> tuple[Array, Array, Array]:
     """[N, E] metric, epoch and step of every check, padded with NaN."""
-    most = max((len(row.history) for row in runs), default=0)
-    values, epochs, steps = (np.full((len(runs), most), np.nan) for _ in range(3))
-    for number, row in enumerate(runs):
-        length = len(row.history)
-        values[number, :length] = [getattr(evaluation, metric) for evaluation in row.history]
-        epochs[number, :length] = [evaluation.epoch for evaluation in row.history]
-        steps[number, :length] = [evaluation.step for evaluation in row.history]
-    return values, epochs, steps
+    histories = [row.history for row in runs]
+    return columns(histories, metric), columns(histories, "epoch"), columns(histories, "step")
 
 
 def _at_level(sweep: Sweep, values: Array, epochs: Array, steps: Array, level: float, metric: str) -> Sweep:

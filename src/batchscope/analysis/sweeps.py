@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from batchscope.errors import InputError, closest
+from batchscope.histories import columns
 from batchscope.records import Outcome, Row
 
 Array = NDArray[np.float64]
 Booleans = NDArray[np.bool_]
 Integers = NDArray[np.int64]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class HasRows(Protocol):
@@ -32,7 +37,7 @@ def rows_of(results: Iterable[Row] | HasRows) -> Sequence[Row]:
     return rows if isinstance(rows, (list, tuple)) else list(rows)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sweep:
     """The reported ("final") runs of one shape, N of them at m batch sizes, crashed ones left out and counted.
 
@@ -47,6 +52,7 @@ class Sweep:
     depth: int
     width: int
     num_weights: int
+    multiply_adds: int
     num_examples: int
     target: str
     max_epochs: float
@@ -72,11 +78,11 @@ class Sweep:
 
     @property
     def flops_per_epoch(self) -> float:
-        """Training FLOPs of one pass: 6 per weight and example (2 forward, 4 backward).
+        """Training FLOPs of one pass: 6 per multiplication of the forward pass and example (2 forward, 4 backward).
 
-        Exact for fully-connected networks; an assumption for others, whose weights are used at many positions.
+        A weight of a fully-connected net multiplies once per example, that of a convolution once per output pixel.
         """
-        return 6.0 * self.num_weights * self.num_examples
+        return 6.0 * self.multiply_adds * self.num_examples
 
     def at(self, batch_sizes: Array) -> Sweep:
         """The same runs at some of the batch sizes only."""
@@ -102,6 +108,23 @@ class Sweep:
         return table, counts
 
 
+def once_per_sweep(function: Callable[Concatenate[Sweep, P], T]) -> Callable[Concatenate[Sweep, P], T]:
+    """Keep what a function of a sweep and hashable arguments returned for as long as the sweep lives.
+
+    A report asks the same of a sweep many times: its fit, the resamples of its runs.
+    """
+    known: WeakKeyDictionary[Sweep, dict[Any, T]] = WeakKeyDictionary()
+
+    @functools.wraps(function)
+    def remembering(sweep: Sweep, /, *arguments: P.args, **options: P.kwargs) -> T:
+        results, key = known.setdefault(sweep, {}), (arguments, tuple(options.items()))
+        if key not in results:
+            results[key] = function(sweep, *arguments, **options)
+        return results[key]
+
+    return remembering
+
+
 def sweeps_of(results: Results) -> dict[str, Sweep]:
     """Shape label -> its `Sweep`, shallowest first (ties: widest first). No rows give an empty mapping.
 
@@ -111,7 +134,7 @@ def sweeps_of(results: Results) -> dict[str, Sweep]:
     if isinstance(results, Mapping):
         return results if isinstance(results, dict) else dict(results)
     finals = [row for row in rows_of(results) if row.phase == "final"]
-    _refuse_mixtures(finals)
+    refuse_mixtures(finals)
     return {shape: _sweep(group) for shape, group in by_shape(finals).items()}
 
 
@@ -148,9 +171,10 @@ def find_shape(sweeps: Mapping[str, Sweep], name: str) -> str:
     raise InputError(f"no shape {name!r} in the results: {closest(name, ['wide', 'deep', *sweeps])}")
 
 
-def _refuse_mixtures(rows: Sequence[Row]) -> None:
-    """Raise when rows of different problems are mixed."""
-    names = ("dataset", "num_examples", "target_metric", "target_value", "protocol", "sampling", "optimizer")
+def refuse_mixtures(rows: Sequence[Row], but: Sequence[str] = ()) -> None:
+    """Raise InputError when rows of different problems are mixed. but: what may differ."""
+    fixed = ("dataset", "num_examples", "target_metric", "target_value", "protocol", "sampling", "optimizer")
+    names = [name for name in fixed if name not in but]
     found = set(map(attrgetter(*names), rows))
     for name, values in zip(names, zip(*found, strict=True), strict=False):
         if len(set(values)) > 1:
@@ -168,6 +192,7 @@ def _sweep(group: list[Row]) -> Sweep:
         depth=first.depth,
         width=first.width,
         num_weights=first.num_weights,
+        multiply_adds=first.multiply_adds or first.num_weights,
         num_examples=first.num_examples,
         target=f"{first.target_metric.replace('_', ' ')} {first.target_value:g}",
         max_epochs=float(min((row.max_epochs for row in runs), default=np.nan)),
@@ -176,7 +201,7 @@ def _sweep(group: list[Row]) -> Sweep:
         cell=cell.astype(np.int64),
         epochs=_numbers([row.epochs_to_target for row in runs], np.inf),
         steps=_numbers([row.steps_to_target for row in runs], np.inf),
-        steps_before=np.array([_last_step_short(row) for row in runs], dtype=float),
+        steps_before=_last_steps_short(runs),
         reached=np.array([outcome is Outcome.REACHED for outcome in outcomes], dtype=bool),
         diverged=np.array([outcome is Outcome.DIVERGED for outcome in outcomes], dtype=bool),
         bounds=_numbers([row.batch_size_bound for row in runs], np.nan),
@@ -189,13 +214,22 @@ def _numbers(values: list[Any], missing: float) -> Array:
     return np.array([missing if value is None else value for value in values], dtype=float)
 
 
-def _last_step_short(row: Row) -> float:
-    """The last step at which the target is known not to have been met."""
+def _last_steps_short(runs: Sequence[Row]) -> Array:
+    """[N] the last step at which the target is known not to have been met."""
+    short = np.array([_assumed_step_short(row) for row in runs], dtype=float)
+    met = np.array([bool(row.steps_to_target) for row in runs], dtype=bool)
+    reached = [row for row in runs if row.steps_to_target]
+    steps = columns([row.history for row in reached], "step")
+    first = np.array([row.steps_to_target for row in reached], dtype=float)
+    with np.errstate(invalid="ignore"):
+        seen = np.where(steps < first[:, None], steps, -np.inf).max(axis=1, initial=-np.inf)
+    short[met] = np.where(np.isfinite(seen), seen, short[met])
+    return short
+
+
+def _assumed_step_short(row: Row) -> float:
+    """The same without a history (a table that was exported, say): one interval between checks earlier, at least 0."""
     if row.steps_to_target is None or not row.epochs_to_target:
         return float(row.steps_run)
-    for evaluation in reversed(row.history):
-        if evaluation.step < row.steps_to_target:
-            return float(evaluation.step)
-    # Without a history (a table that was exported, say): one interval between checks earlier, and not before the start.
     share = 1.0 / (row.evaluations_per_epoch * row.epochs_to_target)
     return max(0.0, row.steps_to_target * (1.0 - share))

@@ -15,7 +15,7 @@ from batchscope.analysis.critical_batch import fit_sweep
 from batchscope.analysis.formatting import batch_interval, number, plain
 from batchscope.analysis.intervals import LEVEL, num_resamples, quantile_interval, resampled_means, resampled_medians
 from batchscope.analysis.rules import ABOVE, BELOW, before_slow_down, first_overhead, largest_within, smallest_within
-from batchscope.analysis.sweeps import Array, Results, Sweep, find_shape, sweeps_of
+from batchscope.analysis.sweeps import Array, Integers, Results, Sweep, find_shape, once_per_sweep, sweeps_of
 from batchscope.errors import InputError, choose
 
 
@@ -108,8 +108,10 @@ class _Request:
     seed: int
     stream: int
 
-    def generator(self) -> np.random.Generator:
-        return np.random.default_rng([self.seed, self.stream])
+    @property
+    def sampling(self) -> tuple[int, int, int]:
+        """(resamples, seed, stream): requests that agree in these see the same resamples."""
+        return self.resamples, self.seed, self.stream
 
 
 @overload
@@ -224,21 +226,28 @@ def parse_definition(text: str) -> tuple[str, float]:
 
 
 def _from_curve(
-    sweep: Sweep, request: _Request, costs: Array, rule: Callable[[Array], Array], statement: str = ""
+    sweep: Sweep, request: _Request, costs: str, rule: Callable[[Array], Array], statement: str = ""
 ) -> ThresholdEstimate:
     """Apply `rule` ([R, m] typical costs, inf for never -> [R] thresholds) to the sweep and to its resamples.
 
-    costs: [N] of the runs, such as their epochs to target.
+    costs: the field of the sweep that holds them, "epochs" or "steps".
     """
-    ordered, counts = sweep.ordered(costs)
-    value = float(rule(sweep.typical(costs)[None])[0])
-    samples = np.empty(0)
-    if counts.max() > 1:
-        rng = request.generator()
-        samples = rule(resampled_medians(rng, ordered, counts, request.resamples))
-    else:
+    typical, resampled, counts = _medians(sweep, costs, *request.sampling)
+    value = float(rule(typical)[0])
+    samples = rule(resampled) if len(resampled) else np.empty(0)
+    if not len(resampled):
         statement = _join(statement, "one run per batch size: no interval over seeds")
     return _estimate(sweep, request, value, samples, int(np.median(counts)), statement)
+
+
+@once_per_sweep
+def _medians(sweep: Sweep, costs: str, resamples: int, seed: int, stream: int) -> tuple[Array, Array, Integers]:
+    """([1, m] typical costs; [R, m] those of resamples, [0, m] for one run per batch size; [m] runs)."""
+    ordered, counts = sweep.ordered(getattr(sweep, costs))
+    typical = ordered[None, np.arange(len(counts)), (counts - 1) // 2]
+    if counts.max() == 1:
+        return typical, np.empty((0, len(counts))), counts
+    return typical, resampled_medians(np.random.default_rng([seed, stream]), ordered, counts, resamples), counts
 
 
 def _estimate(
@@ -280,12 +289,12 @@ def _paper2018(sweep: Sweep, tolerance: float, request: _Request) -> ThresholdEs
         return before_slow_down(epochs, sweep.batch_sizes, tolerance, sweep.resolution)
 
     statement = "one batch size tested" if len(sweep.batch_sizes) == 1 else ""
-    return _from_curve(sweep, request, sweep.epochs, rule, statement)
+    return _from_curve(sweep, request, "epochs", rule, statement)
 
 
 def _overhead(sweep: Sweep, tolerance: float, request: _Request) -> ThresholdEstimate:
     def rule(epochs: Array) -> Array:
-        return first_overhead(epochs, sweep.batch_sizes, tolerance)
+        return first_overhead(epochs - sweep.resolution / 2, sweep.batch_sizes, tolerance)
 
     fastest = sweep.epochs.min()
     statement = ""
@@ -294,18 +303,22 @@ def _overhead(sweep: Sweep, tolerance: float, request: _Request) -> ThresholdEst
             f"the target was checked every {number(sweep.resolution)} epochs, coarser than {100 * tolerance:g} % of "
             f"the {number(fastest)} epochs needed: raise evaluations_per_epoch"
         )
-    return _from_curve(sweep, request, sweep.epochs - sweep.resolution / 2, rule, statement)
+    return _from_curve(sweep, request, "epochs", rule, statement)
 
 
 def _within_epochs(sweep: Sweep, limit: float, request: _Request) -> ThresholdEstimate:
-    stopped = (~sweep.reached & ~sweep.diverged).any() and np.isinf(sweep.typical(sweep.epochs)).any()
-    if limit > sweep.max_epochs and stopped:
+    if limit > sweep.max_epochs and _was_stopped(sweep):
         return replace(
             _nothing(sweep, request, f"the runs were stopped after {number(sweep.max_epochs)} epochs"),
             n=sweep.num_runs,
             num_batch_sizes=len(sweep.batch_sizes),
         )
-    return _from_curve(sweep, request, sweep.epochs, lambda epochs: largest_within(epochs, sweep.batch_sizes, limit))
+    return _from_curve(sweep, request, "epochs", lambda epochs: largest_within(epochs, sweep.batch_sizes, limit))
+
+
+def _was_stopped(sweep: Sweep) -> bool:
+    """Whether more epochs than were allowed could have brought another batch size to the target."""
+    return bool((~sweep.reached & ~sweep.diverged).any() and np.isinf(sweep.typical(sweep.epochs)).any())
 
 
 def _within_flops(sweep: Sweep, limit: float, request: _Request) -> ThresholdEstimate:
@@ -319,7 +332,7 @@ def _within_steps(sweep: Sweep, limit: float, request: _Request) -> ThresholdEst
     stopped = ~sweep.reached & ~sweep.diverged & (sweep.steps_before < limit)
     many = "1 run was" if stopped.sum() == 1 else f"{stopped.sum()} runs were"
     statement = f"{many} stopped before {number(limit)} steps" if stopped.any() else ""
-    return _from_curve(sweep, request, sweep.steps, rule, statement)
+    return _from_curve(sweep, request, "steps", rule, statement)
 
 
 def _b_crit(sweep: Sweep, _: float, request: _Request) -> ThresholdEstimate:
@@ -350,7 +363,7 @@ def _mean_diversity(sweep: Sweep, _: float, request: _Request) -> ThresholdEstim
     cells, cell, counts = np.unique(sweep.cell[use], return_inverse=True, return_counts=True)
     bounds = sweep.bounds[use]
     value = float((np.bincount(cell, bounds) / counts).mean())
-    rng = request.generator()
+    rng = np.random.default_rng([request.seed, request.stream])
     samples = resampled_means(rng, bounds, cell, request.resamples) if counts.max() > 1 else np.empty(0)
     statement = "" if counts.max() > 1 else "one run per batch size: no interval over seeds"
     result = _estimate(sweep, request, value, samples, float(np.median(counts)), statement)
@@ -374,7 +387,8 @@ DEFINITIONS: dict[str, Definition] = {
     "within_flops": Definition(
         "number of FLOPs",
         math.nan,
-        "the largest batch size that reaches the target within {number:.3g} training FLOPs (6 per weight and example)",
+        "the largest batch size that reaches the target within {number:.3g} training FLOPs (6 per example and "
+        "multiplication by a weight)",
         _within_flops,
     ),
     "within_steps": Definition(

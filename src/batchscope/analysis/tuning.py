@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from batchscope.analysis.formatting import plain
 from batchscope.analysis.intervals import LEVEL, probability_greater, ratio_interval
-from batchscope.analysis.sweeps import HasRows, by_shape, rows_of, sweeps_of
+from batchscope.analysis.ratios import ratio_text
+from batchscope.analysis.sweeps import HasRows, Sweep, by_shape, refuse_mixtures, rows_of, sweeps_of
 from batchscope.analysis.thresholds import ThresholdEstimate, batch_threshold
+from batchscope.errors import InputError
 from batchscope.records import Outcome, Row
 
+PROTOCOLS = ("paper2018", "tuned")
 TOLERANCE = 1e-9  # relative: step sizes of a geometric grid that differ by rounding are the same
 
 
@@ -106,10 +109,27 @@ class ProtocolEffect:
     num_lost: int
     num_lost_to_choice: int
 
+    @property
+    def ratio_text(self) -> str:
+        """``0.5 [0.25, 1]``, ``< 0.5 [no lower bound, 1]``, or nothing."""
+        return ratio_text(self.paper, self.tuned, self.interval)
+
+    @property
+    def sentence(self) -> str:
+        """What the protocol did to the threshold of this shape, with n."""
+        known = not math.isnan(self.probability)
+        sure = f"probability {self.probability:.2f} that tuning gives the larger" if known else "no probability"
+        return (
+            f"{self.shape}: B* {self.paper.text} {self.paper.interval_text} under paper2018, {self.tuned.text} "
+            f"{self.tuned.interval_text} under tuned, ratio {self.ratio_text or 'not known'}, {sure} "
+            f"({self.paper.definition}, {100 * self.paper.level:.0f} %, n = {self.paper.n} and {self.tuned.n} runs)"
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         fields = {name: plain(value) for name, value in vars(self).items() if name not in ("paper", "tuned")}
-        return {**fields, "paper": self.paper.as_dict(), "tuned": self.tuned.as_dict()}
+        words = {"ratio_text": self.ratio_text, "sentence": self.sentence}
+        return {**fields, **words, "paper": self.paper.as_dict(), "tuned": self.tuned.as_dict()}
 
 
 def guard(results: Iterable[Row] | HasRows) -> TuningGuard:
@@ -159,9 +179,12 @@ def _trend(cells: list[TunedCell], level: float) -> StepSizeTrend:
     n, shape = len(cells), cells[0].shape
     if n < 2:
         return StepSizeTrend(shape, math.nan, (math.nan, math.nan), n)
-    line = stats.linregress(x, y)
-    half = float(stats.t.isf((1 - level) / 2, n - 2) * line.stderr) if n > 2 else math.nan
-    return StepSizeTrend(shape, float(line.slope), (float(line.slope) - half, float(line.slope) + half), n)
+    away = x - x.mean()
+    slope = float(away @ y / (away @ away))
+    left = y - y.mean() - slope * away
+    error = math.sqrt(float(left @ left) / max(n - 2, 1) / float(away @ away))
+    half = float(special.stdtrit(n - 2, (1 + level) / 2)) * error if n > 2 else math.nan
+    return StepSizeTrend(shape, slope, (slope - half, slope + half), n)
 
 
 def compare_protocols(
@@ -174,27 +197,54 @@ def compare_protocols(
 ) -> dict[str, ProtocolEffect]:
     """Label -> what choosing the step size after two epochs did to the threshold, for the shapes both studies ran.
 
-    paper, tuned: the results of the same study under the protocols `paper2018` and `tuned`. The bias of the first has
+    paper, tuned: the results of the same study under the protocols `paper2018` and `tuned`; the batch sizes in both
+    count. Raises InputError when the two differ in data, target or optimizer. The bias of the first has
     one sign: large batches take few steps in two epochs (29 at B = 4096, n = 60 000), so its choice suits small ones.
     """
     paper, tuned = rows_of(paper), rows_of(tuned)
-    first = batch_threshold(paper, definition, level=level, seed=seed)
-    second = batch_threshold(tuned, definition, level=level, seed=seed + 1)  # seeds drawn apart
+    refuse_mixtures([row for row in (*paper, *tuned) if row.phase == "final"], but=("protocol",))
+    first, second = _at_common_batch_sizes(sweeps_of(paper), sweeps_of(tuned))
+    one = batch_threshold(first, definition, level=level, seed=seed)
+    other = batch_threshold(second, definition, level=level, seed=seed + 1)  # seeds drawn apart
     lost, blamed = _losses(paper, tuned)
     return {
         shape: ProtocolEffect(
             shape=shape,
-            paper=first[shape],
-            tuned=second[shape],
-            ratio=first[shape].value / second[shape].value,
-            interval=ratio_interval(first[shape].samples, second[shape].samples, level),
-            probability=_probability(second[shape], first[shape]),
+            paper=one[shape],
+            tuned=other[shape],
+            ratio=one[shape].value / other[shape].value,
+            interval=ratio_interval(one[shape].samples, other[shape].samples, level),
+            probability=_probability(other[shape], one[shape]),
             num_lost=lost[shape],
             num_lost_to_choice=blamed[shape],
         )
         for shape in first
-        if shape in second
     }
+
+
+def in_order(first: Sequence[Row], second: Sequence[Row]) -> tuple[Sequence[Row], Sequence[Row]]:
+    """The rows of two studies as (paper2018, tuned), in either order. Raises InputError when they are not those."""
+    protocols = tuple("/".join(sorted({row.protocol for row in rows})) or "no rows" for rows in (first, second))
+    if protocols == PROTOCOLS:
+        return first, second
+    if protocols == PROTOCOLS[::-1]:
+        return second, first
+    raise InputError(
+        f"two studies with protocols {protocols[0]} and {protocols[1]}; expected one run with {PROTOCOLS[0]} and the "
+        f"same run with {PROTOCOLS[1]}"
+    )
+
+
+def _at_common_batch_sizes(
+    first: dict[str, Sweep], second: dict[str, Sweep]
+) -> tuple[dict[str, Sweep], dict[str, Sweep]]:
+    """The shapes in both, at the batch sizes in both."""
+    pairs = {}
+    for shape in first:
+        if shape in second:
+            common = np.intersect1d(first[shape].batch_sizes, second[shape].batch_sizes)
+            pairs[shape] = first[shape].at(common), second[shape].at(common)
+    return {shape: one for shape, (one, _) in pairs.items()}, {shape: other for shape, (_, other) in pairs.items()}
 
 
 def _probability(larger: ThresholdEstimate, smaller: ThresholdEstimate) -> float:

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from batchscope.analysis.formatting import number, plain
+from batchscope.analysis.formatting import plain
 from batchscope.analysis.intervals import LEVEL, num_resamples, probability_greater, ratio_interval
+from batchscope.analysis.ratios import ratio_text
 from batchscope.analysis.sweeps import Array, Results, Sweep, find_shape, sweeps_of
 from batchscope.analysis.thresholds import (
     DEFINITIONS,
@@ -54,6 +55,11 @@ class Verdict:
     level: float = LEVEL
 
     @property
+    def ratio_text(self) -> str:
+        """``4 [2, 16]``, ``> 16 [8, no upper bound]``, or nothing."""
+        return ratio_text(self.first, self.second, self.ratio_interval)
+
+    @property
     def sentence(self) -> str:
         """The answer in one sentence, with definition, intervals and n."""
         return _sentence(self)
@@ -61,7 +67,8 @@ class Verdict:
     def as_dict(self) -> dict[str, Any]:
         """For JSON; NaN and infinities are None."""
         fields = {name: plain(value) for name, value in vars(self).items() if name not in ("first", "second")}
-        return {**fields, "sentence": self.sentence, "first": self.first.as_dict(), "second": self.second.as_dict()}
+        words = {"sentence": self.sentence, "ratio_text": self.ratio_text}
+        return {**fields, **words, "first": self.first.as_dict(), "second": self.second.as_dict()}
 
     def __str__(self) -> str:
         return self.sentence
@@ -191,11 +198,7 @@ def _numbers(verdict: Verdict) -> str:
         f"{name} {threshold.text} {threshold.interval_text}".strip()
         for name, threshold in ((verdict.first_name, verdict.first), (verdict.second_name, verdict.second))
     ]
-    if math.isfinite(verdict.ratio):
-        words.append(f"ratio {number(verdict.ratio)}")
-        if not math.isnan(verdict.ratio_interval[0]):
-            words[-1] += f" [{number(verdict.ratio_interval[0])}, {number(verdict.ratio_interval[1])}]"
-    return ", ".join(words)
+    return ", ".join([*words, f"ratio {verdict.ratio_text}"] if verdict.ratio_text else words)
 
 
 def _footing(verdict: Verdict) -> str:

@@ -6,6 +6,7 @@ import argparse
 import gc
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from batchscope.analysis.formatting import plain
 from batchscope.analysis.gate import GateResult, parse, require
 from batchscope.cli.console import console, print_json
 from batchscope.cli.study import notes
+from batchscope.records import Row
 from batchscope.report import Digest, digest, tables
 from batchscope.report.cells import tidy
 from batchscope.studies import Results, read
@@ -30,6 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--study", metavar="NAME", help="only this one, where DIR holds several studies")
     parser.add_argument("--definition", default="paper2018", help="of the threshold B* (default: %(default)s)")
     parser.add_argument(
+        "--against", metavar="DIR2", help="the same study under the other protocol of tuning: show the ratio of B*"
+    )
+    parser.add_argument(
         "--require",
         metavar="EXPR",
         help='exit with 1 unless this holds for every study, such as "b_threshold(wide) >= 1024"',
@@ -42,7 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
     results = read(arguments.directory)
     gc.freeze()  # the rows stay to the end: the garbage collector need not walk them over and over
     results = results.of(arguments.study) if arguments.study else results
-    digests = digests_of(results, arguments.definition)
+    other = read(arguments.against) if arguments.against else None
+    digests = digests_of(results, arguments.definition, other)
     gates = _gates(digests, arguments.require)
     written = _write(arguments, digests, results)
     if arguments.json:
@@ -54,9 +60,19 @@ def run(arguments: argparse.Namespace) -> int:
     return EXIT_DONE if all(gate.passed for gate in gates.values()) else EXIT_DOES_NOT_HOLD
 
 
-def digests_of(results: Results, definition: str) -> dict[str, Digest]:
-    """Return study name -> what its rows say, for every study of the directory."""
-    return {study.name: digest(results.of(study.name).rows, definition) for study in results.studies}
+def digests_of(results: Results, definition: str, other: Results | None = None) -> dict[str, Digest]:
+    """Return study name -> what its rows say, for every study of the directory. other: runs under another protocol."""
+    return {
+        study.name: digest(results.of(study.name).rows, definition, _counterpart(study.name, other))
+        for study in results.studies
+    }
+
+
+def _counterpart(name: str, other: Results | None) -> Sequence[Row] | None:
+    """The rows of the study of that name in the other directory, or of its only one."""
+    if other is None:
+        return None
+    return other.rows if len(other.studies) == 1 else other.of(name).rows
 
 
 def _gates(digests: dict[str, Digest], requirement: str | None) -> dict[str, GateResult]:
@@ -104,7 +120,9 @@ def _study_record(one: Digest) -> dict[str, Any]:
         "thresholds": {shape: threshold.as_dict() for shape, threshold in one.thresholds.items()},
         "fits": {shape: fitted.as_dict() for shape, fitted in one.fits.items()},
         "findings": [finding.as_dict() for finding in one.findings],
+        "at_equal_cost": [verdict.as_dict() for verdict in one.at_equal_cost],
         "tuning": one.tuning.as_dict(),
+        "protocols": {shape: effect.as_dict() for shape, effect in one.protocols.items()},
         "table": plain(tidy(one.table)),
     }
 
@@ -116,7 +134,12 @@ def _print(out: Console, digests: dict[str, Digest], gates: dict[str, GateResult
         out.print(tables.thresholds_table(one.thresholds))
         out.print(tables.thresholds_meaning(one.thresholds), style="dim", markup=False)
         out.print(f"Tuning: {one.tuning.statement}.", markup=False)
+        if one.protocols:
+            out.print(tables.protocols_table(one.protocols))
+            out.print(tables.PROTOCOLS_MEANING, style="dim", markup=False)
         out.print(f"\nFinding: {one.verdict.sentence}\n", markup=False)
+        for verdict in one.at_equal_cost:
+            out.print(f"{verdict.sentence}\n", markup=False)
     for name, gate in gates.items():
         for line in gate.detail:
             out.print(f"{name}: {line}", markup=False)

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from batchscope.analysis import (
     CriticalBatchFit,
     Finding,
+    ProtocolEffect,
     Sweep,
     ThresholdEstimate,
+    TuningGuard,
     Verdict,
     batch_threshold,
     compare,
+    compare_protocols,
     findings,
     fit,
+    guard,
     sweeps_of,
 )
-from batchscope.analysis.tuning import TuningGuard, guard
+from batchscope.analysis.tuning import in_order
 from batchscope.records import Row
 from batchscope.report.cells import Cell, cells
 from batchscope.report.context import Context, context
@@ -31,7 +35,8 @@ class Digest:
 
     rows: all of them, tuning included. table: one `Cell` per shape and batch size. sweeps: shape -> its final runs as
     arrays, wide to deep. definition: the threshold's. thresholds, fits: shape -> B*, critical-batch fit. verdict: wide
-    against deep. findings: the paper's three statements.
+    against deep; at_equal_cost: the same at equal update steps and at equal training FLOPs. findings: the paper's three
+    statements. protocols: shape -> B* under `paper2018` and `tuned`; empty without the rows of the other protocol.
     """
 
     rows: tuple[Row, ...]
@@ -42,13 +47,18 @@ class Digest:
     thresholds: Mapping[str, ThresholdEstimate]
     fits: Mapping[str, CriticalBatchFit]
     verdict: Verdict
+    at_equal_cost: tuple[Verdict, ...]
     findings: tuple[Finding, ...]
     tuning: TuningGuard
     curves: tuple[Curve, ...]
+    protocols: Mapping[str, ProtocolEffect]
 
 
-def digest(rows: Iterable[Row], definition: str = "paper2018") -> Digest:
-    """Analyse the rows of one study. Raises InputError for rows of more than one problem or an unknown definition."""
+def digest(rows: Iterable[Row], definition: str = "paper2018", against: Sequence[Row] | None = None) -> Digest:
+    """Analyse the rows of one study. against: those of the same study under the other protocol.
+
+    Raises InputError for rows of more than one problem, an unknown definition, or protocols that are not the two.
+    """
     given = tuple(rows)
     sweeps = sweeps_of(given)
     return Digest(
@@ -60,9 +70,11 @@ def digest(rows: Iterable[Row], definition: str = "paper2018") -> Digest:
         thresholds=batch_threshold(sweeps, definition),
         fits=fit(sweeps),
         verdict=compare(sweeps, definition=definition),
+        at_equal_cost=tuple(compare(sweeps, definition=definition, equal=what) for what in ("steps", "flops")),
         findings=findings(sweeps, definition),
         tuning=guard(given),
         curves=curves(given),
+        protocols={} if against is None else compare_protocols(*in_order(given, against), definition),
     )
 
 

@@ -27,7 +27,7 @@ def curves(rows: Iterable[Row]) -> tuple[Curve, ...]:
     """Return the curves of each shape at its smallest batch size with a measurement: closest to gradient flow."""
     groups: dict[tuple[int, int, str], list[Row]] = {}
     for row in rows:
-        if row.phase == "final" and row.batch_size_bound is not None and row.history:
+        if row.phase == "final" and row.batch_size_bound is not None:
             groups.setdefault((row.depth, -row.width, row.shape), []).append(row)
     return tuple(curve for key in sorted(groups) for row in _first(groups[key]) if (curve := _curve(row)))
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
-from batchscope.analysis import ThresholdEstimate
+from batchscope.analysis import ProtocolEffect, ThresholdEstimate
 from batchscope.report.cells import Cell, number
 from batchscope.report.context import Context
 
@@ -60,3 +61,34 @@ def thresholds_meaning(thresholds: Mapping[str, ThresholdEstimate]) -> str:
     for threshold in thresholds.values():
         return f"B* by {threshold.definition}: {threshold.meaning}; 95 % bootstrap over seeds."
     return "B*: no finished runs."
+
+
+def protocols_table(effects: Mapping[str, ProtocolEffect]) -> Table:
+    """Return one line per shape: its threshold under both protocols of tuning, their ratio, and the runs lost."""
+    result = Table(title="B* under both protocols of tuning", title_justify="left")
+    result.add_column("shape")
+    for name in ("paper2018", "tuned", "paper2018 / tuned", "P(tuned larger)", "runs lost", "to the choice"):
+        result.add_column(name, justify="right")
+    for effect in effects.values():
+        result.add_row(*protocol_words(effect))
+    return result
+
+
+def protocol_words(effect: ProtocolEffect) -> tuple[str, ...]:
+    """The cells of one shape's line: B* [95 %] under both, the ratio [95 %], the probability, counts of runs."""
+    return (
+        effect.shape,
+        f"{effect.paper.text} {effect.paper.interval_text}".strip(),
+        f"{effect.tuned.text} {effect.tuned.interval_text}".strip(),
+        effect.ratio_text or "-",
+        "-" if math.isnan(effect.probability) else f"{effect.probability:.2f}",
+        f"{effect.num_lost} of {effect.paper.n}",
+        str(effect.num_lost_to_choice),
+    )
+
+
+PROTOCOLS_MEANING = (
+    "paper2018: step size chosen after two epochs; tuned: on epochs to target. B* and ratio with 95 % bootstrap "
+    "intervals over seeds, at the batch sizes both ran. Runs lost: final runs under paper2018 that never met the "
+    "target, of its n; to the choice: those at batch sizes where at least half of the tuned runs met it."
+)

@@ -21,12 +21,13 @@ from typing import IO, Any
 
 from batchscope.errors import InputError, StoreError
 from batchscope.records import Outcome, Row
-from batchscope.studies.codec import COLUMNS, decode, encode, sql_type
+from batchscope.studies.codec import COLUMNS, decode_all, encode, sql_type
 from batchscope.studies.config import Study
 from batchscope.studies.study_file import Studies, read_studies, to_toml
 from batchscope.studies.trial import Cohort
 
 STUDY_FILE = "study.toml"
+CHUNK = 1000  # lines read at once: they fit the processor's cache
 # What may grow in a directory that already holds rows; any other difference is another study.
 _GROWING = ("batch_sizes", "depths", "shapes")
 
@@ -216,9 +217,10 @@ def _open(path: Path) -> sqlite3.Connection:
 def read_runs(directory: str | Path) -> tuple[dict[str, Any], ...]:
     """Return the records of all runs that wrote to a directory, the oldest first."""
     records = [
-        json.loads(line["record"])
+        json.loads(record)
         for path in sorted(Path(directory).glob("results-*.sqlite"))
-        for line in _select(path, "runs")
+        for _, lines in _select(path, "runs")
+        for (record,) in lines
     ]
     return tuple(sorted(records, key=lambda record: str(record.get("started"))))
 
@@ -226,7 +228,7 @@ def read_runs(directory: str | Path) -> tuple[dict[str, Any], ...]:
 def _read_file(path: Path) -> list[Row]:
     try:
         with _no_collection():
-            return [decode(line) for line in _select(path, "rows")]
+            return [row for names, lines in _select(path, "rows") for row in decode_all(names, lines)]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise _corrupt(path, error) from None
 
@@ -243,15 +245,17 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _select(path: Path, table: str) -> list[dict[str, Any]]:
-    """Return all lines of a table, none where a kill came before it was made."""
+def _select(path: Path, table: str) -> Iterator[tuple[tuple[str, ...], list[tuple[Any, ...]]]]:
+    """Yield (names of columns, lines) until all lines of a table came; nothing where a kill came before it was made."""
     try:
         # Not read-only: after a kill SQLite first rolls the half-written transaction back.
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=60)) as file:
-            file.row_factory = sqlite3.Row
             tables = {line[0] for line in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            lines = file.execute(f"SELECT * FROM {table}").fetchall() if table in tables else []
-        return [dict(line) for line in lines]
+            if table in tables:
+                cursor = file.execute(f"SELECT * FROM {table}")
+                names = tuple(column[0] for column in cursor.description)
+                while lines := cursor.fetchmany(CHUNK):
+                    yield names, lines
     except sqlite3.OperationalError as error:
         raise StoreError(
             f"{path} cannot be read: {error}; is it readable, and no other program writing to it?"

@@ -62,7 +62,6 @@ def perform(job: Job, device: str, on_epoch: OnEpoch | None = None) -> list[Memb
 def train(job: Job, device: str, on_epoch: OnEpoch | None = None, **options: Any) -> list[MemberResult]:
     """Train a cohort on its data. options: of `train_cohort`. Out of memory becomes an error that says what fits."""
     from batchscope import training
-    from batchscope.training.memory import exhausted, explain_exhaustion
 
     cohort, request = job.cohort, job.data
     dataset = load_data(request)
@@ -75,6 +74,8 @@ def train(job: Job, device: str, on_epoch: OnEpoch | None = None, **options: Any
     try:
         return training.train_cohort(*what, device=device, on_epoch=on_epoch, checkpoint=job.checkpoint, **options)
     except (RuntimeError, MemoryError) as error:
+        from batchscope.training.memory import exhausted, explain_exhaustion
+
         if not exhausted(error):
             raise
     # Outside the handler, which would keep the tensors of the failed step alive.

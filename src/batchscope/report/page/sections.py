@@ -60,6 +60,7 @@ def _verdict(one: Digest) -> Section:
         for shape, estimate in one.thresholds.items()
     )
     meaning = next((f"{e.definition}: {e.meaning}. 95 % bootstrap over seeds." for e in one.thresholds.values()), EMPTY)
+    first += f"<p>{'<br>'.join(escape(verdict.sentence) for verdict in one.at_equal_cost)}</p>"
     table = Table(("shape", "largest safe batch B*", "95 % interval", "n (runs)", "note"), lines, meaning)
     return Section(1, "Verdict", html_first=first, tables=(table,))
 
@@ -101,8 +102,8 @@ def _step_sizes(one: Digest) -> Section:
     if not one.tuning.cells:
         return Section(5, title, (EMPTY,))
     text = f"{one.tuning.statement}."
-    tables = (training_charts.slopes_table(one),)
-    return Section(5, title, (text,), (training_charts.step_sizes(one),), tables)
+    charts = (training_charts.step_sizes(one), *([threshold_charts.by_protocol(one)] if one.protocols else []))
+    return Section(5, title, (text,), charts, (training_charts.slopes_table(one),))
 
 
 def _diversity(one: Digest) -> Section:
@@ -125,7 +126,7 @@ def _sensitivity(one: Digest) -> Section:
     if not one.sweeps:
         return Section(8, title, (EMPTY,))
     definitions = sensitivity.by_definition(one.sweeps)
-    targets = sensitivity.by_target(one.rows, definition=one.definition)
+    targets = sensitivity.by_target(one.rows, definition=one.definition, sweeps=one.sweeps)
     charts = [training_charts.residuals(one), threshold_charts.by_definition(one, definitions)]
     charts += [threshold_charts.by_target(one, targets)] if targets else []
     text = () if targets else ("The runs have no histories, so other targets cannot be asked of them.",)

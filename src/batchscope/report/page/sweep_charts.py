@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from batchscope.analysis import CriticalBatchFit
+from batchscope.analysis.formatting import bounds_text
 from batchscope.report.cells import Cell, Mean, batch_sizes, by_shape, number
 from batchscope.report.digest import Digest
 from batchscope.report.page import layout
 from batchscope.report.page.parts import Chart, Table
-from batchscope.report.page.words import interval_text
+from batchscope.report.page.words import positive_text
 
 CURVE_POINTS = 40  # of a fitted curve and its band
 CELLS = (
@@ -178,11 +179,11 @@ def _fit_line(shape: str, one: Digest, fitted: CriticalBatchFit) -> tuple[str, .
     epochs = [value / one.sweeps[shape].num_examples for value in (fitted.e_min, *fitted.e_min_interval)]
     return (
         shape,
-        number(fitted.b_crit),
-        interval_text(fitted.interval) or "-",
-        interval_text(fitted.interval_seeds) or "-",
-        f"{number(fitted.s_min)} {interval_text(fitted.s_min_interval)}",
-        f"{number(epochs[0])} {interval_text((epochs[1], epochs[2]))}",
+        fitted.text,
+        bounds_text(fitted.interval) or "-",
+        bounds_text(fitted.interval_seeds) or "-",
+        positive_text(fitted.s_min, fitted.s_min_interval),
+        positive_text(epochs[0], (epochs[1], epochs[2])),
         "-" if math.isnan(fitted.misfit) else f"{fitted.misfit:.2g}",
         str(fitted.n),
         str(fitted.num_censored),

@@ -12,6 +12,7 @@ from batchscope.report.digest import Digest, epoch_limits
 from batchscope.report.page import layout
 from batchscope.report.page.parts import Chart, Table
 from batchscope.report.page.words import correlation_text, threshold_text
+from batchscope.report.tables import PROTOCOLS_MEANING, protocol_words
 
 NUM_LIMITS = 40  # positions of the slider
 WITHIN = (
@@ -140,6 +141,17 @@ def by_definition(one: Digest, asked: Mapping[str, Mapping[str, ThresholdEstimat
     return Chart(
         "by-definition", "B* by definition", figure, f"{note}. Bars: 95 % bootstrap intervals; n = {n} runs.", table
     )
+
+
+def by_protocol(one: Digest) -> Chart:
+    """Return the threshold of every shape under both protocols of tuning."""
+    both = {shape: {"paper2018": e.paper, "tuned": e.tuned} for shape, e in one.protocols.items()}
+    data, x = _side_by_side("protocol that chose the step size", both)
+    figure = layout.figure(data, x, _batch_axis(one, f"B* by {one.definition} (examples per step)"))
+    heads = ("shape", "paper2018", "tuned", "ratio", "P(tuned larger)", "runs lost", "to the choice")
+    table = Table(heads, tuple(protocol_words(effect) for effect in one.protocols.values()), PROTOCOLS_MEANING)
+    note = f"Bars: 95 % bootstrap over seeds. {'; '.join(e.sentence for e in one.protocols.values())}."
+    return Chart("by-protocol", "B* under both protocols of tuning", figure, note, table)
 
 
 def by_target(one: Digest, asked: Mapping[str, Mapping[float, ThresholdEstimate]]) -> Chart:
