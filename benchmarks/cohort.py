@@ -125,7 +125,7 @@ def cohort_side(depth: int, width: int, batch_size: int) -> Step:
         with torch.inference_mode():
             for step in range(steps):
                 start = step * batch_size % (NUM_EXAMPLES - batch_size)
-                cohort.train_step(order[start : start + batch_size])
+                cohort.engine.step(order[start : start + batch_size])
 
     return run
 

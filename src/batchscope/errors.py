@@ -7,7 +7,12 @@ from collections.abc import Iterable
 
 
 class BatchscopeError(Exception):
-    """Base of all errors batchscope raises on purpose; the command line prints it as one message and exits with 2."""
+    """Base of all errors batchscope raises on purpose; the command line prints it as one message.
+
+    exit_status: of the command line then.
+    """
+
+    exit_status = 2
 
 
 class InputError(BatchscopeError, ValueError):
@@ -24,6 +29,12 @@ class MeasurementError(BatchscopeError, ValueError):
 
 class StoreError(BatchscopeError, RuntimeError):
     """A results directory that cannot be written, is in use by another run, or holds another study."""
+
+
+class RunError(BatchscopeError, RuntimeError):
+    """A run that could not go on for reasons outside its input: memory ran out, a process died."""
+
+    exit_status = 1
 
 
 def closest(name: str, valid: Iterable[str]) -> str:

@@ -54,6 +54,8 @@ class Evaluation:
     epoch: passes over the data so far (fractional when the target is checked inside an epoch).
     step: update steps so far. train_loss: mean per-example loss. *_accuracy: fraction, NaN where there is none.
     batch_size_bound: B_S = n * gradient diversity at this point (examples); None when not measured here.
+    noise_scale: tr Σ/‖ḡ‖² (examples) from the steps since the last evaluation, by the two-batch estimate that training
+        on several processes gives for free; None on one process.
     """
 
     epoch: float
@@ -62,6 +64,7 @@ class Evaluation:
     train_accuracy: float = math.nan
     heldout_accuracy: float = math.nan
     batch_size_bound: float | None = None
+    noise_scale: float | None = None
 
 
 @dataclass(frozen=True, slots=True)  # slots: so many fields in a dictionary would take 2 kB and three times as long
@@ -107,4 +110,6 @@ class Row:
     device: str = ""
     versions: str = ""  # "batchscope 0.1.0, torch 2.13.0, numpy 2.4.6, python 3.11.7"
     commit: str = ""
+    execution: str = ""  # how the members of its cohort were run
+    multiply_adds: int | None = None  # of the forward pass of one example; None in results of earlier versions
     history: Sequence[Evaluation] = field(default=(), repr=False)  # as read from a store: decoded when looked at

@@ -26,7 +26,9 @@ def train_cohort(
     *,
     device: str = "cpu",
     on_epoch: Callable[[int, int], None] | None = None,
+    checkpoint: str | None = None,
 ) -> list[MemberResult]:
+    del device, checkpoint
     _misbehave(architecture, settings)
     time.sleep(float(os.environ.get("FAKE_SECONDS", "0")))
     if on_epoch is not None:

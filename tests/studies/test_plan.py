@@ -55,6 +55,8 @@ def test_everything_that_affects_numbers_is_in_the_id():
         "sampling": "with_replacement",
         "dtype": "float64",
         "diversity_every": 3,
+        "augmentation": "pad_crop_flip",
+        "batchnorm_shares": 2,
     }
     assert set(changes) == {field.name for field in dataclasses.fields(Settings)}
     for name, value in changes.items():

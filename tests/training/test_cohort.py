@@ -34,6 +34,7 @@ def architecture(dataset: Dataset, depth: int = 3, activation: str = "relu", bia
 def run(dataset, shape, settings, members) -> Cohort:
     with torch.inference_mode():
         cohort = Cohort(shape, dataset, settings, members, torch.device("cpu"))
+        cohort.begin()
         for epoch in range(settings.max_epochs):
             cohort.train_epoch(epoch)
     return cohort
@@ -79,7 +80,7 @@ def test_members_equal_the_plain_loop(members, optimizer, data):
     dataset, settings = data(), replace(SETTINGS, optimizer=optimizer[0], momentum=optimizer[1])
     cohort = run(dataset, architecture(dataset), settings, members)
     for index, member in enumerate(members):
-        assert_same(cohort.stack.member(index), plain_loop(dataset, architecture(dataset), settings, member))
+        assert_same(cohort.engine.stack.member(index), plain_loop(dataset, architecture(dataset), settings, member))
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "softsign", "arctan", "linear"])
@@ -90,7 +91,7 @@ def test_every_activation_and_depth_equals_the_plain_loop(activation, depth, bia
     dataset, settings = classes(), replace(SETTINGS, sampling="with_replacement")
     shape = architecture(dataset, depth, activation, bias)
     cohort = run(dataset, shape, settings, members)
-    assert_same(cohort.stack.member(1), plain_loop(dataset, shape, settings, members[1]))
+    assert_same(cohort.engine.stack.member(1), plain_loop(dataset, shape, settings, members[1]))
 
 
 @pytest.mark.parametrize("members", [GRID, SEEDS], ids=["grid", "seeds"])
@@ -99,7 +100,7 @@ def test_a_member_equals_its_solo_run_after_fifty_steps(members):
     together = run(dataset, architecture(dataset), settings, members)
     for index, member in enumerate(members):
         alone = run(dataset, architecture(dataset), settings, [member])
-        assert_same(together.stack.member(index), alone.stack.member(0))
+        assert_same(together.engine.stack.member(index), alone.engine.stack.member(0))
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.5])
@@ -123,7 +124,7 @@ def test_evaluation_is_over_the_full_training_and_heldout_sets():
     cohort = run(dataset, architecture(dataset), settings, GRID)
     model = build(architecture(dataset), dtype=torch.float64)
     for index, history in enumerate(cohort.histories):
-        model.load_state_dict(cohort.stack.member(index))
+        model.load_state_dict(cohort.engine.stack.member(index))
         outputs = model(torch.as_tensor(dataset.inputs).double())
         labels = torch.as_tensor(dataset.targets)
         assert history[-1].train_loss == pytest.approx(F.cross_entropy(outputs, labels).item(), rel=1e-12)
@@ -137,7 +138,7 @@ def test_a_net_whose_outputs_all_tie_is_not_called_accurate():
     shape = architecture(dataset)
     with torch.inference_mode():
         cohort = Cohort(shape, dataset, SETTINGS, GRID, torch.device("cpu"))
-        cohort.stack.last.zero_()
+        cohort.engine.stack.last.zero_()
         cohort.evaluate(0.0, 0)
     assert cohort.histories[0][0].train_accuracy == pytest.approx(np.mean(dataset.targets == 0))
 

@@ -17,11 +17,11 @@ def test_bounds_equal_a_loop_over_examples(data, bias, activation):
     with torch.inference_mode():
         cohort = Cohort(shape, dataset, SETTINGS, GRID, torch.device("cpu"))
         cohort.train_epoch(0)
-        bounds = batch_size_bounds(cohort.stack, cohort.inputs, cohort.targets, chunk=31)
+        bounds = batch_size_bounds(cohort.engine.stack, cohort.engine.inputs, cohort.engine.targets, chunk=31)
     inputs, targets = torch.as_tensor(dataset.inputs).double(), torch.as_tensor(dataset.targets)
     for index, bound in enumerate(bounds):
         model = build(shape, dtype=torch.float64)
-        model.load_state_dict(cohort.stack.member(index))
+        model.load_state_dict(cohort.engine.stack.member(index))
         gradients = []
         for x, y in zip(inputs, targets, strict=True):
             out = model(x[None])[0]

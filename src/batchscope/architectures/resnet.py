@@ -30,6 +30,8 @@ BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}
 FILTERS = 64
 # GroupNorm of Wu & He 2018: 32 groups; the largest divisor up to it where 32 does not divide the filters.
 MAX_GROUPS = 32
+# Halved three times, more than one pixel is left: normalising one number leaves nothing of it.
+SMALLEST_IMAGE = 9
 
 
 class ResNetBlocks(Family):
@@ -206,9 +208,10 @@ def _norm_label(net: Architecture) -> str:
 
 
 def _check(net: Architecture) -> None:
-    if len(net.input_shape) != 3:
+    if len(net.input_shape) != 3 or min(net.input_shape[1:]) < SMALLEST_IMAGE:
         raise InputError(
-            f"a residual net got examples of shape {tuple(net.input_shape)}; expected images (channels, height, width)"
+            f"a residual net got examples of shape {tuple(net.input_shape)}; expected images (channels, height, width) "
+            f"of at least {SMALLEST_IMAGE} x {SMALLEST_IMAGE}"
         )
     if net.activation != "relu":
         raise InputError(f"activation {net.activation!r} in a residual net; expected relu: leave it out")

@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.json:
             print(json.dumps({"error": str(error), "kind": type(error).__name__}))
         print(f"batchscope {arguments.command}: {error}", file=sys.stderr)
-        return EXIT_UNUSABLE_INPUT
+        return error.exit_status
     except KeyboardInterrupt:
         print("interrupted; what was finished is kept, the same command resumes", file=sys.stderr)
         return EXIT_INTERRUPTED

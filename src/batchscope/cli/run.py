@@ -13,6 +13,7 @@ from batchscope.recipes import RECIPES, find
 from batchscope.records import Outcome
 from batchscope.studies import Results
 from batchscope.studies.executors import EXECUTORS
+from batchscope.studies.executors.distributed import leads
 from batchscope.studies.runner import DEVICES
 from batchscope.studies.runner import run as run_studies
 
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     studies = find(arguments.study)
     out = arguments.out or default_directory(arguments.study)
-    with progress_display(quiet=arguments.json) as display:
+    with progress_display(quiet=arguments.json or not leads()) as display:
         results = run_studies(
             studies,
             out,
@@ -41,6 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
             data_dir=arguments.data_dir,
             progress=display,
         )
+    if not leads():
+        return EXIT_DONE  # one of torchrun's ranks: the first one speaks for all
     crashed = results.count(Outcome.CRASHED)
     if arguments.json:
         print(json.dumps(_summary(results, out)))

@@ -17,6 +17,7 @@ class Stream(enum.IntEnum):
     SPLIT = 2
     SYNTHETIC = 3
     GISETTE_LIKE = 4
+    AUGMENTATION = 5
 
 
 def generator(seed: int, stream: Stream, *key: int) -> np.random.Generator:

@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, field_validator, model_validator
 
-from batchscope.architectures.architecture import ACTIVATIONS, FAMILIES
+from batchscope.architectures.architecture import ACTIVATIONS, FAMILIES, NORMS
 from batchscope.architectures.initialisation import INITIALISATIONS
 from batchscope.errors import InputError, choose, closest
 from batchscope.records import Target
-from batchscope.training.settings import DTYPES, OPTIMIZERS, SAMPLINGS
+from batchscope.training.settings import AUGMENTATIONS, DTYPES, OPTIMIZERS, SAMPLINGS
 
 PROTOCOLS = ("paper2018", "tuned")
 METRICS = ("train_accuracy", "train_loss")
@@ -36,6 +36,7 @@ _CHOICES = {
     "initialisation": INITIALISATIONS,
     "sampling": SAMPLINGS,
     "dtype": DTYPES,
+    "augmentation": AUGMENTATIONS,
 }
 
 
@@ -85,10 +86,15 @@ class Study(BaseModel):
     name: how tables and directories call it. dataset: a name `batchscope.data.load` knows, or a .npz path;
     num_examples: a seeded subset (None = all); dataset_options: further arguments of `load`, such as
     {d_in: 100} for "synthetic".
-    Either budget (weights, as in the paper) with depths (hidden layers), or shapes = [[depth, width], ...].
+    Either budget with depths, or shapes = [[depth, width], ...]. Fully-connected nets: a budget of weights, depths in
+    hidden layers. lenet, resnet18_head: a budget of parameters, hidden layers of the fully-connected part.
+    resnet18_blocks, resnet34_blocks: a budget of parameters, residual blocks in the first chunk.
+    norm: "batch_norm" or "group_norm" of residual nets; filters: of the first chunk of resnet18_head (None = 64).
     target: {train_accuracy: fraction} or {train_loss: value}; max_epochs: passes before a run is CENSORED.
     step_sizes: the grid tuned over, for the mean loss. seed: tuning runs use it, the reported runs seed+1, seed+2, ...
     diversity_every: epochs between measurements of gradient diversity; 0 = never.
+    dtype: "bfloat16" is autocast, for convolutional families. augmentation: "pad_crop_flip" for images.
+    batchnorm_shares: parts of a batch over which BatchNorm takes its statistics; 1 = the whole batch.
     assumptions: every value that is ours rather than the paper's; scaled: how the study is smaller than what it
     stands for. Outputs repeat both.
 
@@ -103,6 +109,8 @@ class Study(BaseModel):
     dataset_options: dict[str, Option] = {}
     family: Name = "fully_connected"
     activation: Name = "relu"
+    norm: str = ""
+    filters: Count | None = None
     budget: Count | None = None
     depths: tuple[Count, ...] | None = None
     shapes: tuple[tuple[Count, Count], ...] | None = None
@@ -120,6 +128,8 @@ class Study(BaseModel):
     dtype: Name = "float32"
     seed: Whole = 0
     diversity_every: Whole = 0
+    augmentation: Name = "none"
+    batchnorm_shares: Count = 1
     assumptions: tuple[str, ...] = ()
     scaled: str = ""
 
@@ -183,7 +193,7 @@ class Study(BaseModel):
             raise ValueError(f"train_accuracy = {number:g}; expected a fraction in (0, 1], such as 0.96 for 96 %")
         return Target(metric, float(number))
 
-    @field_validator("family", "activation", "optimizer", "initialisation", "sampling", "dtype")
+    @field_validator("family", "activation", "optimizer", "initialisation", "sampling", "dtype", "augmentation")
     @classmethod
     def _known(cls, value: str, info: Any) -> str:
         return choose(info.field_name, value, _CHOICES[info.field_name])
@@ -217,11 +227,27 @@ class Study(BaseModel):
             raise ValueError(f"got {given or 'none of budget, depths, shapes'}; expected budget with depths, or shapes")
         if self.family == "linear" and self.activation != "linear":
             raise ValueError(f"family 'linear' has no activation, yet activation = {self.activation!r}; leave it out")
+        self._check_family()
         if self.optimizer != "sgd" and self.momentum:
             raise ValueError(
                 f"momentum = {self.momentum:g} has no meaning for optimizer {self.optimizer!r}; leave it out"
             )
         return self
+
+    def _check_family(self) -> None:
+        """Keys that have a meaning for some families only."""
+        kind = FAMILIES.get(self.family, FAMILIES["fully_connected"])
+        if self.norm and self.norm not in kind.norms:
+            expected = " or ".join(NORMS) if kind.norms == NORMS else "the key left out: it is for residual nets"
+            raise ValueError(f"norm = {self.norm!r} for family {self.family!r}; expected {expected}")
+        if self.filters and not kind.default_filters:
+            raise ValueError(f"filters = {self.filters} has no meaning for family {self.family!r}; leave it out")
+        if self.family in ("fully_connected", "linear"):
+            for key, value in (("dtype", "bfloat16"), ("augmentation", "pad_crop_flip")):
+                if getattr(self, key) == value:
+                    raise ValueError(f"{key} = {value!r} is for convolutional families, not {self.family!r}")
+        if self.batchnorm_shares > 1 and (self.norm or kind.norms[0]) != "batch_norm":
+            raise ValueError(f"batchnorm_shares = {self.batchnorm_shares} in nets without BatchNorm; leave it out")
 
 
 def _explain(error: ValidationError, values: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from batchscope.architectures.architecture import Architecture
 from batchscope.errors import InputError
@@ -57,15 +57,16 @@ def architectures(study: Study, data: DataFacts) -> tuple[Architecture, ...]:
     """Return the study's networks, wide to deep; raise InputError for a budget too small for a depth."""
     family = "fully_connected" if study.family == "linear" else study.family
     activation = "linear" if study.family == "linear" else study.activation
+    conv: dict[str, Any] = {"norm": study.norm, "filters": study.filters or 0}
     if study.shapes is not None:
         return tuple(
-            Architecture(family, data.input_shape, data.d_out, depth, width, activation)
+            Architecture(family, data.input_shape, data.d_out, depth, width, activation, **conv)
             for depth, width in study.shapes
         )
     if study.budget is None or study.depths is None:
         raise AssertionError("Study allows budget with depths, or shapes")
     return tuple(
-        Architecture.within_budget(family, data.input_shape, data.d_out, depth, study.budget, activation)
+        Architecture.within_budget(family, data.input_shape, data.d_out, depth, study.budget, activation, **conv)
         for depth in study.depths
     )
 
@@ -100,6 +101,8 @@ def settings(study: Study, batch_size: int, phase: str) -> Settings:
         sampling=study.sampling,
         dtype=study.dtype,
         diversity_every=study.diversity_every,
+        augmentation=study.augmentation,
+        batchnorm_shares=study.batchnorm_shares,
     )
     if phase == FINAL:
         return final

@@ -50,6 +50,7 @@ def _row(study: Study, trial: Trial, outcome: dict[str, Any], seconds: float, de
         width=net.width,
         num_weights=net.num_weights,
         num_parameters=net.num_parameters,
+        multiply_adds=net.multiply_adds,
         initialisation=settings.initialisation,
         optimizer=settings.optimizer,
         momentum=settings.momentum,
@@ -84,6 +85,7 @@ def _outcome(result: MemberResult) -> dict[str, Any]:
         "heldout_accuracy": _known(last.heldout_accuracy),
         "batch_size_bound": _known(math.fsum(bounds) / len(bounds)) if bounds else None,
         "message": result.message,
+        "execution": result.execution,
         "history": tuple(result.history),
     }
 

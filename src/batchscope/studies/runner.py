@@ -14,7 +14,7 @@ from batchscope.records import Outcome, Row
 from batchscope.studies import provenance
 from batchscope.studies.config import Study
 from batchscope.studies.cost import cell_cost, cohort_cost
-from batchscope.studies.executors import Executor, Finished, Job, make_executor
+from batchscope.studies.executors import Executor, Finished, Job, distributed, make_executor
 from batchscope.studies.plan import Cell, cells, facts, fewest_trials, is_widening
 from batchscope.studies.progress import OnStatus, Status, Tracker
 from batchscope.studies.protocols import next_cohorts
@@ -42,7 +42,8 @@ def run(
 
     Args:
         study: one study or several, kept in one directory. out: the run directory; created, or resumed from.
-        executor: "processes" (one single-threaded process per core) or "inline" (this process).
+        executor: "processes" (one single-threaded process per core) or "inline" (this process). Under torchrun all
+            ranks make this call and train every cohort together, whatever is given here.
         workers: processes at once; default one per usable core, or one per CUDA device.
         device: "auto" (CUDA if there is one), "cpu" or "cuda".
         shard: "I/N" to train only part I of N, so that N machines share one directory.
@@ -58,6 +59,11 @@ def run(
     studies = as_studies(study)
     part = Shard.parse(shard) if isinstance(shard, str) else shard or Shard()
     device = resolve_device(device)
+    if distributed.launched():
+        executor = "torchrun"
+        if not distributed.leads():
+            distributed.follow(device)
+            return read(out)
     count = default_workers(device) if workers is None else workers
     slots = [slot for one in studies for slot in _slots(one, DataRequest.of(one, data_dir))]
     with (
@@ -106,13 +112,15 @@ class _Run:
 
     def _enqueue(self, slot: _Slot) -> None:
         for cohort in next_cohorts(slot.study, slot.cell, self._done[slot.study.name]):
-            job = Job(cohort, slot.data)
+            job = Job(cohort, slot.data, str(self._store.checkpoint(cohort)))
             heapq.heappush(self._waiting, (-cohort_cost(cohort), next(self._number), slot, job))
 
     def _take(self, finished: Finished) -> None:
         slot, cohort = self._slot_of.pop(finished.job), finished.job.cohort
         rows = rows_of(slot.study, cohort, finished.results, finished.seconds, self._device, finished.message)
         self._store.add(rows)
+        if finished.results is not None:
+            self._store.checkpoint(cohort).unlink(missing_ok=True)
         self._done[slot.study.name].update({row.trial_id: row for row in rows})
         widened = is_widening(slot.study, cohort.phase, cohort.trials[0].step_size)
         status = self._tracker.add(cohort, rows, finished.seconds, widened)

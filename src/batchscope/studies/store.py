@@ -3,6 +3,7 @@
 DIR/study.toml                 what is being studied
 DIR/results-1of1.sqlite        one file per shard, readable by any tool: table `rows`, one line per trial; table
                                `runs`, one line of JSON per call of `run`
+DIR/checkpoints/ID.pt          the state of an unfinished cohort after its latest epoch
 DIR/.lock, DIR/.lock-IofN      held while a run writes; the system releases them when its process ends, however it ends
 """
 
@@ -25,6 +26,7 @@ from batchscope.records import Outcome, Row
 from batchscope.studies.codec import COLUMNS, decode_all, encode, sql_type
 from batchscope.studies.config import Study
 from batchscope.studies.study_file import Studies, read_studies, to_toml
+from batchscope.studies.trial import Cohort
 
 STUDY_FILE = "study.toml"
 CHUNK = 1000  # lines read at once: they fit the processor's cache
@@ -72,6 +74,10 @@ class Store:
             self._connection = _open(self.directory / f"results-{shard}.sqlite")
             stack.callback(self._connection.close)
             self._resources = stack.pop_all()
+
+    def checkpoint(self, cohort: Cohort) -> Path:
+        """Where the state of a cohort is kept between its epochs."""
+        return self.directory / "checkpoints" / f"{cohort.id}.pt"
 
     def add(self, rows: Iterable[Row]) -> None:
         """Write the rows of one cohort in one transaction: a kill at any moment leaves all of them or none."""

@@ -7,6 +7,7 @@ import functools
 import hashlib
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from batchscope.architectures.architecture import Architecture
 from batchscope.training.settings import Member, Settings
@@ -34,6 +35,16 @@ class DataFacts:
     seed: int = 0
 
 
+# Fields that came later, with the values that stand for what was done before there was a choice: left out of a
+# trial's identity, so that earlier results keep theirs.
+_LATER = {"norm": "", "filters": 0, "augmentation": "none", "batchnorm_shares": 1}
+
+
+def _identity(record: Architecture | Settings) -> dict[str, Any]:
+    content = dataclasses.asdict(record)
+    return {name: value for name, value in content.items() if name not in _LATER or value != _LATER[name]}
+
+
 @dataclass(frozen=True)
 class Trial:
     """One run: architecture, data, settings, step size and seed.
@@ -53,9 +64,9 @@ class Trial:
         """First 16 hex digits of the sha256 of everything that affects the numbers, as canonical JSON."""
         content = {
             "numerics": NUMERICS_VERSION,
-            "architecture": dataclasses.asdict(self.architecture),
+            "architecture": _identity(self.architecture),
             "data": [self.data.fingerprint, self.data.num_examples, self.data.seed],
-            "settings": dataclasses.asdict(self.settings),
+            "settings": _identity(self.settings),
             "step_size": self.step_size,
             "seed": self.seed,
         }
@@ -89,6 +100,11 @@ class Cohort:
     @property
     def phase(self) -> str:
         return self.trials[0].phase
+
+    @property
+    def id(self) -> str:
+        """First 16 hex digits of the sha256 of its trials' identities."""
+        return hashlib.sha256(" ".join(trial.id for trial in self.trials).encode()).hexdigest()[:16]
 
     @property
     def members(self) -> tuple[Member, ...]:

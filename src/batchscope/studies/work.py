@@ -6,13 +6,15 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from batchscope.data import Dataset, load
 from batchscope.errors import DataError
 from batchscope.studies.config import Option, Study
-from batchscope.studies.trial import Cohort
 from batchscope.training.settings import MemberResult
+
+if TYPE_CHECKING:
+    from batchscope.studies.executors.base import Job
 
 OnEpoch = Callable[[int, int], None]
 
@@ -45,26 +47,38 @@ def load_data(request: DataRequest) -> Dataset:
     )
 
 
-def perform(cohort: Cohort, request: DataRequest, device: str, on_epoch: OnEpoch | None = None) -> list[MemberResult]:
+def perform(job: Job, device: str, on_epoch: OnEpoch | None = None) -> list[MemberResult]:
     """Train a cohort with one thread, so that every executor gives the same numbers; results in order of members."""
     import torch
 
-    from batchscope import training
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return train(job, device, on_epoch)
+    finally:
+        torch.set_num_threads(threads)
 
+
+def train(job: Job, device: str, on_epoch: OnEpoch | None = None, **options: Any) -> list[MemberResult]:
+    """Train a cohort on its data. options: of `train_cohort`. Out of memory becomes an error that says what fits."""
+    from batchscope import training
+    from batchscope.training.memory import exhausted, explain_exhaustion
+
+    cohort, request = job.cohort, job.data
     dataset = load_data(request)
     if dataset.fingerprint != cohort.data.fingerprint:
         raise DataError(
             f"{request.name!r} changed while the study ran: fingerprint {dataset.fingerprint}, planned with "
             f"{cohort.data.fingerprint}; restore the data, or start over in another directory"
         )
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    what = (cohort.architecture, dataset, cohort.settings, cohort.members)
     try:
-        return training.train_cohort(
-            cohort.architecture, dataset, cohort.settings, cohort.members, device=device, on_epoch=on_epoch
-        )
-    finally:
-        torch.set_num_threads(threads)
+        return training.train_cohort(*what, device=device, on_epoch=on_epoch, checkpoint=job.checkpoint, **options)
+    except (RuntimeError, MemoryError) as error:
+        if not exhausted(error):
+            raise
+    # Outside the handler, which would keep the tensors of the failed step alive.
+    raise explain_exhaustion(*what, device)
 
 
 def explain(error: BaseException) -> str:

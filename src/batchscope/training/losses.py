@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -39,3 +40,17 @@ class Targets:
         chosen = outputs.gather(1, labels.expand(len(outputs), 1, size)).squeeze(1)
         loss = (outputs.logsumexp(1) - chosen).sum(-1, dtype=torch.float64)
         return loss, (outputs.argmax(1) == labels).sum(-1, dtype=torch.float64)
+
+
+def per_example(outputs: Tensor, targets: Tensor) -> Tensor:
+    """The same losses for the outputs [B, q] of a module: targets [B] int64 classes, or [B, q]. Returns [B]."""
+    if targets.dim() == 1:
+        return F.cross_entropy(outputs, targets, reduction="none")
+    return (outputs - targets).square().sum(1) / 2
+
+
+def num_correct(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Correct answers among the outputs [B, q], float64; NaN for regression."""
+    if targets.dim() > 1:
+        return outputs.new_tensor(torch.nan, dtype=torch.float64)
+    return (outputs.argmax(1) == targets).sum(dtype=torch.float64)

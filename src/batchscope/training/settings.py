@@ -9,7 +9,9 @@ from batchscope.records import Evaluation, Outcome, Target
 
 OPTIMIZERS = ("sgd", "adam")
 SAMPLINGS = ("permutation", "with_replacement")
-DTYPES = ("float32", "float64")
+# bfloat16: autocast in convolutional nets, weights and updates in float32.
+DTYPES = ("float32", "float64", "bfloat16")
+AUGMENTATIONS = ("none", "pad_crop_flip")
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class Settings:
     momentum: heavy-ball coefficient in [0, 1) of "sgd"; unused by "adam" (beta = 0.9, 0.999; eps = 1e-8).
     sampling: "permutation" (each epoch visits every example once) or "with_replacement" (Eq. 3.1 of the paper).
     diversity_every: epochs between measurements of gradient diversity; 0 for never.
+    augmentation: "none", or "pad_crop_flip" of images (the target is still checked on the images as they are).
+    batchnorm_shares: equal parts of a batch over each of which BatchNorm takes its statistics; 1 for the whole batch.
     """
 
     batch_size: int
@@ -36,12 +40,15 @@ class Settings:
     sampling: str = "permutation"
     dtype: str = "float32"
     diversity_every: int = 0
+    augmentation: str = "none"
+    batchnorm_shares: int = 1
 
     def __post_init__(self) -> None:
         choose("optimizer", self.optimizer, OPTIMIZERS)
         choose("sampling", self.sampling, SAMPLINGS)
         choose("dtype", self.dtype, DTYPES)
-        for name in ("batch_size", "max_epochs", "evaluations_per_epoch"):
+        choose("augmentation", self.augmentation, AUGMENTATIONS)
+        for name in ("batch_size", "max_epochs", "evaluations_per_epoch", "batchnorm_shares"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} = {getattr(self, name)}; expected at least 1")
         if not 0 <= self.momentum < 1:
@@ -63,6 +70,7 @@ class MemberResult:
     epochs_to_target, steps_to_target: at the first evaluation that met the target; None unless REACHED.
     history: every evaluation, the initial weights (epoch 0) first.
     message: where a run DIVERGED; empty otherwise.
+    execution: how the members of the cohort were run: "stacked", "one after another, channels_last", ...
     """
 
     member: Member
@@ -71,3 +79,4 @@ class MemberResult:
     steps_to_target: int | None
     history: tuple[Evaluation, ...]
     message: str = ""
+    execution: str = ""

@@ -9,7 +9,8 @@ sink is the parameter itself: the product *is* the step.
 from __future__ import annotations
 
 import abc
-from typing import Self
+from collections.abc import Mapping
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -42,16 +43,30 @@ class UpdateRule(abc.ABC):
 
     def take(self, scaled_gradient: Tensor) -> None:
         """Put a gradient that is already scaled into the sink."""
-        self.sink.mul_(self.beta).add_(scaled_gradient, alpha=self.alpha)
+        if self.beta != 1:
+            self.sink.mul_(self.beta)
+        self.sink.add_(scaled_gradient, alpha=self.alpha)
 
     def select(self, parameter: Tensor, members: Tensor, dim: int) -> Self:
         """The same rule for the members that go on, given their already selected parameter."""
         chosen = type(self).__new__(type(self))
         for name, value in vars(self).items():
-            tensor = isinstance(value, Tensor) and value is not self.parameter
-            setattr(chosen, name, value.index_select(dim, members) if tensor else value)
+            per_member = isinstance(value, Tensor) and value is not self.parameter and value.dim() > 0
+            setattr(chosen, name, value.index_select(dim, members) if per_member else value)
         chosen.parameter = parameter
         return chosen
+
+    def state(self) -> dict[str, Any]:
+        """All but the parameter itself: tensors and numbers."""
+        return {name: value for name, value in vars(self).items() if value is not self.parameter}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state` of the same rule returned."""
+        for name, value in state.items():
+            if isinstance(value, Tensor):
+                getattr(self, name).copy_(value)
+            else:
+                setattr(self, name, value)
 
 
 class SGD(UpdateRule):
@@ -104,7 +119,8 @@ class Adam(UpdateRule):
         self.gradient = torch.zeros_like(parameter)
         self.mean = torch.zeros_like(parameter)
         self.square = torch.zeros_like(parameter)
-        self.steps = 0
+        # A tensor, so that a step recorded as a CUDA graph counts too.
+        self.steps = torch.zeros((), dtype=torch.float64, device=parameter.device)
 
     @property
     def sink(self) -> Tensor:

@@ -13,10 +13,11 @@ from batchscope.training.settings import MemberResult
 
 @dataclass(frozen=True)
 class Job:
-    """A cohort to train on requested data."""
+    """A cohort to train on requested data, going on from its checkpoint if there is one."""
 
     cohort: Cohort
     data: DataRequest
+    checkpoint: str | None = None  # file for the state between epochs
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ class InlineExecutor(Executor):
             raise RuntimeError("nothing was started")
         began = time.perf_counter()
         try:
-            results = perform(job.cohort, job.data, self._device, lambda *state: on_progress(job, *state))
+            results = perform(job, self._device, lambda *state: on_progress(job, *state))
         except Exception as error:
             return Finished(job, None, time.perf_counter() - began, explain(error))
         return Finished(job, tuple(results), time.perf_counter() - began)

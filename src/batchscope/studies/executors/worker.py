@@ -47,7 +47,7 @@ def _serve(pipe: Connection, job: Job, device: str) -> None:
             pipe.send(("epoch", epochs_done, members_running))
 
     try:
-        results, message = tuple(perform(job.cohort, job.data, device, on_epoch)), ""
+        results, message = tuple(perform(job, device, on_epoch)), ""
     except Exception as error:
         results, message = None, explain(error)
     # A parent that is gone hears nothing more; `_receive` then ends this process.

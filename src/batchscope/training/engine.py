@@ -1,0 +1,67 @@
+"""What a cohort asks of whatever moves its members: steps, evaluations, and letting go of members that are done."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Mean loss and accuracy of one member over the training set, and accuracy over held-out examples.
+
+    An accuracy is NaN for regression, and where nothing was held out.
+    """
+
+    train_loss: float
+    train_accuracy: float
+    heldout_accuracy: float
+
+
+class Engine(abc.ABC):
+    """Trains the running members; positions count them from 0. Knows nothing of targets and outcomes.
+
+    execution: how the members are run, in words, for the record.
+    """
+
+    execution: str = ""
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Called before the first step of every epoch, also of a resumed one."""
+        del epoch
+
+    @abc.abstractmethod
+    def step(self, indices: Tensor) -> None:
+        """One update of every member. indices: [B], shared, or [E, B], of examples."""
+
+    def failures(self) -> dict[int, int]:
+        """Position -> steps of this epoch done before the one at which the loss ceased to be finite."""
+        return {}
+
+    @abc.abstractmethod
+    def evaluate(self) -> Sequence[Scores]:
+        """Scores of every member at this moment."""
+
+    @abc.abstractmethod
+    def bounds(self) -> Sequence[float]:
+        """B_S of every member over the training set."""
+
+    def noise_scales(self) -> Sequence[float | None]:
+        """Two-batch estimates of tr Σ/‖ḡ‖² gathered since the last call, where batches are split over ranks."""
+        return []
+
+    @abc.abstractmethod
+    def select(self, positions: Sequence[int]) -> None:
+        """Keep these members only."""
+
+    @abc.abstractmethod
+    def state(self) -> dict[str, Any]:
+        """Everything that `load` needs to go on: tensors, numbers and strings in dicts and lists."""
+
+    @abc.abstractmethod
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Continue from the state of an engine with the same members."""
