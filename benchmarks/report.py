@@ -13,6 +13,7 @@ import argparse
 import json
 import math
 import resource
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -141,7 +142,10 @@ def _history(rng: np.random.Generator, epochs: int, steps: int, end: float) -> t
 
 
 def fill(directory: Path, num_shapes: int, num_runs: int) -> int:
-    """Write the run directory; return its number of rows."""
+    """Write the run directory, unless it is there; return its number of rows."""
+    file = directory / "results-1of1.sqlite"
+    if file.exists():
+        return int(sqlite3.connect(file).execute("SELECT COUNT(*) FROM rows").fetchone()[0])
     one = study(num_shapes, num_runs)
     made = list(rows(one))
     with Store(directory, (one,)) as store:
@@ -193,7 +197,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="make the run directories there, and leave them")
+    parser.add_argument(
+        "--keep", type=Path, metavar="DIR", help="make the run directories there, unless they are there, and leave them"
+    )
     parser.add_argument("--inside", nargs=2, metavar=("DIR", "PAGE"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.inside:

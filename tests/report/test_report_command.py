@@ -1,11 +1,15 @@
 """`batchscope report` as a user types it: a real process on a real run directory."""
 
+import dataclasses
+import functools
 import json
+import re
 import subprocess
 import sys
 
 import pytest
 
+from batchscope.analysis import compare_protocols
 from batchscope.cli.main import main
 from batchscope.report import cells
 from batchscope.studies import Study, read
@@ -126,6 +130,91 @@ def test_a_study_not_yet_run_is_reported_as_such(called, tmp_path):
     assert "second is scaled: b" in out
     assert (tmp_path / "second-epochs.png").exists()
     assert called("--require", "b_threshold(wide) >= 1", at=tmp_path)[0] == 1
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory):
+    """The same study under the other protocol: large batches reach the target that did not before."""
+    path = tmp_path_factory.mktemp("tuned")
+    rows = factory.study(shapes=((1, 13), (3, 11)), batch_sizes=(8, 32, 128), num_seeds=3, seed=1, max_epochs=90)
+    changed = [dataclasses.replace(row, protocol="tuned", study="carefully") for row in rows]
+    with Store(path, (study("carefully", protocol="tuned"),)) as store:
+        store.add(changed)
+    return path
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_against_the_other_protocol_the_ratio_is_shown(directory, tuned, tmp_path, swapped):
+    first, second = (tuned, directory) if swapped else (directory, tuned)
+    done = report(first, "--against", second, "--html", tmp_path / "page.html")
+    assert done.returncode == 0, done.stderr
+    assert "B* under both protocols of tuning" in done.stdout
+    assert "B* under both protocols of tuning" in (tmp_path / "page.html").read_text()
+    found = json.loads(report(first, "--against", second, "--json").stdout)["studies"]
+    (one,) = found.values()
+    effect = one["protocols"]["64-13-10 relu"]
+    expected = compare_protocols(read(directory), read(tuned))["64-13-10 relu"]
+    assert effect["paper"]["text"] == expected.paper.text
+    assert effect["ratio_text"] == expected.ratio_text
+    assert expected.ratio_text in done.stdout
+    assert effect["probability"] == pytest.approx(expected.probability)
+
+
+def test_against_the_same_protocol_or_other_data_is_refused(called, directory, tuned, tmp_path):
+    status, _, error = called("--against", directory)
+    assert status == 2
+    assert "expected one run with paper2018" in error
+    with Store(tmp_path, (study("other", protocol="tuned", dataset="mnist"),)) as store:
+        store.add([dataclasses.replace(ROWS[0], protocol="tuned", study="other", dataset="mnist")])
+    status, _, error = called("--against", tmp_path)
+    assert status == 2
+    assert "dataset" in error
+
+
+def _lenet(**changes):
+    return factory.row(family="lenet", shape="lenet 20-50-500-10 relu", width=20, num_weights=430_500, **changes)
+
+
+EDGES = {
+    "one": [factory.row()],
+    "none": [],
+    "only censored": [factory.censored(batch_size=size, seed=seed) for size in (8, 32) for seed in range(3)],
+    "only diverged": [factory.diverged(batch_size=size) for size in (8, 32)],
+    "linear scaling to the end": [
+        factory.row(depth, 21 - depth, size, seed, epochs_to_target=7.0)
+        for depth in (1, 2)
+        for size in (8, 32, 128)
+        for seed in range(3)
+    ],
+    "batch size makes no difference to steps": [
+        factory.row(1, 21, size, seed, epochs_to_target=float(size), steps_to_target=1800 + seed)
+        for size in (8, 32, 128)
+        for seed in range(3)
+    ],
+    "convolutional": [
+        make(batch_size=size, seed=seed, epochs_to_target=epochs)
+        for make in (_lenet, functools.partial(factory.row, 5, 19))
+        for size, epochs in ((8, 7.0), (32, 8.0), (128, 20.0))
+        for seed in range(3)
+    ],
+}
+
+
+@pytest.mark.parametrize("name", EDGES)
+def test_no_bound_is_printed_as_inf_or_nan(called, tmp_path, name):
+    with Store(tmp_path, (study(),)) as store:
+        store.add(EDGES[name])
+    status, out, _ = called("--html", tmp_path / "page.html", at=tmp_path)
+    assert status == 0
+    page = (tmp_path / "page.html").read_text()
+    page = re.sub(r"<script.*?</script>|<style.*?</style>", "", page, flags=re.DOTALL)
+    charts = json.loads(re.search(r'id="charts">(.*?)</script>', (tmp_path / "page.html").read_text(), re.DOTALL)[1])
+    words = re.compile(r"(?<![a-z])[-+]?(inf|nan|∞)(?![a-z])", re.IGNORECASE)
+    for printed in (out, page, json.dumps(charts, ensure_ascii=False)):
+        assert not words.search(printed), printed[words.search(printed).start() - 100 :][:200]
+    record = called("--json", at=tmp_path)[1]
+    json.loads(record, parse_constant=pytest.fail)  # NaN and Infinity are no JSON
+    assert not words.search(record)
 
 
 def test_the_table_agrees_with_that_of_studies(directory):

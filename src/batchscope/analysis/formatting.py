@@ -34,9 +34,11 @@ def batch_interval(interval: tuple[float, float], smallest: float, largest: floa
 
 
 def bounds_text(interval: tuple[float, float]) -> str:
-    """``[2, 16]`` or ``[2, no upper bound]``, of a quantity above 0; "" when there is no interval."""
+    """``[2, 16]``, ``[2, no upper bound]`` or ``[no bounds]``, of a quantity above 0; "" when there is no interval."""
     if any(math.isnan(end) for end in interval):
         return ""
+    if interval[0] <= 0 and math.isinf(interval[1]):
+        return "[no bounds]"
     low = number(interval[0]) if interval[0] > 0 else "no lower bound"
     high = number(interval[1]) if math.isfinite(interval[1]) else "no upper bound"
     return f"[{low}, {high}]"

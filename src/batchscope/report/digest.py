@@ -35,8 +35,9 @@ class Digest:
 
     rows: all of them, tuning included. table: one `Cell` per shape and batch size. sweeps: shape -> its final runs as
     arrays, wide to deep. definition: the threshold's. thresholds, fits: shape -> B*, critical-batch fit. verdict: wide
-    against deep; at_equal_cost: the same at equal update steps and at equal training FLOPs. findings: the paper's three
-    statements. protocols: shape -> B* under `paper2018` and `tuned`; empty without the rows of the other protocol.
+    against deep; at_equal_cost: the same at equal update steps and at equal training FLOPs, where there are two shapes.
+    findings: the paper's three statements. protocols: shape -> B* under `paper2018` and `tuned`; empty without the rows
+    of the other protocol.
     """
 
     rows: tuple[Row, ...]
@@ -70,7 +71,7 @@ def digest(rows: Iterable[Row], definition: str = "paper2018", against: Sequence
         thresholds=batch_threshold(sweeps, definition),
         fits=fit(sweeps),
         verdict=compare(sweeps, definition=definition),
-        at_equal_cost=tuple(compare(sweeps, definition=definition, equal=what) for what in ("steps", "flops")),
+        at_equal_cost=tuple(compare(sweeps, equal=what) for what in ("steps", "flops") if len(sweeps) > 1),
         findings=findings(sweeps, definition),
         tuning=guard(given),
         curves=curves(given),

@@ -89,7 +89,8 @@ def page(digests: Mapping[str, Digest], origin: Origin | None = None) -> str:
 def _study(name: str, one: Digest, prefix: str, parts: Sequence[Section], notes: Sequence[str]) -> str:
     body = "".join(part.html(prefix) for part in parts)
     head = f'<h2>{escape(name)}</h2><p class="about">{escape(one.about.subtitle)}</p>'
-    said = "".join(f'<p class="about">{escape(note)}</p>' for note in notes)
+    said = "".join(f"<li>{escape(note.removeprefix(name).strip().removeprefix('is '))}</li>" for note in notes)
+    said = f'<ul class="notes">{said}</ul>' if said else ""
     return f'<article id="{prefix}">{head}{said}{body}</article>'
 
 

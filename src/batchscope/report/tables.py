@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from rich.table import Table
+from rich.text import Text  # rich would take "[no bounds]" for markup
 
 from batchscope.analysis import ProtocolEffect, ThresholdEstimate
 from batchscope.report.cells import Cell, number
@@ -26,7 +27,7 @@ def epochs_table(table: Sequence[Cell], about: Context) -> Table:
     result.add_column("outcomes")
     for index, cell in enumerate(table):
         last = index + 1 == len(table) or table[index + 1].shape != cell.shape
-        result.add_row(*_words(cell), end_section=last)
+        result.add_row(*map(Text, _words(cell)), end_section=last)
     return result
 
 
@@ -52,7 +53,8 @@ def thresholds_table(thresholds: Mapping[str, ThresholdEstimate]) -> Table:
         result.add_column(name, justify="right")
     result.add_column("note")
     for shape, threshold in thresholds.items():
-        result.add_row(shape, threshold.text, threshold.interval_text or "-", str(threshold.n), threshold.statement)
+        words = (shape, threshold.text, threshold.interval_text or "-", str(threshold.n), threshold.statement)
+        result.add_row(*map(Text, words))
     return result
 
 
@@ -70,7 +72,7 @@ def protocols_table(effects: Mapping[str, ProtocolEffect]) -> Table:
     for name in ("paper2018", "tuned", "paper2018 / tuned", "P(tuned larger)", "runs lost", "to the choice"):
         result.add_column(name, justify="right")
     for effect in effects.values():
-        result.add_row(*protocol_words(effect))
+        result.add_row(*map(Text, protocol_words(effect)))
     return result
 
 

@@ -16,6 +16,8 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
+from operator import attrgetter
 from pathlib import Path
 from typing import IO, Any
 
@@ -110,13 +112,15 @@ def read_rows(directory: str | Path) -> tuple[Row, ...]:
 
     Where two writers hold the same trial, a finished row is preferred to a crashed one, then the first file's.
     """
-    rows: dict[tuple[str, str], Row] = {}
-    for path in sorted(Path(directory).glob("results-*.sqlite")):
-        for row in _read_file(path):
-            known = rows.get((row.trial_id, row.study))
-            if known is None or (known.outcome == Outcome.CRASHED and row.outcome != Outcome.CRASHED):
-                rows[row.trial_id, row.study] = row
-    return tuple(rows[key] for key in sorted(rows))
+    with _no_collection():
+        rows = [row for path in sorted(Path(directory).glob("results-*.sqlite")) for row in _read_file(path)]
+        rows.sort(key=lambda row: row.outcome is Outcome.CRASHED)  # stable sorts, the least significant first
+        rows.sort(key=attrgetter("study"))
+        rows.sort(key=attrgetter("trial_id"))
+        again = {
+            id(row) for before, row in pairwise(rows) if (row.trial_id, row.study) == (before.trial_id, before.study)
+        }
+        return tuple(row for row in rows if id(row) not in again)
 
 
 def read_study_file(directory: str | Path) -> Studies:
@@ -227,8 +231,7 @@ def read_runs(directory: str | Path) -> tuple[dict[str, Any], ...]:
 
 def _read_file(path: Path) -> list[Row]:
     try:
-        with _no_collection():
-            return [row for names, lines in _select(path, "rows") for row in decode_all(names, lines)]
+        return [row for names, lines in _select(path, "rows") for row in decode_all(names, lines)]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise _corrupt(path, error) from None
 

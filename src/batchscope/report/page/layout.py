@@ -95,8 +95,10 @@ def points(
     } | more
 
 
-def band(index: int, name: str, x: Sequence[float], low: Sequence[float], high: Sequence[float]) -> dict[str, Any]:
-    """Return a filled region between two curves."""
+def band(
+    index: int, name: str, x: Sequence[float], low: Sequence[float], high: Sequence[float], opacity: int = 16
+) -> dict[str, Any]:
+    """Return a filled region between two curves, `opacity` in per cent."""
     return {
         "type": "scatter",
         "mode": "lines",
@@ -106,7 +108,7 @@ def band(index: int, name: str, x: Sequence[float], low: Sequence[float], high: 
         "x": [*x, *reversed(list(x))],
         "y": [*high, *reversed(list(low))],
         "fill": "toself",
-        "fillcolor": colour(index, 16),
+        "fillcolor": colour(index, opacity),
         "line": {"width": 0, "color": colour(index)},
     }
 

@@ -47,7 +47,8 @@ def _verdict(one: Digest) -> Section:
     state = "undecided" if one.verdict.decision == "undecided" else "decided"
     first = (
         f'<p class="verdict {state}">{escape(headline(one))}</p><p>{escape(one.verdict.sentence)}</p>'
-        f'<ul class="findings">{"".join(_finding(finding, one.verdict) for finding in one.findings)}</ul>'
+        f'<ul class="findings">{"".join(_finding(finding, one.verdict) for finding in one.findings)}'
+        f"{''.join(map(_at_equal_cost, one.at_equal_cost))}</ul>"
     )
     lines = tuple(
         (
@@ -60,7 +61,6 @@ def _verdict(one: Digest) -> Section:
         for shape, estimate in one.thresholds.items()
     )
     meaning = next((f"{e.definition}: {e.meaning}. 95 % bootstrap over seeds." for e in one.thresholds.values()), EMPTY)
-    first += f"<p>{'<br>'.join(escape(verdict.sentence) for verdict in one.at_equal_cost)}</p>"
     table = Table(("shape", "largest safe batch B*", "95 % interval", "n (runs)", "note"), lines, meaning)
     return Section(1, "Verdict", html_first=first, tables=(table,))
 
@@ -75,6 +75,16 @@ def _finding(finding: Finding, verdict: Verdict) -> str:
     decision = escape(finding.decision)
     return (
         f'<li><b class="{decision}">{decision}</b> {escape(finding.statement)}<br><small>{escape(because)}</small></li>'
+    )
+
+
+def _at_equal_cost(verdict: Verdict) -> str:
+    """The comparison at equal steps or FLOPs: who is ahead, and the sentence."""
+    state = "supported" if verdict.decision != "undecided" else "undecided"
+    what = {"steps": "update steps", "flops": "training FLOPs"}[verdict.equal]
+    return (
+        f'<li><b class="{state}">{escape(verdict.decision)}</b> At equal {what}.'
+        f"<br><small>{escape(verdict.sentence)}</small></li>"
     )
 
 

@@ -16,6 +16,7 @@ from batchscope.report.page import layout
 from batchscope.report.page.parts import Chart, Table
 from batchscope.report.page.words import positive_text
 
+FEW_SHAPES = 4
 CURVE_POINTS = 40  # of a fitted curve and its band
 CELLS = (
     "mean over seeds [95 % Student t interval over seeds]; ≥ a lower bound, some seeds ran out of epochs; "
@@ -104,7 +105,8 @@ def _fit_traces(index: int, shape: str, one: Digest, what: str) -> list[dict[str
     with np.errstate(invalid="ignore"):  # resamples without a fit are NaN, and left out of the band
         low, high = (end * scale for end in fitted.band(grid))
     if np.isfinite(low).all() and np.isfinite(high).all():
-        traces.append(layout.band(index, shape, x, rounded(low), rounded(high)))
+        opacity = 16 if len(one.fits) <= FEW_SHAPES else 6  # many bands lie over each other
+        traces.append(layout.band(index, shape, x, rounded(low), rounded(high), opacity))
     return [trace | {"legendgroup": shape, "showlegend": False} for trace in traces]
 
 

@@ -17,7 +17,7 @@ from batchscope.report.page.parts import Chart, Table
 from batchscope.report.page.sweep_charts import rounded
 from batchscope.report.page.words import interval_text
 
-MAX_RESIDUALS = 1000  # points drawn per shape
+MAX_RESIDUALS = 6000  # points drawn; more would make the page too heavy to send
 STEP_SIZES = (
     "Step size (for the mean loss) chosen by protocol {protocol} at every shape and batch size, one choice per point "
     "(points shifted sideways); ringed: at the edge of the grid tried, so that a better one may lie outside. Dotted: "
@@ -152,9 +152,10 @@ def diversity_along_training(one: Digest) -> Chart:
 def residuals(one: Digest) -> Chart:
     """Return what the fitted curve leaves: log of steps over fitted steps, against batch size."""
     data, lines = [], []
+    most = max(10, min(1000, MAX_RESIDUALS // max(len(one.fits), 1)))
     for index, (shape, fitted) in enumerate(one.fits.items()):
         known = np.flatnonzero(np.isfinite(fitted.residuals))
-        shown = known[:: -(-len(known) // MAX_RESIDUALS) or 1]
+        shown = known[:: -(-len(known) // most) or 1]
         sizes, left = fitted.batch_sizes[shown].tolist(), rounded(fitted.residuals[shown])
         text = [
             f"{shape}<br>B = {size:g}: {100 * math.expm1(value):+.0f} % steps"
@@ -167,7 +168,7 @@ def residuals(one: Digest) -> Chart:
     data += [layout.guide("fitted curve", [sizes[0], sizes[-1]], [0, 0], "@muted", "solid")] if sizes else []
     note = (
         "log(steps / fitted steps) of every run that reached the target (points shifted sideways; at most "
-        f"{MAX_RESIDUALS} drawn per shape, every k-th run), about steps = S_min (1 + B_crit/B). A trend along B says "
+        f"{most} drawn per shape, every k-th run), about steps = S_min (1 + B_crit/B). A trend along B says "
         "that the curve is the wrong one; so does a small lack-of-fit p in section 2's table."
     )
     figure = layout.figure(data, layout.log_axis("batch size B (examples)", sizes), layout.axis("log residual"))
