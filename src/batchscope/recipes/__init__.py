@@ -17,11 +17,15 @@ __all__ = ["RECIPES", "Recipe", "chen2018", "find", "quickstart"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """A named study. minutes: wall time on two cores, as measured or (with "about") predicted."""
+    """A named study. minutes: wall time on two cores, as measured or (with "about") predicted.
+
+    gpu_hours: on one data-centre GPU, predicted; empty where a GPU is not worth it.
+    """
 
     make: Callable[[], Study | Studies]
     summary: str
     minutes: str
+    gpu_hours: str = ""
 
 
 RECIPES: dict[str, Recipe] = {

@@ -143,8 +143,11 @@ class Cohort:
         done = []
         for position, member in enumerate(self.running):
             state = _evaluation(epoch, step, scores[position], bounds[position], noises[position])
+            ends = self._ends(member, state)
+            if (ends or epoch == self.settings.max_epochs) and math.isnan(state.heldout_accuracy):
+                state = dataclasses.replace(state, heldout_accuracy=self.engine.heldout_accuracy(position))
             self.histories[member].append(state)
-            if self._ends(member, state):
+            if ends:
                 done.append(position)
         self._release(done)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,12 +15,12 @@ from torch import Tensor
 class Scores:
     """Mean loss and accuracy of one member over the training set, and accuracy over held-out examples.
 
-    An accuracy is NaN for regression, and where nothing was held out.
+    An accuracy is NaN for regression, and where nothing was held out or it is left to `heldout_accuracy`.
     """
 
     train_loss: float
     train_accuracy: float
-    heldout_accuracy: float
+    heldout_accuracy: float = math.nan
 
 
 class Engine(abc.ABC):
@@ -45,6 +46,11 @@ class Engine(abc.ABC):
     @abc.abstractmethod
     def evaluate(self) -> Sequence[Scores]:
         """Scores of every member at this moment."""
+
+    def heldout_accuracy(self, position: int) -> float:
+        """Asked for when a member ends, by engines to which it is too dear to be part of every evaluation."""
+        del position
+        return math.nan
 
     @abc.abstractmethod
     def bounds(self) -> Sequence[float]:

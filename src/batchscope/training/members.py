@@ -82,12 +82,10 @@ class ModuleEngine(Engine):
         return {position: step for position, step in failed if step is not None}
 
     def evaluate(self) -> list[Scores]:
-        scores = []
-        for network in self.networks:
-            loss, accuracy = network.evaluate(self.examples)
-            heldout = network.evaluate(self.heldout)[1] if self.heldout else math.nan
-            scores.append(Scores(loss, accuracy, heldout))
-        return scores
+        return [Scores(*network.evaluate(self.examples)) for network in self.networks]
+
+    def heldout_accuracy(self, position: int) -> float:
+        return self.networks[position].evaluate(self.heldout)[1] if self.heldout else math.nan
 
     def bounds(self) -> list[float]:
         return [network.batch_size_bound() for network in self.networks]

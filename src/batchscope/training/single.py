@@ -30,6 +30,7 @@ class Examples:
 
     inputs: Tensor
     targets: Tensor
+    channels_last: bool  # strides do not tell it for images of one channel
 
     @classmethod
     def training(cls, dataset: Dataset, settings: Settings, device: torch.device, channels_last: bool) -> Examples:
@@ -47,12 +48,12 @@ class Examples:
     def _of(cls, inputs: Any, targets: Any, settings: Settings, device: torch.device, channels_last: bool) -> Examples:
         dtype = storage_dtype(settings)
         x, y = torch.as_tensor(inputs).to(device, dtype), torch.as_tensor(targets).to(device)
-        x = x.to(memory_format=torch.channels_last) if channels_last and x.dim() == 4 else x
-        return cls(x, y.to(dtype) if y.is_floating_point() else y)
+        x = x.to(memory_format=torch.channels_last) if channels_last else x
+        return cls(x, y.to(dtype) if y.is_floating_point() else y, channels_last)
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """The examples at `indices`, in the memory format of all."""
-        if self.inputs.dim() == 4 and not self.inputs.is_contiguous():
+        if self.channels_last:
             by_pixel = self.inputs.permute(0, 2, 3, 1)  # contiguous: a gather of whole rows
             return by_pixel.index_select(0, indices).permute(0, 3, 1, 2), self.targets.index_select(0, indices)
         return self.inputs.index_select(0, indices), self.targets.index_select(0, indices)
@@ -79,9 +80,8 @@ class Network:
         ranks: Ranks = ONE_RANK,
     ) -> None:
         device = examples.inputs.device
-        channels_last = examples.inputs.dim() == 4 and not examples.inputs.is_contiguous()
         self.module = with_shares(module, settings.batchnorm_shares, ranks).to(device)
-        if channels_last:
+        if examples.channels_last:
             self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.examples, self.settings, self.member, self.ranks = examples, settings, member, ranks
         self.parameters = list(self.module.parameters())
