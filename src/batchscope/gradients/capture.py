@@ -263,6 +263,8 @@ class Capture(Interceptor):
     def _on_gradient(self, meeting: _Meeting, grad: Tensor) -> None:
         for operand, use, rule in meeting.uses(grad, self._num_examples):
             self._receive(operand, use, rule)
+        if self._cut:  # the backward pass runs once: free what it read, as autograd frees what it saved
+            meeting.args, meeting.kwargs, meeting.versions = [], {}, []
 
 
 def escaped(losses: Tensor, capture: Capture, parameters: Mapping[str, Tensor]) -> set[str]:
