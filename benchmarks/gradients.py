@@ -4,7 +4,8 @@
 
 Each side makes one pass over one batch: forward, backward of the summed loss, and (all but `plain`) the squared norm of
 every example's gradient. The sides take turns within each round; the table shows each side's median and its ratio to
-the plain pass of the same round. Peak memory is of a fresh process, for two passes (ours: one whole `measure`).
+the plain pass of the same round. Memory is given twice: the peak of tensors alive in one pass, and the peak of resident
+memory of a fresh process over two passes (ours: a whole `measure` of two batches, with its float64 sums and its audit).
 Results are compared in the same run; a tool that disagrees by more than 1e-4 is marked wrong and one that fails is
 named with its error. The last row, `mnist`, is the time of a whole `measure` over 60 000 examples.
 
@@ -14,6 +15,7 @@ Peers, when installed (`pip install -e .[bench]`): torch.func vmap(grad), Opacus
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import subprocess
 import sys
@@ -184,6 +186,20 @@ def print_memory(row: Row, side: str, device: str) -> None:
     print(peak(device) - before)
 
 
+def tensor_peak(step: Step, device: str) -> float:
+    """Peak, over one pass, of the MB in tensors that the pass makes."""
+    if device == "cuda":
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        step()
+        return (torch.cuda.max_memory_allocated() - before) / 1e6
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
+        step()
+    events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
+    changes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
+    return max(itertools.accumulate(changes)) / 1e6
+
+
 def reset_peak(device: str) -> None:
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -225,6 +241,7 @@ def run_row(row: Row, sides: list[str], rounds: int, device: str) -> dict[str, A
             "ratio_of_least": min(times[side]) / min(times["plain"]),
             "largest_disagreement": None if norms is None else float(((norms - truth).abs() / truth).max()),
         }
+        results[side]["tensor_peak_mb"] = tensor_peak(steps[side], device)
         if side in ("plain", "batchscope"):
             results[side]["peak_mb"] = peak_memory(row, side, device)
     return results
@@ -258,7 +275,8 @@ def show(row: Row, results: dict[str, Any]) -> None:
             continue
         wrong = result["largest_disagreement"] is not None and not result["largest_disagreement"] < TOLERANCE
         note = f"  WRONG by up to {result['largest_disagreement']:.2g}" if wrong else ""
-        memory = f"  peak {result['peak_mb']:.0f} MB" if "peak_mb" in result else ""
+        memory = f"  tensors {result['tensor_peak_mb']:.1f} MB"
+        memory += f", resident {result['peak_mb']:.0f} MB" if "peak_mb" in result else ""
         print(
             f"  {side:22s} {result['ms']:9.2f} ms  x{result['ratio']:.2f}  "
             f"(least {result['ms_least']:.2f} ms, x{result['ratio_of_least']:.2f}){memory}{note}"
