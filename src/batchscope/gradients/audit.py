@@ -7,6 +7,7 @@ gradient against an ordinary backward pass over the batch. A disagreement raises
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -28,33 +29,41 @@ def audit(engine: Engine, batch: Batch, results: Mapping[str, Result]) -> None:
     """Raise MeasurementError when a result disagrees with plain autograd."""
     if any(result.measured.kernel == UNAVAILABLE for result in results.values()):
         return  # the model does not run on a batch of one, so the audit cannot either
-    examples = sorted({0, batch.num_examples // 2, batch.num_examples - 1})[:AUDITED]
-    for i in examples:
-        truth = engine.gradients_of_one(batch, i, engine.parameters)
-        whole = sum(float(g.double().square().sum()) for g in truth.values()) ** 0.5
-        for name, gradient in truth.items():
-            fast, slow = float(results[name].sq_norms[i]) ** 0.5, float(gradient.double().norm())
-            if not abs(fast - slow) <= _allowed(engine, gradient, slow, whole):
-                raise _error(name, results[name], f"the gradient norm of example {i}", fast, slow)
+    for i in sorted({0, batch.num_examples // 2, batch.num_examples - 1})[:AUDITED]:
+        _audit_example(engine, batch, i, results)
     _audit_sums(engine, batch, results)
+
+
+def _audit_example(engine: Engine, batch: Batch, i: int, results: Mapping[str, Result]) -> None:
+    truth = {name: _norm(g) for name, g in engine.gradients_of_one(batch, i, engine.parameters).items()}
+    whole = math.hypot(*truth.values())
+    for name, slow in truth.items():
+        fast = float(results[name].sq_norms[i]) ** 0.5
+        if not abs(fast - slow) <= _allowed(engine, name, slow, whole):
+            raise _error(name, results[name], f"the gradient norm of example {i}", fast, slow)
 
 
 def _audit_sums(engine: Engine, batch: Batch, results: Mapping[str, Result]) -> None:
     truth = engine.plain_gradients(batch, engine.parameters)
-    whole = sum(float(result.sq_norms.double().sum()) for result in results.values()) ** 0.5
+    # Rounding of a sum grows with its terms, not with the sum, which may cancel.
+    terms = {name: float(result.sq_norms.double().sum()) ** 0.5 for name, result in results.items()}
+    whole = math.hypot(*terms.values())
     for name, gradient in truth.items():
-        difference = float((results[name].grad_sum.double() - gradient.double()).norm())
-        # Rounding of a sum grows with its terms, not with the sum, which may cancel.
-        terms = float(results[name].sq_norms.double().sum()) ** 0.5
-        if not difference <= _allowed(engine, gradient, float(gradient.double().norm()) + terms, whole):
+        difference = _norm(results[name].grad_sum - gradient)
+        if not difference <= _allowed(engine, name, _norm(gradient) + terms[name], whole):
             raise _error(name, results[name], "the summed gradient", difference, 0.0)
 
 
-def _allowed(engine: Engine, gradient: Tensor, norm: float, whole: float) -> float:
-    low = torch.is_autocast_enabled(gradient.device.type) or any(
+def _norm(x: Tensor) -> float:
+    return float(torch.linalg.vector_norm(x, dtype=torch.float64))
+
+
+def _allowed(engine: Engine, name: str, norm: float, whole: float) -> float:
+    parameter = engine.parameters[name]
+    low = torch.is_autocast_enabled(parameter.device.type) or any(
         p.dtype in (torch.float16, torch.bfloat16) for p in engine.parameters.values()
     )
-    relative, absolute = LOW_PRECISION if low else TOLERANCES[gradient.dtype]
+    relative, absolute = LOW_PRECISION if low else TOLERANCES[parameter.dtype]
     return relative * norm + absolute * whole
 
 

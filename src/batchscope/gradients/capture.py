@@ -77,12 +77,13 @@ class _Meeting:
             if tensor._version != version:
                 raise self._changed_in_place()
         assert self.event.output is not None
-        low_precision = grad.dtype if grad.dtype.itemsize < 4 else None
         examples = {
-            position: _widen(layout.split(self._at(position), num_examples), low_precision)
+            position: layout.split(self.argument(position).detach(), num_examples)
             for position, layout in self.event.layouts.items()
         }
-        grad = _widen(self.event.output.split(grad, num_examples), low_precision)
+        if grad.dtype.itemsize < 4:
+            examples = {position: _widen(tensor, grad.dtype) for position, tensor in examples.items()}
+        grad = self.event.output.split(_widen(grad, grad.dtype), num_examples)
         name, pairs = self._apply(grad, examples)
         by_value = {id(operand.value): operand for operand in self.operands.values()}
         for tensor, use in pairs:
@@ -90,11 +91,12 @@ class _Meeting:
             if operand is not None:
                 yield operand, use, name
 
-    def _at(self, position: Position) -> Tensor:
+    def argument(self, position: Position) -> Tensor:
+        if isinstance(position, int):
+            return self.args[position]  # type: ignore[no-any-return]
         key, place = position if isinstance(position, tuple) else (position, None)
         value = self.kwargs[key] if isinstance(key, str) else self.args[key]
-        tensor: Tensor = value if place is None else value[place]
-        return tensor.detach() if tensor.requires_grad else tensor
+        return value if place is None else value[place]  # type: ignore[no-any-return]
 
     def _apply(self, grad: Tensor, examples: dict[Position, Tensor]) -> tuple[str, Iterable[Any]]:
         if self.rule is not None:
@@ -114,11 +116,11 @@ class _Meeting:
         )
 
 
-def _widen(tensor: Tensor, low_precision: torch.dtype | None) -> Tensor:
-    """In float32 at least. Under autocast the call saw its inputs rounded, and the gradient belongs to those."""
-    if low_precision is None or not tensor.is_floating_point():
+def _widen(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """In float32 at least, after rounding to `dtype`: under autocast the gradient belongs to the rounded inputs."""
+    if dtype.itemsize >= 4 or not tensor.is_floating_point():
         return tensor
-    return tensor.to(low_precision).to(accumulation_dtype(low_precision))
+    return tensor.to(dtype).to(accumulation_dtype(dtype))
 
 
 class _Tap(torch.autograd.Function):
@@ -163,13 +165,12 @@ class Capture(Interceptor):
         self.meetings_of: dict[str, int] = dict.fromkeys(parameters, 0)
 
     def see(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        touched = self._touches(args) or (kwargs and self._touches(kwargs.values()))
-        if not touched or not torch.is_grad_enabled():
+        if not (self._touches(args) or (kwargs and self._touches(kwargs.values()))) or not torch.is_grad_enabled():
             return func(*args, **kwargs)
         shared = self._shared
         operands = {p: shared[id(tensor)] for p, tensor in tensors_in(args, kwargs) if id(tensor) in shared}
         event = self._expected
-        if event is None or event.function != name_of(func) or event.shared != tuple(operands):
+        if event is None or event.function != func or event.shared != tuple(operands):
             return self._run_unexpected(func, args, kwargs)
         if not event.is_meeting or not event.measurable or (is_in_place(func) and event.shared == (0,)):
             return self._run_shared(event, operands, func, args, kwargs)
@@ -179,10 +180,12 @@ class Capture(Interceptor):
     def _touches(self, values: Iterable[Any]) -> bool:
         """Whether a shared tensor is among the arguments; this runs for every call the model makes."""
         shared = self._shared
-        return any(
-            id(value) in shared or (type(value) in (list, tuple) and any(id(entry) in shared for entry in value))
-            for value in values
-        )
+        for value in values:
+            if id(value) in shared:
+                return True
+            if type(value) in (list, tuple) and any(id(entry) in shared for entry in value):
+                return True
+        return False
 
     def _run_unexpected(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call outside the trace is harmless when no gradient flows through it (a shape, a comparison)."""
@@ -228,7 +231,7 @@ class Capture(Interceptor):
             return replaced
         meeting = _Meeting(func, cut, named, event, operands, rule, [])
         if rule is None or rule.reads_inputs:
-            meeting.versions = [(tensor, tensor._version) for tensor in map(meeting._at, event.layouts)]
+            meeting.versions = [(tensor, tensor._version) for tensor in map(meeting.argument, event.layouts)]
         output = func(*cut, **named) if self._cut else func(*args, **kwargs)
         if not output.requires_grad:
             output = _Tap.apply(self.anchor, [output])  # type: ignore[no-untyped-call]
@@ -237,7 +240,7 @@ class Capture(Interceptor):
 
     def _count(self, operands: dict[Position, Shared]) -> None:
         """Expect one Use of every operand of a meeting."""
-        for operand in {id(operand): operand for operand in operands.values()}.values():
+        for operand in set(operands.values()):
             for root in operand.roots:
                 self.meetings_of[root] += 1
 
@@ -263,6 +266,8 @@ class Capture(Interceptor):
     def _on_gradient(self, meeting: _Meeting, grad: Tensor) -> None:
         for operand, use, rule in meeting.uses(grad, self._num_examples):
             self._receive(operand, use, rule)
+        if self._cut:  # the backward pass runs once: free what it read, as autograd frees what it saved
+            meeting.args, meeting.kwargs, meeting.versions = [], {}, []
 
 
 def escaped(losses: Tensor, capture: Capture, parameters: Mapping[str, Tensor]) -> set[str]:

@@ -58,7 +58,11 @@ class Collector:
     def receive(self, operand: Shared, use: Use, rule: str) -> None:
         (name, *others) = operand.roots
         if not others and self.meetings_of[name] == 1:
-            return self._finish_group([name], [(operand, use, rule)])
+            if operand.tensor is self.parameters[name]:
+                self.results[name] = self._single(name, operand, [use], (rule,))
+            else:
+                self._finish_group([name], [(operand, use, rule)])
+            return
         for root in operand.roots:
             self._received[root] = self._received.get(root, 0) + 1
         self._waiting.append((operand, use, rule))

@@ -14,9 +14,8 @@ import torch
 from batchscope.gradients.kernels import Kernel, Result, candidates
 from batchscope.gradients.uses import Use
 
-DEFAULT_MEMORY_BUDGET = (
-    64 * 2**20
-)  # bytes of scratch memory; larger chunks were not faster on CPU (they leave the cache)
+# Bytes of scratch memory. Larger chunks were not faster on CPU (they leave the cache), and LeNet's pass would double.
+DEFAULT_MEMORY_BUDGET = 12 * 2**20
 CLOSE, ROUNDS = 4.0, 3  # kernels within this factor of the fastest after one run are run this often again
 HOPELESS = 12.0  # candidates with this many times the least number of operations are not timed
 

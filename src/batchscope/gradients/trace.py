@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from batchscope.gradients.calls import Function, Interceptor, Position, name_of, tensors_in, tensors_out
+from batchscope.gradients.calls import Function, Interceptor, Position, tensors_in, tensors_out
 from batchscope.gradients.layouts import Layout, find_layout
 
 
@@ -31,7 +31,7 @@ class Event:
     output: layout of the result; None: the result is shared too, or of a form that cannot be measured (`measurable`).
     """
 
-    function: str
+    function: Function
     shared: tuple[Position, ...]
     layouts: Mapping[Position, Layout]
     output: Layout | None
@@ -150,4 +150,4 @@ def _event(large: _Record, shared: tuple[Position, ...], found: list[Layout | No
     output = found[len(large.operands)] if large.is_single else None
     scales = [a.shape != b.shape for (_, a), (_, b) in zip(large.operands, small.operands, strict=True)]
     understood = sum(scales) == len(layouts) and output is not None
-    return Event(name_of(large.function), shared, layouts, output, understood)
+    return Event(large.function, shared, layouts, output, understood)

@@ -6,7 +6,6 @@ P padded pixels.
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import torch
@@ -128,15 +127,15 @@ def _pixels(use: Patches) -> int:
 
 def _pixel_flops(use: Patches) -> float:
     """The shifted slices are additions at memory speed: counted threefold."""
-    positions, pixels, offsets = _positions(use), _pixels(use), math.prod(use.shape[2:])
+    positions, pixels, offsets = _positions(use), _pixels(use), sum(use.shape[2:])
     grams = 2.0 * pixels**2 * use.inputs.shape[1] + 2.0 * positions**2 * (use.shape[0] + 1)
-    return _gradient_flops(use) + grams + 3.0 * use.groups * offsets * positions**2
+    return _gradient_flops(use) + grams + 3.0 * use.groups * offsets * pixels**2
 
 
 @kernel(
     Patches,
     applies=lambda use: math.prod(use.shape[2:]) > 1,
-    scratch=lambda use: use.groups * (_pixels(use) ** 2 + 3 * _positions(use) ** 2),
+    scratch=lambda use: use.groups * (2 * _pixels(use) ** 2 + 2 * _positions(use) ** 2),
     flops=_pixel_flops,
 )
 def pixel_ghost(use: Patches, chunk: int) -> Result:
@@ -145,22 +144,28 @@ def pixel_ghost(use: Patches, chunk: int) -> Result:
     parts = []
     for rows in chunks(use.num_examples, chunk):
         grads, pixels = _as_groups(use.grads[rows], use.groups), _padded(use, rows)
-        gram = torch.bmm(grads.mT, grads)
         flat = _as_groups(pixels, use.groups)
         patch_gram = _patch_gram(use, torch.bmm(flat.mT, flat), tuple(pixels.shape[2:]))
-        parts.append(gram.mul_(patch_gram.view_as(gram)).view(len(pixels), -1).sum(1))
+        gram = torch.bmm(grads.mT, grads).view(patch_gram.shape).mul_(patch_gram)
+        parts.append(gram.view(len(pixels), -1).sum(1))
     return torch.cat(parts), use.weight_gradient(slice(0, use.num_examples))
 
 
-def _patch_gram(use: Patches, pixel_gram: Tensor, sizes: tuple[int, ...]) -> Tensor:
-    """[n g, P, P] -> [n g, *positions, *positions]: sum over kernel offsets o of the entries (t + o, s + o)."""
-    gram = pixel_gram.view(-1, *sizes, *sizes)
+def _patch_gram(use: Patches, gram: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    """[n g, P, P] -> [n g, *positions, *positions]: sum over kernel offsets o of the entries (t + o, s + o).
+
+    One axis after another. An offset is the same step in the flat index for all pixels, so a shifted slice is a block
+    of rows and columns; pixels at which no patch starts are summed too, and left out by the strides of the view.
+    """
+    steps = [math.prod(sizes[axis + 1 :]) for axis in range(len(sizes))]
+    for step, entries, dilation in zip(steps, use.shape[2:], use.dilation, strict=True):
+        reach = gram.shape[1] - step * dilation * (entries - 1)
+        blocks = [slice(o * step * dilation, o * step * dilation + reach) for o in range(entries)]
+        total = gram[:, blocks[0], blocks[0]].clone()
+        for block in blocks[1:]:
+            total += gram[:, block, block]
+        gram = total
+    n, reach, _ = gram.shape
+    strides = [step * stride for step, stride in zip(steps, use.stride, strict=True)]
     positions = use.grads.shape[2:]
-    total = gram.new_zeros(len(gram), *positions, *positions)
-    for offset in itertools.product(*map(range, use.shape[2:])):
-        window = tuple(
-            slice(o * dilation, o * dilation + (count - 1) * stride + 1, stride)
-            for o, dilation, stride, count in zip(offset, use.dilation, use.stride, positions, strict=True)
-        )
-        total += gram[(slice(None), *window, *window)]
-    return total
+    return gram.as_strided((n, *positions, *positions), (reach**2, *(reach * s for s in strides), *strides))
