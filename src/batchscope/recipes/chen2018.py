@@ -217,7 +217,9 @@ def _small(panel: str, scale: str) -> dict[str, Any]:
     """What changes in the small form of a panel."""
     choose("scale", scale, ("small",))
     if panel not in _SMALL:
-        raise InputError(f"panel {panel!r} of figure 3 has no small form: {closest(panel, _SMALL)} It takes 30 minutes.")
+        raise InputError(
+            f"panel {panel!r} of figure 3 has no small form: {closest(panel, _SMALL)} It takes 30 minutes."
+        )
     full, small = _PANELS[panel], _SMALL[panel]
     size = "" if small.get("budget", full["budget"]) == full["budget"] else f" and {small['budget']} parameters"
     text = f"small: {small['num_examples']} examples{size}; fewer shapes, batch sizes, step sizes and seeds"
