@@ -63,7 +63,7 @@ def test_stopped_and_resumed_equals_uninterrupted(execution, optimizer, stop_aft
         for a, b in zip(one.history, other.history, strict=True):
             assert (a.epoch, a.step) == (b.epoch, b.step)
             # BatchNorm on few pixels enlarges rounding, which differs with memory alignment.
-            assert a.train_loss == pytest.approx(b.train_loss, rel=1e-7)
+            assert a.train_loss == (b.train_loss if execution == "stacked" else pytest.approx(b.train_loss, rel=1e-7))
 
 
 def test_augmentation_goes_on_with_the_same_numbers(tmp_path):
