@@ -66,3 +66,4 @@ def test_a_rank_dies_and_the_same_command_goes_on_to_the_rows_of_one_process(stu
         assert (one.outcome, one.steps_run) == (other.outcome, other.steps_run)
         assert one.train_loss == pytest.approx(other.train_loss, rel=1e-8)
         assert one.history[-1].noise_scale is not None
+        assert one.execution == "one after another, on 2 ranks"
