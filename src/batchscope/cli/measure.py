@@ -113,8 +113,8 @@ def _draw(path: Path, model: Model, dataset: Dataset, report: Report) -> None:
     from batchscope.report.figures.blocks import write_block_diversity
 
     of = f" of {report.population:g}" if report.population else ""
-    subtitle = f"{model.about}; {dataset.title or dataset.name}, n = {report.num_examples}{of} examples"
-    write_block_diversity(path, {"": [report]}, subtitle)
+    title = f"{dataset.title or dataset.name}, n = {report.num_examples}{of} examples"
+    write_block_diversity(path, {title: [report]}, model.about)
 
 
 def _population(arguments: argparse.Namespace) -> int | None:
