@@ -111,6 +111,48 @@ def test_dropout_is_refused_or_chosen():
     assert torch.equal(torch.random.get_rng_state(), random_state)
 
 
+class Unsteady(nn.Module):
+    """Gives another result at every run, by a relative `size`, as threaded kernels do in their last digits."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.size, self.runs = size, 0
+
+    def forward(self, x):
+        self.runs += 1
+        noise = torch.sin(torch.arange(x.shape[-1]) * self.runs).to(x)
+        return x * (1 + self.size * noise)
+
+
+class Folded(nn.Module):
+    """A layer on rows [T N, d], the examples slow or fast, and the sum over T."""
+
+    def __init__(self, is_major):
+        super().__init__()
+        self.layer, self.is_major = nn.Linear(5, 3), is_major
+
+    def forward(self, x):
+        x = torch.stack([x, x.tanh(), x.sin(), x.cos()], int(self.is_major))
+        out = self.layer(x.reshape(-1, 5))
+        return out.view(-1, 4, 3).sum(1) if self.is_major else out.view(4, -1, 3).sum(0)
+
+
+@pytest.mark.parametrize("is_major", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rounding_that_differs_from_run_to_run_is_no_randomness(dtype, is_major):
+    torch.manual_seed(0)
+    eps = torch.finfo(dtype).eps
+    data = VECTORS.to(dtype), CLASSES
+    model = nn.Sequential(Unsteady(16 * eps), Folded(is_major)).to(dtype)
+    report = measure(model, F.cross_entropy, data)
+    truth = oracle.moments(model, F.cross_entropy, *data)
+    assert report.sum_sq_norms == pytest.approx(sum(s1 for s1, _ in truth.values()), rel=1e3 * eps)
+    assert report.coverage.fallbacks == ()
+    model[0].size = 1e5 * eps
+    with pytest.raises(MeasurementError, match="two forward passes"):
+        measure(model, F.cross_entropy, data)
+
+
 class Augmented(torch.utils.data.Dataset):
     def __len__(self):
         return 11

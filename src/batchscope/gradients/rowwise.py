@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from batchscope.gradients.calls import changed_in_place
+from batchscope.gradients.uses import row_norms
 
 
 @dataclass(eq=False, slots=True)
@@ -37,12 +38,6 @@ class RowwiseCall:
             raise changed_in_place(F.linear, self.names)
         self.norms = row_norms(self.input), row_norms(grad)
         self.input = None  # free what the backward pass has read
-
-
-def row_norms(x: Tensor) -> Tensor:
-    """[N, d] -> [N]."""
-    result: Tensor = torch.linalg.vector_norm(x, 2, 1)
-    return result
 
 
 def call_rowwise(names: tuple[str, ...], x: Tensor, parameters: Sequence[Tensor]) -> tuple[Tensor, RowwiseCall]:

@@ -138,7 +138,7 @@ def _classify(
         if not len(large.tensors) == len(small.tensors) == len(changed.tensors):
             return None
         found = [
-            find_layout(tensor, other, num_large, num_small, _where_changed(tensor, after))
+            find_layout(tensor, other, num_large, num_small, _changes(tensor, after))
             for tensor, other, after in zip(large.tensors, small.tensors, changed.tensors, strict=True)
         ]
         event = _event(large, positions, found, small)
@@ -149,9 +149,13 @@ def _classify(
     return Trace(tuple(replace(event, is_sole=all(count[o] == 1 for o in operands)) for event, operands in events))
 
 
-def _where_changed(before: Tensor, after: Tensor) -> Tensor | None:
-    """Values after the whole run: what changed them in place meanwhile kept examples apart, or was not measurable."""
-    return before.detach() != after.detach() if before.shape == after.shape else None
+def _changes(before: Tensor, after: Tensor) -> Tensor | None:
+    """By how much each entry changed; None for other shapes. Values after the whole run: what changed them in place
+    meanwhile kept examples apart, or was not measurable."""
+    if before.shape != after.shape:
+        return None
+    before, after = before.detach(), after.detach()
+    return (before - after).abs().nan_to_num() if before.is_floating_point() else (before != after).float()
 
 
 def _event(large: _Record, shared: tuple[Position, ...], found: list[Layout | None], small: _Record) -> Event:
