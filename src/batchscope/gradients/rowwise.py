@@ -43,7 +43,7 @@ class RowwiseCall:
 def call_rowwise(names: tuple[str, ...], x: Tensor, parameters: Sequence[Tensor]) -> tuple[Tensor, RowwiseCall]:
     """The output of F.linear(x, *parameters), with leaves in place of the parameters, and the record of the call."""
     leaves = tuple(parameter.detach().requires_grad_() for parameter in parameters)
-    return F.linear(x, *leaves), RowwiseCall(names, leaves, x.detach(), x._version)
+    return F.linear(x, *leaves), RowwiseCall(names, leaves, x, x._version)
 
 
 def sq_norms_of(calls: Iterable[RowwiseCall]) -> Iterator[tuple[str, Tensor]]:

@@ -39,7 +39,7 @@ _BLOCK = 4096  # entries added up in one go: float32 sums of 2 million squares i
 
 
 def row_norms(x: Tensor) -> Tensor:
-    """Euclidean norms of the rows of [N, K], [N], long rows by blocks; several times faster than squaring and adding."""
+    """Euclidean norms of the rows of [N, K]: [N]. Long rows by blocks; much faster than squaring and adding."""
     num_entries = x.shape[1]
     if num_entries < 2 * _BLOCK:
         norms: Tensor = torch.linalg.vector_norm(x, 2, 1)
