@@ -60,6 +60,34 @@ def test_patches(n, c, p, groups, dims, size, k, stride, padding, dilation, seed
     check(Patches(grads, inputs, tuple(weight.shape), *each, groups))
 
 
+def large_use(kind):
+    """A float32 Use of a weight with more than two million entries, one example; positive, so that nothing cancels."""
+
+    def random(*shape):
+        return torch.rand(shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+    if kind == "rows":
+        return Rows(torch.arange(2053).unsqueeze(0), random(1, 2053, 1031), (2053, 1031))
+    if kind == "patches":
+        geometry = (512, 512, 3, 3), (1, 1), (1, 1), (1, 1), 1
+        return Patches(random(1, 512, 2, 3), random(1, 512, 3, 2).mT, *geometry)
+    if kind == "dense":
+        return Dense(random(1, 2053, 1031))
+    positions = 1 if kind == "row" else 3
+    return Factors(random(1, positions, 1451), random(1, positions, 1447), (1451, 1447))
+
+
+@pytest.mark.parametrize("kind", ["row", "positions", "patches", "rows", "dense"])
+def test_kernels_keep_float32_accuracy_on_layers_of_millions_of_weights(kind):
+    use = large_use(kind)
+    wide = {name: v.double() if name in ("left", "right", "grads", "inputs") else v for name, v in vars(use).items()}
+    (gradient,) = type(use)(**wide).dense(slice(0, 1))
+    for kernel in candidates(use):
+        norms, total = kernel.run(use, 1)
+        assert float(norms) == pytest.approx(float(gradient.square().sum()), rel=1e-5), kernel.name
+        assert float((total - gradient).norm()) <= 1e-5 * float(gradient.norm()), kernel.name
+
+
 def test_the_planner_stays_within_its_budget_and_keeps_its_choice():
     use = Factors(torch.randn(13, 11, 7), torch.randn(13, 11, 5), (7, 5))
     planner = Planner(memory_budget=2048)

@@ -111,6 +111,48 @@ def test_dropout_is_refused_or_chosen():
     assert torch.equal(torch.random.get_rng_state(), random_state)
 
 
+class Unsteady(nn.Module):
+    """Gives another result at every run, by a relative `size`, as threaded kernels do in their last digits."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.size, self.runs = size, 0
+
+    def forward(self, x):
+        self.runs += 1
+        noise = torch.sin(torch.arange(x.shape[-1]) * self.runs).to(x)
+        return x * (1 + self.size * noise)
+
+
+class Folded(nn.Module):
+    """A layer on rows [T N, d], the examples slow or fast, and the sum over T."""
+
+    def __init__(self, is_major):
+        super().__init__()
+        self.layer, self.is_major = nn.Linear(5, 3), is_major
+
+    def forward(self, x):
+        x = torch.stack([x, x.tanh(), x.sin(), x.cos()], int(self.is_major))
+        out = self.layer(x.reshape(-1, 5))
+        return out.view(-1, 4, 3).sum(1) if self.is_major else out.view(4, -1, 3).sum(0)
+
+
+@pytest.mark.parametrize("is_major", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rounding_that_differs_from_run_to_run_is_no_randomness(dtype, is_major):
+    torch.manual_seed(0)
+    eps = torch.finfo(dtype).eps
+    data = VECTORS.to(dtype), CLASSES
+    model = nn.Sequential(Unsteady(16 * eps), Folded(is_major)).to(dtype)
+    report = measure(model, F.cross_entropy, data)
+    truth = oracle.moments(model, F.cross_entropy, *data)
+    assert report.sum_sq_norms == pytest.approx(sum(s1 for s1, _ in truth.values()), rel=1e3 * eps)
+    assert report.coverage.fallbacks == ()
+    model[0].size = 1e5 * eps
+    with pytest.raises(MeasurementError, match="two forward passes"):
+        measure(model, F.cross_entropy, data)
+
+
 class Augmented(torch.utils.data.Dataset):
     def __len__(self):
         return 11
@@ -254,6 +296,46 @@ def test_what_no_rule_sees_is_measured_by_the_loop_and_said():
     assert "per-example loop" in str(report.coverage)
 
 
+def test_a_linear_layer_whose_weight_is_also_used_out_of_sight_is_measured_by_the_loop():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(5, 3)
+
+        def forward(self, x):
+            return self.layer(x) + Hidden.apply(x[:, :3], self.layer.bias)
+
+    torch.manual_seed(0)
+    model = Twice().double()
+    report = measure(model, F.cross_entropy, (VECTORS, CLASSES))
+    truth = oracle.moments(model, F.cross_entropy, VECTORS, CLASSES)
+    assert report.by_parameter["layer.bias"].sum_sq_norms == pytest.approx(truth["layer.bias"][0], rel=1e-12)
+    assert report.by_parameter["layer.weight"].sum_sq_norms == pytest.approx(truth["layer.weight"][0], rel=1e-12)
+    assert report.coverage.fallbacks == ("layer.bias",)
+
+
+def test_a_model_that_starts_to_share_a_layer_is_traced_again():
+    class Changing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers, self.second = nn.ModuleList([nn.Linear(5, 5), nn.Linear(5, 5)]), 1
+
+        def forward(self, x):
+            return self.layers[self.second](self.layers[0](x).tanh())
+
+    torch.manual_seed(0)
+    model = Changing().double()
+
+    def batches():
+        for model.second in (1, 0, 1):
+            yield VECTORS, CLASSES
+
+    found, truth = measure(model, F.cross_entropy, batches()), 0.0
+    for model.second in (1, 0, 1):
+        truth += sum(s1 for s1, _ in oracle.moments(model, F.cross_entropy, VECTORS, CLASSES).values())
+    assert found.sum_sq_norms == pytest.approx(truth, rel=1e-12)
+
+
 def test_a_parameter_that_cannot_be_measured_makes_the_total_unavailable():
     class Both(CustomFunction):
         def forward(self, x):
@@ -275,16 +357,23 @@ class PartlyUsed(nn.Module):
     def __init__(self):
         super().__init__()
         self.used, self.unused, self.frozen = nn.Linear(5, 3), nn.Linear(2, 2), nn.Linear(3, 3)
+        self.partly, self.in_vain = nn.Linear(3, 3), nn.Linear(3, 3)
         self.frozen.requires_grad_(False)
+        self.partly.weight.requires_grad_(False)
 
     def forward(self, x):
-        return self.frozen(self.used(x))
+        hidden = self.partly(self.used(x))
+        self.in_vain(hidden)
+        return self.frozen(hidden)
 
 
 def test_unused_and_frozen_parameters():
-    report = measure(PartlyUsed().double(), F.cross_entropy, (VECTORS, CLASSES))
+    model = PartlyUsed().double()
+    report = measure(model, F.cross_entropy, (VECTORS, CLASSES))
+    for name, (truth, _) in oracle.moments(model, F.cross_entropy, VECTORS, CLASSES).items():
+        assert report.by_parameter[name].sum_sq_norms == pytest.approx(truth, rel=1e-12)
     assert report.by_module["used"].sum_sq_norms > 0
-    assert report.by_module["unused"].sum_sq_norms == 0
+    assert report.by_module["unused"].sum_sq_norms == report.by_module["in_vain"].sum_sq_norms == 0
     assert "frozen.weight" not in report.by_parameter
     assert "frozen: does not require a gradient" in str(report.coverage)
 

@@ -7,12 +7,14 @@ the forward pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+
+from batchscope.errors import MeasurementError
 
 Position = int | str | tuple[int | str, int]  # of an argument: index, keyword, or (index or keyword, place in a list)
 Function = Callable[..., Any]
@@ -88,6 +90,14 @@ def is_in_place(function: Function) -> bool:
     """Whether a function changes its first argument, as torch names it: `add_`, `__setitem__`, `__iadd__`."""
     name = name_of(function)
     return (name.endswith("_") and not name.endswith("__")) or name in ("__setitem__", "__set__") or name[:3] == "__i"
+
+
+def changed_in_place(function: Function, names: Iterable[str]) -> MeasurementError:
+    """The error for a call of `function` with the parameters `names` whose input did not stay as it was."""
+    return MeasurementError(
+        f"an input of {name_of(function)} was changed in place after it was used, so the gradient of {sorted(names)} "
+        "cannot be formed: use the out-of-place form of the operation that follows it"
+    )
 
 
 def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:

@@ -11,19 +11,19 @@ pass then returns an ordinary gradient for that parameter, and its name is repor
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from batchscope.errors import MeasurementError
 from batchscope.gradients.calls import (
     Function,
     Interceptor,
     Position,
     accumulation_dtype,
+    changed_in_place,
     is_in_place,
     name_of,
     replace_at,
@@ -32,6 +32,7 @@ from batchscope.gradients.calls import (
 )
 from batchscope.gradients.generic import generic_uses
 from batchscope.gradients.layouts import Layout
+from batchscope.gradients.rowwise import RowwiseCall, call_rowwise
 from batchscope.gradients.rules import REPLACEMENTS, Rule, Uses, load
 from batchscope.gradients.trace import Event, Trace
 from batchscope.gradients.uses import Use
@@ -50,10 +51,10 @@ class Shared:
 
     tensor: Tensor
     roots: frozenset[str]
-    value: nn.Parameter = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.value = nn.Parameter(self.tensor.detach(), requires_grad=False)
+    @cached_property
+    def value(self) -> nn.Parameter:
+        return nn.Parameter(self.tensor.detach(), requires_grad=False)
 
 
 Receiver = Callable[[Shared, Use, str], None]  # the operand, its per-example gradients, the rule's name
@@ -75,7 +76,7 @@ class _Meeting:
         """Split everything by examples and apply the rule, or else the generic way."""
         for tensor, version in self.versions:
             if tensor._version != version:
-                raise self._changed_in_place()
+                raise changed_in_place(self.function, set().union(*(o.roots for o in self.operands.values())))
         assert self.event.output is not None
         examples = {
             position: layout.split(self.argument(position).detach(), num_examples)
@@ -108,13 +109,6 @@ class _Meeting:
         values = {position: operand.value for position, operand in self.operands.items()}
         return generic_uses(self.function, grad, tuple(self.args), self.kwargs, values, examples)
 
-    def _changed_in_place(self) -> MeasurementError:
-        names = sorted(set().union(*(operand.roots for operand in self.operands.values())))
-        return MeasurementError(
-            f"an input of {name_of(self.function)} was changed in place after it was used, so the gradient of {names} "
-            "cannot be formed: use the out-of-place form of the operation that follows it"
-        )
-
 
 def _widen(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     """In float32 at least, after rounding to `dtype`: under autocast the gradient belongs to the rounded inputs."""
@@ -139,8 +133,8 @@ class Capture(Interceptor):
     """The mode of the measuring pass: follows a trace, hands each Use to `receive` during the backward pass.
 
     cut: whether parameters are cut off from the graph (measuring) or get their ordinary gradient too (observing).
-    meetings_of: parameter name -> number of Uses to expect. has_left_trace: whether calls came that were not traced;
-    cut, that is an error at once.
+    meetings_of: parameter name -> number of Uses to expect. rowwise: calls measured without a Use.
+    has_left_trace: whether calls came that were not traced; cut, that is an error at once.
     """
 
     def __init__(
@@ -161,12 +155,19 @@ class Capture(Interceptor):
         self._cut = cut
         self.has_left_trace = False
         self._shared = {id(p): Shared(p, frozenset([name])) for name, p in parameters.items()}
+        self._names = {id(p): name for name, p in parameters.items()}
+        self._linear = {function for function, rule in self._rules.items() if rule.is_linear} if cut else set()
+        self.rowwise: list[RowwiseCall] = []
         self.anchor = torch.zeros((), requires_grad=True)
         self.meetings_of: dict[str, int] = dict.fromkeys(parameters, 0)
 
     def see(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not (self._touches(args) or (kwargs and self._touches(kwargs.values()))) or not torch.is_grad_enabled():
             return func(*args, **kwargs)
+        if func in self._linear:
+            output = self._rowwise(func, args, kwargs)
+            if output is not NotImplemented:
+                return output
         shared = self._shared
         operands = {p: shared[id(tensor)] for p, tensor in tensors_in(args, kwargs) if id(tensor) in shared}
         event = self._expected
@@ -176,6 +177,26 @@ class Capture(Interceptor):
             return self._run_shared(event, operands, func, args, kwargs)
         self._expected = next(self._events, None)
         return self._meet(event, operands, func, args, kwargs)
+
+    def _rowwise(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The output of an ordinary linear layer on one row per example, or NotImplemented."""
+        event = self._expected
+        if event is None or event.function is not func or not event.is_rowwise or kwargs:
+            return NotImplemented
+        x, *parameters = [tensor for tensor in args if tensor is not None]
+        names = tuple(self._names[id(p)] for p in parameters if id(p) in self._names)
+        if len(names) < len(parameters) or x.ndim != 2 or len(x) != self._num_examples:
+            return NotImplemented
+        output: Any
+        output, call = call_rowwise(names, x, parameters)
+        if output.dtype != x.dtype or output.dtype.itemsize < 4:  # autocast: the rule rounds the inputs too
+            return NotImplemented
+        output.register_hook(call.on_gradient)
+        self._expected = next(self._events, None)
+        self.rowwise.append(call)
+        for name in names:
+            self.meetings_of[name] += 1
+        return output
 
     def _touches(self, values: Iterable[Any]) -> bool:
         """Whether a shared tensor is among the arguments; this runs for every call the model makes."""
@@ -270,9 +291,15 @@ class Capture(Interceptor):
             meeting.args, meeting.kwargs, meeting.versions = [], {}, []
 
 
-def escaped(losses: Tensor, capture: Capture, parameters: Mapping[str, Tensor]) -> set[str]:
-    """Run the backward pass (hooks fire); return the names of parameters that autograd reached past the hooks."""
-    leaves = [capture.anchor, *parameters.values()]
+def backward(losses: Tensor, capture: Capture, parameters: Mapping[str, Tensor]) -> tuple[set[str], dict[str, Tensor]]:
+    """Run the backward pass (hooks fire). Returns the names of parameters that autograd reached past the hooks, and
+    the summed gradients of the row-wise calls."""
+    names = [name for call in capture.rowwise for name in call.names]
+    stand_ins = [leaf for call in capture.rowwise for leaf in call.leaves]
+    if any(capture.meetings_of[name] > 1 for name in names):
+        raise TraceMismatchError("a parameter is used more often than it was")
+    leaves = [capture.anchor, *stand_ins, *parameters.values()]
     with torch.autocast(losses.device.type, enabled=False):
         _, *grads = torch.autograd.grad(losses.sum(), leaves, allow_unused=True)
-    return {name for name, grad in zip(parameters, grads, strict=True) if grad is not None}
+    missed = {name for name, grad in zip(parameters, grads[len(names) :], strict=True) if grad is not None}
+    return missed, {name: grad for name, grad in zip(names, grads, strict=False) if grad is not None}

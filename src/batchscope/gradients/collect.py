@@ -20,6 +20,7 @@ from batchscope.gradients.capture import Shared
 from batchscope.gradients.kernels import chunks, sq_norms
 from batchscope.gradients.kernels.tied import cross_term
 from batchscope.gradients.planner import Choice, Planner
+from batchscope.gradients.rowwise import RowwiseCall, sq_norms_of
 from batchscope.gradients.uses import Factors, Rows, Use
 
 UNAVAILABLE = "not measured"  # in place of a kernel's name
@@ -41,6 +42,9 @@ class Result:
     sq_norms: Tensor
     grad_sum: Tensor
     measured: Measured
+
+
+_ROWWISE = Measured(("linear",), "outer")
 
 
 @dataclass
@@ -74,6 +78,11 @@ class Collector:
         """Treat what still waits: parameters with a use that the losses do not depend on."""
         while self._waiting:
             self._finish(self._linked(self._waiting[0][0].roots))
+
+    def add_rowwise(self, calls: list[RowwiseCall], sums: Mapping[str, Tensor]) -> None:
+        """Results of the row-wise calls; sums: their summed gradients by autograd."""
+        for name, norms in sq_norms_of(calls):
+            self.results[name] = Result(norms, sums[name], _ROWWISE)
 
     def _linked(self, names: frozenset[str]) -> frozenset[str]:
         """The named parameters and all that are connected to them by waiting uses of several parameters."""

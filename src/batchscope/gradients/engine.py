@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from batchscope.gradients.batches import Batch, call
 from batchscope.gradients.batchnorm import FrozenStatistics, microbatch_norm
 from batchscope.gradients.calls import Function, Interceptor
-from batchscope.gradients.capture import Capture, TraceMismatchError, escaped
+from batchscope.gradients.capture import Capture, TraceMismatchError, backward
 from batchscope.gradients.collect import UNAVAILABLE, Collector, Measured, Result
 from batchscope.gradients.losses import Loss, per_example_losses, unreduced
 from batchscope.gradients.planner import Planner
@@ -94,9 +94,10 @@ class Engine:
         mode = Capture(self.parameters, trace, rewrites, batch.num_examples, collector.receive)
         collector.meetings_of = mode.meetings_of
         losses = self.losses(batch, mode)
-        missed = escaped(losses, mode, self.parameters)
+        missed, sums = backward(losses, mode, self.parameters)
         with torch.no_grad():
             collector.finish()
+            collector.add_rowwise(mode.rowwise, sums)
         results = {name: result for name, result in collector.results.items() if name not in missed}
         if missed:
             results |= self.loop(batch, {name: self.parameters[name] for name in missed}, "per-example loop")

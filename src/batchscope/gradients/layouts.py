@@ -34,11 +34,12 @@ class Layout:
         return x.reshape(shape).movedim(self.axis + self.minor, 0)
 
 
-def find_layout(large: Tensor, small: Tensor, num_large: int, num_small: int, changed: Tensor | None) -> Layout | None:
+def find_layout(large: Tensor, small: Tensor, num_large: int, num_small: int, changes: Tensor | None) -> Layout | None:
     """Layout of a tensor seen in two batches of the same examples; None when its shape does not depend on the batch.
 
     large, small: the tensor for `num_large` and `num_small` examples: the axis whose size scales holds the examples.
-    changed: boolean, where `large` differed after example 1 alone was replaced: tells major from minor.
+    changes: by how much each entry of `large` changed when example 1 alone was replaced: tells major from minor. What
+        changed elsewhere is rounding.
     """
     if large.shape == small.shape or large.ndim != small.ndim:
         return None
@@ -47,8 +48,8 @@ def find_layout(large: Tensor, small: Tensor, num_large: int, num_small: int, ch
     if len(axes) > 1 or large.shape[axis] * num_small != small.shape[axis] * num_large:
         return None
     q = large.shape[axis] // num_large
-    if q == 1 or changed is None:
+    if q == 1 or changes is None:
         return Layout(axis)
-    where = changed.movedim(axis, 0).flatten(1).any(1).nonzero().flatten()
-    is_major = bool((where // q == 1).all())
+    by_entry = changes.movedim(axis, 0).flatten(1).sum(1)
+    is_major = bool(by_entry.view(num_large, q)[1].sum() >= by_entry.view(q, num_large)[:, 1].sum())
     return Layout(axis, minor=not is_major)

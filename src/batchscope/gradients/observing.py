@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from batchscope.errors import InputError, MeasurementError, choose
 from batchscope.gradients.batches import Batch, leaves_of, make_batch
 from batchscope.gradients.batchnorm import coupling_modules, refuse
-from batchscope.gradients.capture import Capture, escaped
+from batchscope.gradients.capture import Capture, backward
 from batchscope.gradients.collect import Collector
 from batchscope.gradients.engine import Engine, untouched
 from batchscope.gradients.estimands import Moments, NoiseEstimate, unbiased_sq_norm_mean, unbiased_trace_covariance
@@ -196,7 +196,7 @@ class observe:  # noqa: N801 - used as a function: `with bs.observe(model) as ob
         parameters = self._engine.parameters
         mode = Capture(parameters, trace, REWRITES, batch.num_examples, lambda *use: None)
         with torch.enable_grad():
-            return escaped(self._engine.losses(batch, mode), mode, parameters)
+            return backward(self._engine.losses(batch, mode), mode, parameters)[0]
 
     def _flush(self) -> None:
         """Turn the finished passes of the observed step into its moments."""

@@ -12,8 +12,10 @@ Nothing is assumed about the kind of module; what could not be traced is measure
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -22,6 +24,8 @@ from torch import Tensor
 from batchscope.gradients.calls import Function, Interceptor, Position, tensors_in, tensors_out
 from batchscope.gradients.layouts import Layout, find_layout
 
+_FIRST_AXIS = Layout(0)
+
 
 @dataclass(frozen=True)
 class Event:
@@ -29,6 +33,7 @@ class Event:
 
     layouts: position of an operand -> where its examples are, for those that depend on examples.
     output: layout of the result; None: the result is shared too, or of a form that cannot be measured (`measurable`).
+    is_sole: whether no other event takes any of its shared operands.
     """
 
     function: Function
@@ -36,10 +41,17 @@ class Event:
     layouts: Mapping[Position, Layout]
     output: Layout | None
     measurable: bool
+    is_sole: bool = False
 
     @property
     def is_meeting(self) -> bool:
         return self.output is not None or bool(self.layouts)
+
+    @cached_property
+    def is_rowwise(self) -> bool:
+        """Whether the first argument holds examples in axis 0, and all others are parameters used only here."""
+        is_first = self.layouts == {0: _FIRST_AXIS} and self.output == _FIRST_AXIS
+        return is_first and self.measurable and self.is_sole and self.shared in ((1,), (1, 2))
 
 
 @dataclass(frozen=True)
@@ -118,7 +130,7 @@ def _classify(
     parameters: Mapping[str, Tensor], records: list[tuple[_Record, _Record, _Record]], num_large: int, num_small: int
 ) -> Trace | None:
     shared = {id(parameter) for parameter in parameters.values()}
-    events = []
+    events: list[tuple[Event, list[int]]] = []
     for large, small, changed in records:
         positions = tuple(position for position, tensor in large.operands if id(tensor) in shared)
         if not positions or not large.is_differentiable:
@@ -126,19 +138,24 @@ def _classify(
         if not len(large.tensors) == len(small.tensors) == len(changed.tensors):
             return None
         found = [
-            find_layout(tensor, other, num_large, num_small, _where_changed(tensor, after))
+            find_layout(tensor, other, num_large, num_small, _changes(tensor, after))
             for tensor, other, after in zip(large.tensors, small.tensors, changed.tensors, strict=True)
         ]
         event = _event(large, positions, found, small)
-        events.append(event)
+        events.append((event, [id(tensor) for position, tensor in large.operands if position in positions]))
         if not event.is_meeting:
             shared.update(id(output) for output in large.outputs if output.requires_grad)
-    return Trace(tuple(events))
+    count = Counter(operand for _, operands in events for operand in operands)
+    return Trace(tuple(replace(event, is_sole=all(count[o] == 1 for o in operands)) for event, operands in events))
 
 
-def _where_changed(before: Tensor, after: Tensor) -> Tensor | None:
-    """Values after the whole run: what changed them in place meanwhile kept examples apart, or was not measurable."""
-    return before.detach() != after.detach() if before.shape == after.shape else None
+def _changes(before: Tensor, after: Tensor) -> Tensor | None:
+    """By how much each entry changed; None for other shapes. Values after the whole run: what changed them in place
+    meanwhile kept examples apart, or was not measurable."""
+    if before.shape != after.shape:
+        return None
+    before, after = before.detach(), after.detach()
+    return (before - after).abs().nan_to_num() if before.is_floating_point() else (before != after).float()
 
 
 def _event(large: _Record, shared: tuple[Position, ...], found: list[Layout | None], small: _Record) -> Event:

@@ -35,6 +35,20 @@ class Use(Protocol):
         ...
 
 
+_BLOCK = 4096  # entries added up in one go: float32 sums of 2 million squares in one run are off by 1e-4
+
+
+def row_norms(x: Tensor) -> Tensor:
+    """Euclidean norms of the rows of [N, K]: [N]. Long rows by blocks; much faster than squaring and adding."""
+    num_entries = x.shape[1]
+    if num_entries < 2 * _BLOCK:
+        norms: Tensor = torch.linalg.vector_norm(x, 2, 1)
+        return norms
+    whole = num_entries - num_entries % _BLOCK
+    blocks = torch.linalg.vector_norm(x[:, :whole].reshape(len(x), whole // _BLOCK, _BLOCK), 2, 2)
+    return row_norms(torch.cat([blocks, torch.linalg.vector_norm(x[:, whole:], 2, 1, keepdim=True)], 1))
+
+
 class Norms:
     """Euclidean norms of the rows of a tensor [N, ...], formed when first asked for and shared by several Uses."""
 
@@ -43,9 +57,8 @@ class Norms:
 
     @cached_property
     def values(self) -> Tensor:
-        """[N]; one pass, several times faster than squaring and adding."""
-        result: Tensor = torch.linalg.vector_norm(self._tensor.flatten(1), dim=1)
-        return result
+        """[N]."""
+        return row_norms(self._tensor.flatten(1))
 
     @cached_property
     def squares(self) -> Tensor:

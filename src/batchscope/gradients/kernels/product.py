@@ -85,6 +85,6 @@ def looped(use: Factors, chunk: int) -> Result:
     gradient = torch.empty_like(total)
     for i in range(use.num_examples):
         torch.mm(use.left[i].mT, use.right[i], out=gradient)
-        squares[i] = torch.dot(gradient.view(-1), gradient.view(-1))
+        squares[i] = sq_norms(gradient.unsqueeze(0))[0]
         total += gradient
     return squares, total.reshape(use.shape)

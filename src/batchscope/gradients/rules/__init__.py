@@ -28,12 +28,14 @@ RuleFunction = Callable[..., Uses]
 class Rule:
     """name: of its family, for the coverage table. examples: positions that may depend on examples; None: any.
     reads_inputs: whether the rule needs the arguments as they were (so that changing them in place is an error).
+    is_linear: whether the call is F.linear's, so that one row per example can do with norms of rows (rowwise.py).
     """
 
     name: str
     function: RuleFunction
     examples: frozenset[Position] | None
     reads_inputs: bool = True
+    is_linear: bool = False
 
     def accepts(self, positions: Iterable[Position]) -> bool:
         """Whether the rule covers a call in which exactly the arguments at `positions` depend on examples."""
@@ -49,14 +51,17 @@ REPLACEMENTS: dict[Function, Function] = {}
 
 
 def rule(
-    *functions: Function, examples: Iterable[Position] | None = (0, "input"), reads_inputs: bool = True
+    *functions: Function,
+    examples: Iterable[Position] | None = (0, "input"),
+    reads_inputs: bool = True,
+    is_linear: bool = False,
 ) -> Callable[[RuleFunction], RuleFunction]:
     """Register a rule for torch functions. `examples`: arguments that may depend on examples (default: the first)."""
 
     def register(function: RuleFunction) -> RuleFunction:
         allowed = None if examples is None else frozenset(examples)
         for target in functions:
-            RULES[target] = Rule(function.__name__, function, allowed, reads_inputs)
+            RULES[target] = Rule(function.__name__, function, allowed, reads_inputs, is_linear)
         return function
 
     return register

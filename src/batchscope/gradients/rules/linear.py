@@ -11,7 +11,7 @@ from batchscope.gradients.rules.elementwise import reduce_to
 from batchscope.gradients.uses import Dense, Factors, Norms
 
 
-@rule(F.linear)
+@rule(F.linear, is_linear=True)
 def linear(grad: Tensor, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Uses:
     """y_t = W x_t + b: dW = sum_t dy_t x_t', db = sum_t dy_t."""
     left = as_positions(grad)
