@@ -125,7 +125,7 @@ def main() -> None:
     nets = [trained(architecture, dataset, seed, arguments.checkpoints) for seed in seeds]
     before = [measured(build(architecture, SETTINGS.initialisation, seed), dataset) for seed in seeds]
     after = [measured(net.module, dataset) for net in nets]
-    about = f"{architecture}; CIFAR-10, n = {NUM_EXAMPLES} images, {arguments.seeds} seed(s)"
+    about = f"{architecture}; CIFAR-10, n = {NUM_EXAMPLES} images, seeds: {arguments.seeds}"
     print(about)
     for seed, net in zip(seeds, nets, strict=True):
         print(f"seed {seed}: {net.end.epoch:g} epochs, training accuracy {net.end.train_accuracy:.4f}")
