@@ -26,8 +26,8 @@ def test_a_recipe_survives_the_study_file_of_a_run_directory(name):
 def test_a_figure_of_the_paper_states_its_assumptions(name):
     (study,) = find(name)
     assert study.protocol == "paper2018"
-    assert study.num_seeds == 5
-    assert len(set(study.assumptions)) == len(study.assumptions) >= 5
+    assert study.num_seeds == 5 or study.scaled
+    assert len(set(study.assumptions)) == len(study.assumptions) >= (3 if study.scaled else 5)
 
 
 def test_the_widths_are_those_of_the_papers_text():
@@ -39,8 +39,9 @@ def test_the_widths_are_those_of_the_papers_text():
 
 
 def test_the_papers_targets():
-    targets = {panel: chen2018.figure3(panel).target for panel in "abcd"}
-    assert {panel: target.value for panel, target in targets.items()} == {"a": 1e-12, "b": 0.96, "c": 0.65, "d": 0.95}
+    targets = {panel: chen2018.figure3(panel).target for panel in "abcdefgh"}
+    values = [1e-12, 0.96, 0.65, 0.95, 0.98, 0.95, 0.95, 0.95]
+    assert [target.value for target in targets.values()] == values
     assert [panel for panel, target in targets.items() if target.metric == "train_loss"] == ["a"]
 
 
@@ -61,15 +62,21 @@ def test_another_data_set_in_a_panel_is_said():
 
 
 def test_unknown_panels_and_recipes_name_the_closest():
-    with pytest.raises(InputError, match="no fully-connected panel 'e'"):
-        chen2018.figure3("e")
+    with pytest.raises(InputError, match="no panel 'i'"):
+        chen2018.figure3("i")
+    with pytest.raises(InputError, match="unknown scale 'tiny'"):
+        chen2018.figure3("e", scale="tiny")
+    with pytest.raises(InputError, match="'b' of figure 3 has no small form"):
+        chen2018.figure3("b", scale="small")
     with pytest.raises(InputError, match="did you mean 'chen2018/figure3"):
         find("chen2018/figure3")
 
 
 def test_table1_counts_parameters_from_the_code():
     rows = {(row.dataset, row.model): row for row in chen2018.table1()}
+    assert len(chen2018.table1()) == 8  # ResNet-18 is varied in two ways
     assert len(rows) == 7
+    assert rows["MNIST", "LeNet"].parameters[0] == 431_080
     assert rows["MNIST", "FC"].parameters == (21 * 784 + 21 + 210 + 10, 17 * 784 + 9 * 17**2 + 10 * 17 + 170 + 10)
     assert {f"chen2018/{row.recipe}" for row in rows.values() if row.recipe} <= RECIPES.keys()
 
@@ -84,3 +91,27 @@ def test_the_quickstart_is_wide_to_deep_at_equal_parameters():
         assert (len(study.batch_sizes), study.num_seeds) == (5, 5)
         weights = [net.num_weights for net in architectures(study, facts[study.dataset])]
         assert max(weights) / min(weights) < 1.06
+
+
+@pytest.mark.parametrize("panel", "efgh")
+def test_the_small_form_says_so_and_keeps_the_papers_question(panel):
+    full, small = chen2018.figure3(panel), chen2018.figure3(panel, scale="small")
+    data = (1, 28, 28) if full.dataset == "mnist" else (3, 32, 32)
+    facts = DataFacts("f" * 16, small.num_examples or 0, data, 10, 10)
+    nets = architectures(small, facts)
+    assert small.scaled.startswith(f"small: {small.num_examples} examples")
+    assert (small.family, small.target, small.protocol) == (full.family, full.target, full.protocol)
+    assert len(nets) == 3
+    parameters = [net.num_parameters for net in nets]
+    assert max(abs(count / small.budget - 1) for count in parameters) < 0.03
+    assert len(cells(small, facts)) == 9
+
+
+def test_the_convolutional_panels_are_the_papers_shapes():
+    facts = {"e": (1, 28, 28), **dict.fromkeys("fgh", (3, 32, 32))}
+    for panel, shape in facts.items():
+        study = chen2018.figure3(panel)
+        nets = architectures(study, DataFacts("f" * 16, 50_000, shape, 10, 10))
+        assert max(abs(net.num_parameters / study.budget - 1) for net in nets) < 0.01
+    standard = architectures(chen2018.figure3("h"), DataFacts("f" * 16, 50_000, (3, 32, 32), 10, 10))[2]
+    assert standard.label == "resnet34 3-4-6-3 of 64 filters"

@@ -17,7 +17,8 @@ def test_a_cell_holds_mean_spread_and_student_interval_of_its_seeds():
     epochs = [7.0, 11.0, 13.0]
     (cell,) = cells([factory.row(seed=seed, epochs_to_target=value) for seed, value in enumerate(epochs)])
     assert (cell.epochs.n, cell.epochs.least, cell.epochs.most) == (3, 7, 13)
-    low, high = stats.t.interval(0.95, 2, loc=31 / 3, scale=stats.tstd(epochs) / math.sqrt(3))
+    half = stats.t.interval(0.95, 2, scale=stats.tstd(epochs) / math.sqrt(3))[1]
+    low, high = (31 / 3 * math.exp(sign * half / (31 / 3)) for sign in (-1, 1))
     assert cell.epochs.mean == pytest.approx(31 / 3)
     assert (cell.epochs.low, cell.epochs.high) == pytest.approx((low, high))
     assert cell.outcomes == "3 reached"

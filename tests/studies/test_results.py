@@ -47,7 +47,7 @@ def test_a_summary_counts_and_averages_the_reported_runs(study, data):
     assert (cell.epochs_mean, cell.epochs_median, cell.epochs_min, cell.epochs_max) == (6.0, 5.0, 3.0, 10.0)
     assert cell.epochs_sd == statistics.stdev([3, 5, 10])
     half = 4.302653 * cell.epochs_sd / math.sqrt(3)  # Student's t, 2 degrees of freedom, 97.5 %
-    assert cell.epochs_interval == pytest.approx((6 - half, 6 + half))
+    assert cell.epochs_interval == pytest.approx((6 * math.exp(-half / 6), 6 * math.exp(half / 6)))
     assert cell.steps_mean == 6 * 64
     assert cell.heldout_accuracy == 0.25
     assert cell.seconds == 18.0

@@ -3,52 +3,44 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import math
-import os
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batchscope.architectures import INITIALISATIONS, Architecture
-from batchscope.architectures.architecture import ACTIVATIONS, FAMILIES
+from batchscope.architectures import Architecture
+from batchscope.cli import models
 from batchscope.cli.console import print_json
+from batchscope.cli.models import Model
 from batchscope.data import Dataset, load
-from batchscope.errors import InputError, closest
+from batchscope.errors import InputError
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from batchscope.gradients import Moments, Report
+    from batchscope.gradients.kinds import Part
 
 LOSSES = ("auto", "cross_entropy", "mse")
 CHOICES = {"batchnorm": ("refuse", "eval", "frozen", "microbatch"), "dropout": ("refuse", "eval", "sample")}
-DEFAULT_SHAPE = (2, 19)  # hidden layers, units: 784-19x2-10 has 15 447 weights, near the paper's budget of 16 000
+TABLES = ("module", "kind", "block")
+LARGEST_PASS = 1024  # examples at once through small networks
+# A pass keeps each unit about four times (convolved, normalised, activated, its gradient) in 4 bytes.
+ACTIVATION_BYTES, BYTES_PER_UNIT = 2**30, 16
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--model", required=True, help=f"{', '.join(FAMILIES)}, or module:callable returning a module")
+    models.add_options(parser)
     parser.add_argument("--data", required=True, help="a data set; `batchscope data list` names them")
     parser.add_argument("--data-dir", metavar="DIR", help="the first folder to look in")
     parser.add_argument("--num-examples", type=int, help="measure a random subset; the interval is for the whole set")
-    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="a state_dict saved by torch.save")
-    parser.add_argument("--depth", type=int, default=DEFAULT_SHAPE[0], help="hidden layers (family)")
-    shape = parser.add_mutually_exclusive_group()
-    shape.add_argument("--width", type=int, default=DEFAULT_SHAPE[1], help="units per hidden layer (family)")
-    shape.add_argument("--budget", type=int, help="number of weights, instead of a width (family)")
-    parser.add_argument("--activation", choices=ACTIVATIONS, default="relu")
-    parser.add_argument("--initialisation", choices=tuple(INITIALISATIONS), default="glorot_uniform")
     parser.add_argument("--seed", type=int, default=0, help="of the initialisation and the subset")
     parser.add_argument("--loss", choices=LOSSES, default="auto", help="auto: cross_entropy for classes, else mse")
-    parser.add_argument(
-        "--batch-size", type=int, default=1024, help="examples per pass; the result does not depend on it"
-    )
+    parser.add_argument("--batch-size", type=int, help="examples per pass; the result does not depend on it")
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
     for name, choices in CHOICES.items():
         parser.add_argument(f"--{name}", choices=choices, default="refuse")
+    parser.add_argument("--by", choices=TABLES, default="module", help="rows of the table")
+    parser.add_argument("--figure", metavar="FILE.png", help="draw B_S by block and kind of layer (.png or .svg)")
     parser.add_argument(
         "--coverage", action="store_true", help="also print how each parameter was measured, and the plan"
     )
@@ -56,34 +48,73 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print; errors of the input leave as InputError, DataError or MeasurementError."""
+    figure = _figure_path(arguments)
+    dataset = load(
+        arguments.data, data_dir=arguments.data_dir, num_examples=arguments.num_examples, seed=arguments.seed
+    )
+    model = models.make(arguments, dataset)
+    report = _measure(arguments, model, dataset)
+    if figure:
+        _draw(figure, model, dataset, report)
+    if arguments.json:
+        print_json(_record(arguments, model, dataset, report))
+        return 0
+    print(f"{model.about}\non {dataset.title or dataset.name}")
+    print(report.text(arguments.by))
+    if arguments.coverage:
+        print(f"\n{report.coverage}\n\n{report.plan}")
+    if figure:
+        print(f"figure: {figure}")
+    return 0
+
+
+def _measure(arguments: argparse.Namespace, model: Model, dataset: Dataset) -> Report:
     import torch
 
     from batchscope.gradients import measure
 
-    dataset = load(
-        arguments.data, data_dir=arguments.data_dir, num_examples=arguments.num_examples, seed=arguments.seed
-    )
     dtype = getattr(torch, arguments.dtype)
-    model = _model(arguments, dataset).to(_device(arguments.device), dtype)
     inputs, targets = torch.from_numpy(dataset.inputs).to(dtype), torch.from_numpy(dataset.targets)
-    targets = targets if dataset.num_classes is not None else targets.to(dtype)
-    report = measure(
-        model,
+    return measure(
+        model.module.to(_device(arguments.device), dtype),
         _loss(arguments.loss, dataset),
-        (inputs, targets),
+        (inputs, targets if dataset.num_classes is not None else targets.to(dtype)),
         population=_population(arguments),
-        batch_size=None if arguments.num_examples else arguments.batch_size,
+        batch_size=_batch_size(arguments, model.architecture, dataset.num_examples),
         batchnorm=arguments.batchnorm,
         dropout=arguments.dropout,
     )
-    if arguments.json:
-        print_json(_record(arguments, dataset, report))
-    else:
-        print(f"{arguments.model} on {dataset.title or dataset.name}")
-        print(report)
-        if arguments.coverage:
-            print(f"\n{report.coverage}\n\n{report.plan}")
-    return 0
+
+
+def _batch_size(arguments: argparse.Namespace, architecture: Architecture | None, num_examples: int) -> int:
+    """Examples per pass: as asked for, or what keeps the activations of a deep network in memory."""
+    from batchscope.gradients.moments import MOST_GROUPS
+
+    if arguments.batch_size is not None and arguments.batch_size < 1:
+        raise InputError(f"--batch-size {arguments.batch_size}: expected at least 1")
+    fitting = LARGEST_PASS
+    if architecture is not None:
+        fitting = min(fitting, max(1, ACTIVATION_BYTES // (BYTES_PER_UNIT * architecture.num_units)))
+    size = arguments.batch_size or fitting
+    # The interval of a subset needs its examples spread over groups of batches.
+    return int(min(size, math.ceil(num_examples / MOST_GROUPS)) if arguments.num_examples else size)
+
+
+def _figure_path(arguments: argparse.Namespace) -> Path | None:
+    """Refuse an unusable name before the measurement, not after it."""
+    if arguments.figure is None:
+        return None
+    from batchscope.report.figures.blocks import check_path
+
+    return check_path(arguments.figure)
+
+
+def _draw(path: Path, model: Model, dataset: Dataset, report: Report) -> None:
+    from batchscope.report.figures.blocks import write_block_diversity
+
+    of = f" of {report.population:g}" if report.population else ""
+    title = f"{dataset.title or dataset.name}, n = {report.num_examples}{of} examples"
+    write_block_diversity(path, {title: [report]}, model.about)
 
 
 def _population(arguments: argparse.Namespace) -> int | None:
@@ -91,73 +122,6 @@ def _population(arguments: argparse.Namespace) -> int | None:
     if arguments.num_examples is None or arguments.data == "synthetic":
         return None
     return load(arguments.data, data_dir=arguments.data_dir).num_examples
-
-
-def _model(arguments: argparse.Namespace, dataset: Dataset) -> nn.Module:
-    model = _from_callable(arguments.model) if ":" in arguments.model else _from_family(arguments, dataset)
-    if arguments.checkpoint is not None:
-        _load_checkpoint(model, arguments.checkpoint)
-    return model
-
-
-def _from_family(arguments: argparse.Namespace, dataset: Dataset) -> nn.Module:
-    import torch
-
-    from batchscope.architectures import build
-
-    if arguments.model not in FAMILIES:
-        raise InputError(
-            f"unknown model {arguments.model!r}: {closest(arguments.model, FAMILIES)} "
-            "A model of your own is given as module:callable."
-        )
-    shape = dataset.inputs.shape[1:]
-    rest = arguments.activation
-    if arguments.budget is not None:
-        made = Architecture.within_budget(
-            arguments.model, shape, dataset.d_out, arguments.depth, arguments.budget, rest
-        )
-    else:
-        made = Architecture(arguments.model, shape, dataset.d_out, arguments.depth, arguments.width, rest)
-    return build(made, arguments.initialisation, arguments.seed, getattr(torch, arguments.dtype))
-
-
-def _from_callable(name: str) -> nn.Module:
-    """module:callable, looked for in the current folder first; called without arguments, or a module as it is."""
-    from torch import nn
-
-    module_name, _, attribute = name.partition(":")
-    sys.path.insert(0, os.getcwd())
-    try:
-        found: Any = importlib.import_module(module_name)
-        for part in attribute.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"--model {name}: {error}; expected module:callable, importable from here") from error
-    finally:
-        sys.path.remove(os.getcwd())
-    model = found() if callable(found) and not isinstance(found, nn.Module) else found
-    if not isinstance(model, nn.Module):
-        raise InputError(f"--model {name} gave a {type(model).__name__}: expected a torch.nn.Module")
-    return model
-
-
-def _load_checkpoint(model: nn.Module, path: Path) -> None:
-    """Load weights only: a checkpoint is data, never code."""
-    import torch
-
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise InputError(f"checkpoint {path}: not found") from error
-    except Exception as error:
-        raise InputError(f"checkpoint {path}: not a file of tensors saved by torch.save ({error})") from error
-    for key in ("state_dict", "model_state_dict", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    try:
-        model.load_state_dict(content)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        raise InputError(f"checkpoint {path} does not fit the model: {error}") from error
 
 
 def _device(name: str) -> str:
@@ -178,9 +142,10 @@ def _loss(name: str, dataset: Dataset) -> Any:
     return F.mse_loss
 
 
-def _record(arguments: argparse.Namespace, dataset: Dataset, report: Report) -> dict[str, Any]:
+def _record(arguments: argparse.Namespace, model: Model, dataset: Dataset, report: Report) -> dict[str, Any]:
     return {
         "model": arguments.model,
+        "about": model.about,
         "data": dataset.name,
         "data_fingerprint": dataset.fingerprint,
         "num_examples": report.num_examples,
@@ -188,13 +153,20 @@ def _record(arguments: argparse.Namespace, dataset: Dataset, report: Report) -> 
         "population": report.population,
         "interval": None if report.interval is None else [_finite(end) for end in report.interval],
         "by_module": {name: _numbers(moments) for name, moments in report.by_module.items()},
+        "by_kind": {name: _part(part) for name, part in report.by_kind.items()},
+        "by_block": {name: _part(part) for name, part in report.by_block.items()},
         "by_parameter": {name: _numbers(moments) for name, moments in report.by_parameter.items()},
         "coverage": {
             name: [{"rules": way.rules, "kernel": way.kernel} for way in ways]
             for name, ways in report.coverage.ways.items()
         },
         "notes": report.notes,
+        "figure": arguments.figure,
     }
+
+
+def _part(part: Part) -> dict[str, float | None]:
+    return {"num_parameters": part.num_parameters, **_numbers(part), "share": _finite(part.share)}
 
 
 def _numbers(moments: Moments) -> dict[str, float | None]:

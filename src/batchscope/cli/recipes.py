@@ -19,7 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
-        recipes = {name: {"summary": one.summary, "minutes": one.minutes} for name, one in RECIPES.items()}
+        recipes = {
+            name: {"summary": one.summary, "minutes": one.minutes, "gpu_hours": one.gpu_hours}
+            for name, one in RECIPES.items()
+        }
         print(json.dumps({"recipes": recipes, "table1": [dataclasses.asdict(row) for row in table1()]}))
         return 0
     console = Console()
@@ -31,9 +34,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _recipes() -> Table:
-    table = Table("recipe", "what", "minutes, 2 cores", title="Recipes: batchscope run RECIPE --out DIR", box=None)
+    heads = ("recipe", "what", "minutes, 2 cores", "GPU-hours")
+    table = Table(*heads, title="Recipes: batchscope run RECIPE --out DIR", box=None)
     for name, recipe in RECIPES.items():
-        table.add_row(name, recipe.summary, recipe.minutes)
+        table.add_row(name, recipe.summary, recipe.minutes, recipe.gpu_hours or "-")
     return table
 
 
@@ -56,9 +60,8 @@ def _table1() -> Table:
 
 
 def _cells(row: Table1Row) -> tuple[str, ...]:
-    counts = "-" if row.parameters is None else " to ".join(f"{n:,}".replace(",", " ") for n in row.parameters)
+    counts = " to ".join(f"{n:,}".replace(",", " ") for n in row.parameters)
     classes = "real-valued" if row.classes is None else str(row.classes)
-    recipe = "chen2018/" + row.recipe if row.recipe else None
-    minutes = RECIPES[recipe].minutes if recipe else "-"
+    recipe = f"chen2018/{row.recipe}"
     points = f"{row.points:,}".replace(",", " ")
-    return row.dataset, points, row.model, classes, row.stated, counts, row.target, recipe or "not built yet", minutes
+    return row.dataset, points, row.model, classes, row.stated, counts, row.target, recipe, RECIPES[recipe].minutes

@@ -9,11 +9,16 @@ from functools import cached_property
 
 from torch import nn
 
+from batchscope.errors import choose
+from batchscope.gradients import kinds
 from batchscope.gradients.collect import UNAVAILABLE, Measured, Result
 from batchscope.gradients.estimands import Moments
 from batchscope.gradients.intervals import SampleEstimate, sample_interval
 from batchscope.gradients.moments import GradientMoments
 from batchscope.gradients.planner import Choice
+
+TABLES = ("module", "kind", "block")
+COLUMNS = ("sum of squared norms", "squared norm of sum", "diversity", "B_S")
 
 
 @dataclass
@@ -86,12 +91,14 @@ class Report:
     """Result of `measure`.
 
     moments: the sums everything follows from, mergeable (`GradientMoments`). owners: parameter -> module.
+    places: parameter -> its kind and block (`kinds.Place`), from the inputs to the outputs.
     coverage, plan: how it was measured. population: number of examples the data is a sample of; None: it is all.
     notes: what a reader should know (a random forward pass, parameters not measured).
     """
 
     moments: GradientMoments = field(repr=False)
     owners: Mapping[str, str] = field(repr=False)
+    places: Mapping[str, kinds.Place] = field(repr=False)
     coverage: Coverage = field(repr=False)
     plan: Plan = field(repr=False)
     population: float | None = None
@@ -108,7 +115,8 @@ class Report:
         notes: tuple[str, ...],
     ) -> Report:
         owners = {name: name.rpartition(".")[0] for name in moments.grad_sums}
-        return cls(moments, owners, coverage, plan, population, notes)
+        classes = {name: [c.__name__ for c in type(module).__mro__] for name, module in model.named_modules()}
+        return cls(moments, owners, kinds.places(coverage.shapes, classes), coverage, plan, population, notes)
 
     @cached_property
     def total(self) -> Moments:
@@ -156,6 +164,21 @@ class Report:
         return self.moments.by_module(self.owners)
 
     @cached_property
+    def by_kind(self) -> Mapping[str, kinds.Part]:
+        """Kind of layer (convolution, normalisation, head, ...; see kinds.py) -> moments, size and share of S1."""
+        return kinds.by_kind(self.by_parameter, self.places)
+
+    @cached_property
+    def by_block(self) -> Mapping[str, kinds.Part]:
+        """Block (stem, residual block or transformer layer, single layer) -> the same, inputs to outputs."""
+        return kinds.by_block(self.by_parameter, self.places)
+
+    @cached_property
+    def by_block_and_kind(self) -> Mapping[tuple[str, str], kinds.Part]:
+        """(block, kind) -> the same: both partitions at once."""
+        return kinds.by_block_and_kind(self.by_parameter, self.places)
+
+    @cached_property
     def estimate(self) -> SampleEstimate | None:
         """B_S of the population the data is a sample of, with its interval; None when the data is all there is."""
         if self.population is None or self.population == self.num_examples:
@@ -168,9 +191,11 @@ class Report:
         return self.estimate.bounds if self.estimate else None
 
     def __str__(self) -> str:
-        rows = [_row(name or "(model)", moments) for name, moments in self.by_module.items()]
-        rows.append(_row("total", self.total))
-        table = _table(("module", "sum of squared norms", "squared norm of sum", "diversity", "B_S"), rows)
+        return self.text()
+
+    def text(self, by: str = "module") -> str:
+        """The report in words, its table by "module", "kind" or "block"; print(report) is by module."""
+        table = self._by_module_table() if choose("table", by, TABLES) == "module" else self._parts_table(by)
         lines = [f"gradient diversity over {self.num_examples} examples", table, *self.notes]
         if self.estimate:
             lines.append(f"population: {self.estimate}")
@@ -180,10 +205,23 @@ class Report:
             lines.append(f"measured by a slow way: {', '.join(self.coverage.fallbacks)}")
         return "\n".join(lines)
 
+    def _by_module_table(self) -> str:
+        rows = [(name or "(model)", *_numbers(moments)) for name, moments in self.by_module.items()]
+        return _table(("module", *COLUMNS), [*rows, ("total", *_numbers(self.total))])
 
-def _row(name: str, moments: Moments) -> tuple[str, ...]:
+    def _parts_table(self, by: str) -> str:
+        parts = self.by_kind if by == "kind" else self.by_block
+        rows = [
+            (name, f"{part.num_parameters}", *_numbers(part), f"{100 * part.share:.1f} %")
+            for name, part in parts.items()
+        ]
+        size = sum(part.num_parameters for part in parts.values())
+        return _table((by, "parameters", *COLUMNS, "share"), [*rows, ("total", f"{size}", *_numbers(self.total), "")])
+
+
+def _numbers(moments: Moments) -> tuple[str, ...]:
     numbers = (moments.sum_sq_norms, moments.sq_norm_sum, moments.gradient_diversity, moments.batch_size_bound)
-    return (name, *("not available" if math.isnan(number) else f"{number:.6g}" for number in numbers))
+    return tuple("not available" if math.isnan(number) else f"{number:.6g}" for number in numbers)
 
 
 def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

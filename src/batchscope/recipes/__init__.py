@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,28 @@ RECIPES: dict[str, Recipe] = {
         "a generated stand-in for Gisette, which needs no files",
         "about 30",
     ),
+    # Costs of the full panels: predicted from 30 epochs to the target, 20 GFLOP/s of a core, 100 TFLOP/s of a GPU.
+    "chen2018/figure3e": Recipe(lambda: chen2018.figure3("e"), "MNIST, LeNet", "200 core-hours", "1"),
+    "chen2018/figure3f": Recipe(
+        lambda: chen2018.figure3("f"), "CIFAR-10, ResNet-18, fully-connected part", "40 000 core-hours", "about 9"
+    ),
+    "chen2018/figure3g": Recipe(
+        lambda: chen2018.figure3("g"), "CIFAR-10, ResNet-18, blocks", "17 000 core-hours", "about 4"
+    ),
+    "chen2018/figure3h": Recipe(
+        lambda: chen2018.figure3("h"), "CIFAR-10, ResNet-34, blocks", "45 000 core-hours", "about 9"
+    ),
+    "chen2018/figure3e-small": Recipe(
+        lambda: chen2018.figure3("e", scale="small"), "the same on 3000 examples, 3 x 3 cells", "about 10"
+    ),
+    **{
+        f"chen2018/figure3{panel}-small": Recipe(
+            functools.partial(chen2018.figure3, panel, scale="small"),
+            "the same on 512 examples with few filters, 3 x 3 cells",
+            "about 10",
+        )
+        for panel in "fgh"
+    },
 }
 
 

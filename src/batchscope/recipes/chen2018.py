@@ -99,11 +99,17 @@ _CONV = (
     "plain SGD without momentum or augmentation, biases on, inputs standardised by channel: not stated",
     *(_BATCHES, _EPOCHS),
 )
+_BF16 = "bf16 autocast, with weights and updates in float32: not stated"
+_IMAGES = "trained on the 50 000 training images: the paper counts 60 000, training and test together"
 _RESNET = (
     "the stem for 32 x 32 images, BatchNorm over the whole batch, He weights: not stated",
-    "bf16 autocast, with weights and updates in float32: not stated",
-    "trained on the 50 000 training images: the paper counts 60 000, training and test together",
+    _BF16,
+    _IMAGES,
 )
+_HEAD = "131 168 parameters in the fully-connected part, 1.1 % of all: not stated, as its depths are not"
+_BLOCKS_18 = "1 to 4 blocks in each chunk, the standard having 2: not stated"
+_BLOCKS_34 = "up to two blocks less or more in each chunk of 3-4-6-3: not stated"
+_FULL_SIZE = (_GRID, _BATCHES, _EPOCHS, _POINTS, _BF16, _IMAGES, _HEAD, _BLOCKS_18, _BLOCKS_34)
 _CIFAR: dict[str, Any] = {
     "dataset": "cifar10",
     "target": {"train_accuracy": 0.95},
@@ -170,7 +176,7 @@ _PANELS: dict[str, dict[str, Any]] = {
         "budget": 11_300_000,
         "assumptions": (
             *(*_CONV, *_RESNET),
-            "131 168 parameters in the fully-connected part, 1.1 % of all: not stated, as its depths are not",
+            _HEAD,
         ),
     },
     "g": _CIFAR
@@ -178,14 +184,14 @@ _PANELS: dict[str, dict[str, Any]] = {
         "family": "resnet18_blocks",
         "budget": 11_173_962,
         "depths": (1, 2, 3, 4),
-        "assumptions": (*_CONV, *_RESNET, "1 to 4 blocks in each chunk, the standard having 2: not stated"),
+        "assumptions": (*_CONV, *_RESNET, _BLOCKS_18),
     },
     "h": _CIFAR
     | {
         "family": "resnet34_blocks",
         "budget": 21_282_122,
         "depths": (1, 2, 3, 4, 5),
-        "assumptions": (*_CONV, *_RESNET, "up to two blocks less or more in each chunk of 3-4-6-3: not stated"),
+        "assumptions": (*_CONV, *_RESNET, _BLOCKS_34),
     },
 }
 
@@ -217,12 +223,20 @@ def _small(panel: str, scale: str) -> dict[str, Any]:
     """What changes in the small form of a panel."""
     choose("scale", scale, ("small",))
     if panel not in _SMALL:
-        raise InputError(f"panel {panel!r} of figure 3 has no small form: {closest(panel, _SMALL)} It takes 30 minutes.")
-    full, small = _PANELS[panel], _SMALL[panel]
-    size = "" if small.get("budget", full["budget"]) == full["budget"] else f" and {small['budget']} parameters"
-    text = f"small: {small['num_examples']} examples{size}; fewer shapes, batch sizes, step sizes and seeds"
-    assumptions = tuple(line for line in full["assumptions"] if "bf16" not in line)
-    return small | {"name": f"chen2018-figure3{panel}-small", "scaled": text, "assumptions": assumptions}
+        raise InputError(
+            f"panel {panel!r} of figure 3 has no small form: {closest(panel, _SMALL)} It takes 30 minutes."
+        )
+    small = _SMALL[panel]
+    steps: StepSizes = small["step_sizes"]
+    # What holds at full size only goes; what makes it small is said once.
+    kept = [line for line in _PANELS[panel]["assumptions"] if line not in _FULL_SIZE]
+    text = (
+        f"small: {small['num_examples']} examples, {small.get('budget', _PANELS[panel]['budget'])} parameters, depths "
+        f"{list(small['depths'])}, batch sizes {list(small['batch_sizes'])}, step sizes {steps.min:g} to {steps.max:g} "
+        f"by factors of {steps.ratio:g}, {small['max_epochs']} epochs at most, {small['num_seeds']} seeds"
+    )
+    name = f"chen2018-figure3{panel}-small"
+    return small | {"name": name, "scaled": text, "assumptions": (*kept, "all that makes it small")}
 
 
 def _study(**values: Any) -> Study:

@@ -5,8 +5,8 @@ Definitions, used by every table and figure:
 * *epochs to target* and *steps to target*: mean over the seeds of the cell. A seed that ran out of epochs counts with
   the epochs it ran, and the mean is then a lower bound, printed with "≥". A seed that diverged or crashed has no epochs
   and only appears in the outcome counts.
-* *interval*: 95 % Student t interval of that mean over seeds, mean ± t(0.975, n - 1) s / sqrt(n); none for n < 2 or a
-  lower bound.
+* *interval*: 95 % Student t interval of that mean over seeds on a log scale, as no run takes less than nothing:
+  mean * exp(± t(0.975, n - 1) s / (mean sqrt(n))); none for n < 2 or a lower bound.
 * *B_S*: batch-size bound n * (gradient diversity), mean over a run's measurements, then over seeds (Yin et al. 2018).
 """
 
@@ -110,7 +110,8 @@ def summarise(values: Sequence[float], lower_bound: bool = False) -> Mean | None
     if sd is None or lower_bound:
         return Mean(mean, n, least, most, sd, lower_bound=lower_bound)
     half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * sd / math.sqrt(n)
-    return Mean(mean, n, least, most, sd, mean - half, mean + half)
+    factor = math.exp(half / mean) if mean > 0 else 1.0
+    return Mean(mean, n, least, most, sd, mean / factor, mean * factor)
 
 
 def cells(rows: Iterable[Row]) -> tuple[Cell, ...]:

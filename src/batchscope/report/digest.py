@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from batchscope.analysis import (
     CriticalBatchFit,
     Finding,
@@ -17,6 +19,7 @@ from batchscope.analysis import (
     batch_threshold,
     compare,
     compare_protocols,
+    find_shape,
     findings,
     fit,
     guard,
@@ -71,12 +74,22 @@ def digest(rows: Iterable[Row], definition: str = "paper2018", against: Sequence
         thresholds=batch_threshold(sweeps, definition),
         fits=fit(sweeps),
         verdict=compare(sweeps, definition=definition),
-        at_equal_cost=tuple(compare(sweeps, equal=what) for what in ("steps", "flops") if len(sweeps) > 1),
+        at_equal_cost=_at_equal_cost(sweeps),
         findings=findings(sweeps, definition),
         tuning=guard(given),
         curves=curves(given),
         protocols={} if against is None else compare_protocols(*in_order(given, against), definition),
     )
+
+
+def _at_equal_cost(sweeps: dict[str, Sweep]) -> tuple[Verdict, ...]:
+    """Wide against deep at equal steps and FLOPs; nothing where one of them never reached the target."""
+    if len(sweeps) < 2:
+        return ()
+    ends = [find_shape(sweeps, name) for name in ("wide", "deep")]
+    if not all(np.isfinite(sweeps[end].typical(sweeps[end].epochs)).any() for end in ends):
+        return ()
+    return tuple(compare(sweeps, equal=what) for what in ("steps", "flops"))
 
 
 def epoch_limits(table: Iterable[Cell], count: int) -> list[float]:

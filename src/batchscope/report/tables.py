@@ -13,8 +13,8 @@ from batchscope.report.cells import Cell, number
 from batchscope.report.context import Context
 
 EPOCHS_MEANING = (
-    "epochs: mean over seeds [95 % interval, Student t]; ≥: some seeds ran out of epochs, the mean is a lower bound; "
-    ">: no seed reached the target. B_S: batch-size bound n·diversity, mean along training."
+    "epochs: mean over seeds [95 % interval, Student t on a log scale]; ≥: some seeds ran out of epochs, the mean is "
+    "a lower bound; >: no seed reached the target. B_S: batch-size bound n·diversity, mean along training."
 )
 
 

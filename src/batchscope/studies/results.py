@@ -27,7 +27,7 @@ class CellSummary:
     at_grid_edge: the tuned one is still the smallest or largest tried.
     reached, censored, diverged, crashed: number of reported runs with that outcome.
     epochs_*: passes over the data to the target: over the runs that reached it for min and max; mean, sd (n - 1) and
-    interval (95 %, Student's t, over seeds only) are None unless every run that did not crash reached it.
+    interval (95 %, Student's t on a log scale, over seeds) are None unless every run that did not crash reached it.
     epochs_median: counts a run that never reached the target as infinitely long; None when the median is one of those.
     batch_size_bound: mean B_S over the reported runs' measurements (examples); None when not measured.
     """
@@ -181,8 +181,9 @@ def _epochs(finals: Sequence[Row]) -> dict[str, Any]:
 
 
 def _interval(mean: float, sd: float, n: int) -> tuple[float, float]:
-    half = _student_quantile(n - 1) * sd / math.sqrt(n)
-    return mean - half, mean + half
+    """On a log scale: a run of less than no epochs does not exist."""
+    factor = math.exp(_student_quantile(n - 1) * sd / (mean * math.sqrt(n)))
+    return mean / factor, mean * factor
 
 
 @functools.cache

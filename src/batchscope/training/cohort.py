@@ -96,7 +96,7 @@ class Cohort:
         ranks: Ranks = ONE_RANK,
         execution: str | None = None,
     ) -> None:
-        self.settings, self.members, self.device = settings, list(members), device
+        self.settings, self.members, self.device, self.ranks = settings, list(members), device, ranks
         self.num_examples = dataset.num_examples
         self.running = list(range(len(members)))
         self.histories: list[list[Evaluation]] = [[] for _ in members]
@@ -225,6 +225,8 @@ class Cohort:
     def _result(self, index: int) -> MemberResult:
         history, reached = tuple(self.histories[index]), self.reached.get(index)
         member, execution = self.members[index], self.engine.execution
+        if self.ranks.size > 1:
+            execution += f", on {self.ranks.size} ranks"
         if index in self.diverged:
             message = f"training loss {history[-1].train_loss} at epoch {history[-1].epoch:g}, step {history[-1].step}"
             return MemberResult(member, Outcome.DIVERGED, None, None, history, message, execution)

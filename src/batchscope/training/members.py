@@ -5,7 +5,8 @@
     vectorised          all members in one call: torch.func's vmap over stacked parameters
 
 No rule predicts the fastest (grouped convolutions, which vmap makes, are slow on CPUs), so `make_engine` times three
-steps of each, in both memory formats, and `Engine.execution` records what was chosen.
+steps of each, in both memory formats and on CUDA with and without a graph to replay, and `Engine.execution` records
+what was chosen.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from batchscope.training.stacked import StackEngine
 from batchscope.training.update_rules import UpdateRule, update_rule
 
 ONE_AFTER_ANOTHER, STREAMS, VECTORISED = "one after another", "in streams", "vectorised"
-CHANNELS_LAST = ", channels_last"
+CHANNELS_LAST, REPLAYED = "channels_last", "replayed"
 TIMED_STEPS = 3
 # A timing is short: at most so many members, and so many examples per step on each kind of device.
 TIMED_MEMBERS = 3
@@ -54,15 +55,15 @@ class ModuleEngine(Engine):
         execution: str = ONE_AFTER_ANOTHER,
     ) -> None:
         self.execution = execution
-        channels_last = execution.endswith(CHANNELS_LAST)
+        self._way, *forms = execution.split(", ")
+        channels_last, replayed = CHANNELS_LAST in forms, REPLAYED in forms
         examples = Examples.training(dataset, settings, device, channels_last)
         self.examples, self.device = examples, device
         self.heldout = Examples.heldout(dataset, settings, device, channels_last)
         pairs = zip(modules, members, strict=True)
-        self.networks = [Network(module, examples, settings, member, ranks) for module, member in pairs]
-        streams = execution.startswith(STREAMS) and device.type == "cuda"
+        self.networks = [Network(module, examples, settings, member, ranks, replayed) for module, member in pairs]
         self._streams: list[Any] = []
-        if streams:
+        if self._way == STREAMS:
             self._streams = [torch.cuda.Stream(device) for _ in modules]  # type: ignore[no-untyped-call]
 
     def begin_epoch(self, epoch: int) -> None:
@@ -209,7 +210,9 @@ def possible_executions(
         ways.append(VECTORISED)
     if architecture.family == "fully_connected" or ranks.size > 1:
         return ways
-    return [way + form for form, way in itertools.product(("", CHANNELS_LAST), ways)]
+    ways = [", ".join(parts) for parts in itertools.product(ways, (CHANNELS_LAST,))] + ways
+    recorded = device.type == "cuda" and settings.augmentation == "none"
+    return ways + [f"{way}, {REPLAYED}" for way in ways if recorded and not way.startswith(VECTORISED)]
 
 
 def fastest(

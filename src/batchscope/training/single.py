@@ -69,6 +69,7 @@ class Network:
     """One member: its module, its update rules, and the number of the step at which its loss ceased to be finite.
 
     module: initialised; moved to the device and changed in place. examples: the training set, on the device.
+    replayed: record the step as a CUDA graph; not with draws of random numbers or collective operations.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Network:
         settings: Settings,
         member: Member,
         ranks: Ranks = ONE_RANK,
+        replayed: bool = False,
     ) -> None:
         device = examples.inputs.device
         self.module = with_shares(module, settings.batchnorm_shares, ranks).to(device)
@@ -93,9 +95,7 @@ class Network:
         self._steps = torch.zeros((), dtype=torch.int64, device=device)
         self._scale = float(self.rules[0].scale(self.step_size))
         self._draws = torch.Generator(device)
-        # Collective operations and draws of random numbers are not recorded.
-        recorded = ranks.size == 1 and settings.augmentation == "none"
-        self.step = Replay(self._step, device) if recorded else self._step
+        self.step = Replay(self._step, device) if replayed else self._step
 
     def begin_epoch(self, epoch: int) -> None:
         """Start the random numbers of an epoch, which do not depend on earlier ones."""

@@ -19,15 +19,15 @@ from batchscope.report.page.words import positive_text
 FEW_SHAPES = 4
 CURVE_POINTS = 40  # of a fitted curve and its band
 CELLS = (
-    "mean over seeds [95 % Student t interval over seeds]; ≥ a lower bound, some seeds ran out of epochs; "
+    "mean over seeds [95 % Student t interval over seeds, log scale]; ≥ a lower bound, some seeds ran out of epochs; "
     "> no seed arrived"
 )
 NOTE = (
-    "Filled: {what} to target, mean over the n seeds of a cell; bars: its 95 % Student t interval over seeds (none "
-    "for n = 1). Open arrow: at least one seed ran out of epochs, the mean is a lower bound. ×: every seed diverged "
-    "or crashed. Solid curve and band: steps = S_min (1 + B_crit/B) with its 95 % bootstrap band over batch sizes "
-    "and seeds (McCandlish et al. 2018). Dotted: perfect scaling from the smallest batch size that arrived: epochs "
-    "stay, steps fall as 1/B."
+    "Filled: {what} to target, mean over the n seeds of a cell; bars: its 95 % Student t interval over seeds, log "
+    "scale (none for n = 1). Open arrow: at least one seed ran out of epochs, the mean is a lower bound. ×: every seed "
+    "diverged or crashed. Solid curve and band: steps = S_min (1 + B_crit/B) with its 95 % bootstrap band over "
+    "batch sizes and seeds (McCandlish et al. 2018). Dotted: perfect scaling from the smallest batch size that "
+    "arrived: epochs stay, steps fall as 1/B."
 )
 
 

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from typing import Any
 
 from batchscope.errors import BatchscopeError, RunError
-from batchscope.studies.executors.base import Executor, Finished, Job, OnProgress
-from batchscope.studies.work import explain, train
+from batchscope.studies.executors.base import Job
+from batchscope.studies.executors.inline import InlineExecutor, Performed
+from batchscope.studies.work import OnEpoch, explain, train
 
 _LOST = (
     "a process of this run died; what was finished is kept, and the same command goes on after the last complete epoch"
@@ -37,35 +36,22 @@ def follow(device: str) -> None:
     team.leave()
 
 
-class DistributedExecutor(Executor):
+class DistributedExecutor(InlineExecutor):
     """Rank 0's side. A cohort that raises on every rank alike is reported; a rank that dies ends the run."""
 
-    capacity = 1
-
     def __init__(self, device: str) -> None:
+        super().__init__(device)
         self._team = _Team(device)
-        self._job: Job | None = None
-
-    @property
-    def running(self) -> int:
-        return int(self._job is not None)
-
-    def start(self, job: Job) -> None:
-        self._job = job
-
-    def wait(self, on_progress: OnProgress) -> Finished:
-        job, self._job = self._job, None
-        if job is None:
-            raise RuntimeError("nothing was started")
-        began = time.perf_counter()
-        self._team.hand_out(job)
-        results, message = self._team.perform(job, lambda *state: on_progress(job, *state))
-        return Finished(job, results, time.perf_counter() - began, message)
 
     def close(self) -> None:
+        super().close()
         if not self._team.broken:
             self._team.hand_out(None)
         self._team.leave()
+
+    def _perform(self, job: Job, on_epoch: OnEpoch) -> Performed:
+        self._team.hand_out(job)
+        return self._team.perform(job, on_epoch)
 
 
 class _Team:
@@ -94,7 +80,7 @@ class _Team:
             raise self._lost() from error
         return parcel[0]
 
-    def perform(self, job: Job, on_epoch: Any = None) -> tuple[tuple[Any, ...] | None, str]:
+    def perform(self, job: Job, on_epoch: OnEpoch | None = None) -> Performed:
         """(results, "") or, when the cohort raised an error that all ranks share, (None, why)."""
         import torch.distributed as dist
 

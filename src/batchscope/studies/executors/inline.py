@@ -5,7 +5,11 @@ from __future__ import annotations
 import time
 
 from batchscope.studies.executors.base import Executor, Finished, Job, OnProgress
-from batchscope.studies.work import explain, perform
+from batchscope.studies.work import OnEpoch, explain, perform
+from batchscope.training.settings import MemberResult
+
+# (results, "") or, when the cohort raised an error, (None, why).
+Performed = tuple[tuple[MemberResult, ...] | None, str]
 
 
 class InlineExecutor(Executor):
@@ -33,8 +37,11 @@ class InlineExecutor(Executor):
         if job is None:
             raise RuntimeError("nothing was started")
         began = time.perf_counter()
+        results, message = self._perform(job, lambda *state: on_progress(job, *state))
+        return Finished(job, results, time.perf_counter() - began, message)
+
+    def _perform(self, job: Job, on_epoch: OnEpoch) -> Performed:
         try:
-            results = perform(job, self._device, lambda *state: on_progress(job, *state))
+            return tuple(perform(job, self._device, on_epoch)), ""
         except Exception as error:
-            return Finished(job, None, time.perf_counter() - began, explain(error))
-        return Finished(job, tuple(results), time.perf_counter() - began)
+            return None, explain(error)

@@ -1,0 +1,69 @@
+"""A study under torchrun: two ranks give the rows of one process; a rank that dies leaves a run that goes on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import batchscope as bs
+
+ROOT = Path(__file__).parents[2]
+STUDY = """
+name = "ranks"
+dataset = "digits"
+num_examples = 120
+shapes = [[1, 5]]
+batch_sizes = [10]
+target = { train_accuracy = 1.0 }
+max_epochs = 6
+num_seeds = 2
+step_sizes = { min = 0.05, max = 0.05 }
+dtype = "float64"
+"""
+
+
+def torchrun(study: Path, out: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
+    command = [*words, "tests.studies.torchrun_program", "run", str(study), "--out", str(out)]
+    return subprocess.run(
+        [sys.executable, *command, "--device", "cpu"],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    path = tmp_path / "study.toml"
+    path.write_text(STUDY)
+    return path
+
+
+def test_a_rank_dies_and_the_same_command_goes_on_to_the_rows_of_one_process(study: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    killed = torchrun(study, out, DIE_AT_EPOCH="3")
+    assert killed.returncode != 0
+    assert "a process of this run died" in killed.stderr
+    assert "the same command goes on" in killed.stderr
+    assert len(list((out / "checkpoints").glob("*.pt"))) == 1
+    assert not bs.studies.read(out).rows
+
+    done = torchrun(study, out)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("2 trials in") == 1  # one rank speaks for all
+    assert not list((out / "checkpoints").iterdir())
+    alone = bs.run(bs.Study.from_toml(STUDY), tmp_path / "alone", executor="inline", device="cpu")
+    for one, other in zip(bs.studies.read(out).rows, alone.rows, strict=True):
+        assert one.trial_id == other.trial_id
+        assert (one.outcome, one.steps_run) == (other.outcome, other.steps_run)
+        assert one.train_loss == pytest.approx(other.train_loss, rel=1e-8)
+        assert one.history[-1].noise_scale is not None
+        assert one.execution == "one after another, on 2 ranks"
