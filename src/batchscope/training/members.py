@@ -36,9 +36,9 @@ from batchscope.training.update_rules import UpdateRule, update_rule
 ONE_AFTER_ANOTHER, STREAMS, VECTORISED = "one after another", "in streams", "vectorised"
 CHANNELS_LAST, REPLAYED = "channels_last", "replayed"
 TIMED_STEPS = 3
-# A timing is short: at most so many members, and so many examples per step on each kind of device.
+# A timing is short: at most so many members, and batches cut to so many operations of a step on each kind of device.
 TIMED_MEMBERS = 3
-TIMED_BATCH = {"cpu": 32, "cuda": 512}
+TIMED_OPERATIONS = {"cpu": 1e11, "cuda": 1e14}
 
 
 class ModuleEngine(Engine):
@@ -192,7 +192,8 @@ def make_engine(
     modules = _initial_modules(architecture, settings, members)
     ways = possible_executions(architecture, settings, len(members), device, ranks)
     if execution is None:
-        execution = ways[0] if len(ways) == 1 else fastest(ways, modules, dataset, settings, members, device)
+        size = timed_batch_size(architecture, settings, device)
+        execution = ways[0] if len(ways) == 1 else fastest(ways, modules, dataset, settings, members, device, size)
     if execution not in ways:
         raise InputError(f"execution {execution!r} is not possible here; expected one of {ways}")
     return _engine(execution, modules, dataset, settings, members, device, ranks)
@@ -215,6 +216,13 @@ def possible_executions(
     return ways + [f"{way}, {REPLAYED}" for way in ways if recorded and not way.startswith(VECTORISED)]
 
 
+def timed_batch_size(architecture: Architecture, settings: Settings, device: torch.device) -> int:
+    """Return the batch size itself where a step of all timed members is short, else as much of it as is."""
+    operations = 6 * architecture.multiply_adds * TIMED_MEMBERS
+    limit = TIMED_OPERATIONS.get(device.type, TIMED_OPERATIONS["cpu"])
+    return max(1, min(settings.batch_size, int(limit / operations)))
+
+
 def fastest(
     ways: Sequence[str],
     modules: Sequence[nn.Module],
@@ -222,10 +230,10 @@ def fastest(
     settings: Settings,
     members: Sequence[Member],
     device: torch.device,
+    size: int,
 ) -> str:
-    """Time three steps of each way, on copies, and return the fastest."""
+    """Time three steps of each way on batches of `size`, on copies, and return the fastest."""
     members = members[:TIMED_MEMBERS]
-    size = min(settings.batch_size, TIMED_BATCH.get(device.type, 32))
     shared = len({member.seed for member in members}) == 1
     indices = torch.arange(size, device=device).expand(*(() if shared else (len(members),)), size)
     seconds = {}
