@@ -9,7 +9,6 @@ from batchscope.cli.main import main
 from batchscope.training import checkpoint
 from batchscope.training.single import Network
 
-checkpoint.INTERVAL = 0.0
 DIE_AT_EPOCH = os.environ.get("DIE_AT_EPOCH")
 begin_epoch = Network.begin_epoch
 
@@ -20,5 +19,7 @@ def begin_or_die(self: Network, epoch: int) -> None:
     begin_epoch(self, epoch)
 
 
-Network.begin_epoch = begin_or_die  # type: ignore[method-assign]
-raise SystemExit(main(sys.argv[1:]))
+if __name__ == "__main__":
+    checkpoint.INTERVAL = 0.0
+    Network.begin_epoch = begin_or_die  # type: ignore[method-assign]
+    raise SystemExit(main(sys.argv[1:]))
