@@ -168,7 +168,7 @@ def test_crashed_trials_give_status_1_and_their_message(tmp_path, study_file, co
 
 NONSENSE = [
     (["run", "quickstrat"], "did you mean 'quickstart'"),
-    (["run", "chen2018/figure3e"], "did you mean 'chen2018/figure3"),
+    (["run", "chen2018/figure3x"], "did you mean 'chen2018/figure3"),
     (["run", "missing.toml"], "cannot be read"),
     (["plan", "bad.toml"], "unknown key 'batchsizes': did you mean 'batch_sizes'"),
     (["plan", "empty.toml"], "batch_sizes: the list is empty"),
