@@ -52,15 +52,20 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
 
     def _normalise(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """The part normalised, with its mean and unbiased variance."""
-        sums = torch.stack([x.sum((0, 2, 3)), x.square().sum((0, 2, 3))])
-        count = x.new_tensor(x.numel() // x.shape[1])
-        if self._ranks.size > 1:
-            sums, count = distributed.all_reduce(sums), self._ranks.add(count)  # type: ignore[no-untyped-call]
-        mean = sums[0] / count
-        variance = (sums[1] / count - mean.square()).clamp_min(0)
+        count = self._ranks.add(x.new_tensor(x.numel() // x.shape[1]))
+        mean = self._total(x) / count
+        centred = x - mean[:, None, None]
+        variance = self._total(centred.square()) / count
         scale = self.weight * (variance + self.eps).rsqrt()
-        normalised = x * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]
-        return normalised, (mean.detach(), variance.detach() * count / (count - 1).clamp_min(1))
+        normalised = centred * scale[:, None, None] + self.bias[:, None, None]
+        return normalised, (mean.detach(), variance.detach() * count / (count - 1))
+
+    def _total(self, x: Tensor) -> Tensor:
+        """Per channel, over the examples and pixels of all ranks that share statistics."""
+        total = x.sum((0, 2, 3))
+        if self._ranks.size == 1:
+            return total
+        return distributed.all_reduce(total)  # type: ignore[no-any-return, no-untyped-call]
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, variance: Tensor) -> None:

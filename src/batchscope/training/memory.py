@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 from collections.abc import Sequence
 
@@ -37,14 +38,15 @@ def largest_batch(
     """Return the largest of B, B/2, B/4, ..., 1 at which a step of one member fits, or None."""
     size = settings.batch_size
     while size:
-        if _fits(architecture, dataset, settings, member, torch.device(device), size):
+        smaller = dataclasses.replace(settings, batch_size=size)
+        if _fits(architecture, dataset, smaller, member, torch.device(device)):
             return size
         size //= 2
     return None
 
 
 def _fits(
-    architecture: Architecture, dataset: Dataset, settings: Settings, member: Member, device: torch.device, size: int
+    architecture: Architecture, dataset: Dataset, settings: Settings, member: Member, device: torch.device
 ) -> bool:
     gc.collect()
     if device.type == "cuda":
@@ -52,7 +54,7 @@ def _fits(
     try:
         engine = make_engine(architecture, dataset, settings, [member], device)
         engine.begin_epoch(0)
-        engine.step(torch.arange(size, device=device))
+        engine.step(torch.arange(settings.batch_size, device=device))
         engine.failures()
     except (RuntimeError, MemoryError) as error:
         if exhausted(error):
