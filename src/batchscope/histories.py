@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, overload
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from batchscope.errors import StoreError
 from batchscope.records import Evaluation
 
+_DIGIT = re.compile(r"\d")
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(Evaluation)}
 
 
@@ -39,15 +41,11 @@ class History(Sequence[Evaluation]):
                 raise _damaged(error) from None
         return self._entries
 
-    def column(self, name: str) -> str | None:
-        """The numbers of one field as they stand in the text, "1.0,2.0,null"; None where they must be decoded."""
-        mark = f'"{name}":['
-        start = self.text.find(mark)
-        return None if start < 0 else self.text[start + len(mark) : self.text.find("]", start)]
+    def __bool__(self) -> bool:
+        return _DIGIT.search(self.text) is not None  # found at once, without decoding
 
     def __len__(self) -> int:
-        epochs = self.column("epoch")
-        return len(self.entries) if epochs is None else _count(epochs)
+        return _count(_columns([self], "epoch")[0])
 
     @overload
     def __getitem__(self, index: int) -> Evaluation: ...
@@ -90,7 +88,7 @@ def columns(histories: Sequence[Sequence[Evaluation]], name: str) -> NDArray[np.
     array([[2.5, 0.5],
            [nan, nan]])
     """
-    texts = [_column(history, name) for history in histories]
+    texts = _columns(histories, name)
     place = {text: number for number, text in enumerate(dict.fromkeys(texts))}  # runs of a batch size share their steps
     lengths = np.array([_count(text) for text in place], dtype=np.int64)
     table = np.full((len(place), lengths.max(initial=0)), np.nan)
@@ -107,11 +105,18 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _column(history: Sequence[Evaluation], name: str) -> str:
-    text = history.column(name) if isinstance(history, History) else None
-    if text is not None:
-        return text
-    return ",".join(json.dumps(finite(getattr(entry, name))) for entry in history)
+def _columns(histories: Iterable[Sequence[Evaluation]], name: str) -> list[str]:
+    """The numbers of one field of each history as they stand in its text, "1.0,2.0,null"; decoded where they do not."""
+    mark = f'"{name}":['
+    found = []
+    for history in histories:
+        text = history.text if isinstance(history, History) else ""
+        start = text.find(mark)
+        if start >= 0:
+            found.append(text[start + len(mark) : text.find("]", start)])
+        else:
+            found.append(",".join(json.dumps(finite(getattr(entry, name))) for entry in history))
+    return found
 
 
 def _damaged(error: Exception) -> StoreError:

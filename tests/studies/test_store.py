@@ -40,7 +40,7 @@ def same(a: Row, b: Row) -> bool:
 def test_rows_come_back_as_they_went_in(tmp_path, study, rows):
     with Store(tmp_path, (study,)) as store:
         store.add(rows)
-    expected = sorted(rows, key=lambda row: row.trial_id)
+    expected = sorted(rows, key=lambda row: (row.batch_size, row.phase, row.step_size, row.seed))
     assert all(map(same, read_rows(tmp_path), expected))
     assert len(read_rows(tmp_path)) == 4
     assert read(tmp_path).study == study

@@ -216,20 +216,22 @@ def _numbers(values: list[Any], missing: float) -> Array:
 
 def _last_steps_short(runs: Sequence[Row]) -> Array:
     """[N] the last step at which the target is known not to have been met."""
-    short = np.array([_assumed_step_short(row) for row in runs], dtype=float)
-    met = np.array([bool(row.steps_to_target) for row in runs], dtype=bool)
+    short = _assumed_steps_short(runs)
     reached = [row for row in runs if row.steps_to_target]
     steps = columns([row.history for row in reached], "step")
     first = np.array([row.steps_to_target for row in reached], dtype=float)
     with np.errstate(invalid="ignore"):
         seen = np.where(steps < first[:, None], steps, -np.inf).max(axis=1, initial=-np.inf)
+    met = np.array([bool(row.steps_to_target) for row in runs], dtype=bool)
     short[met] = np.where(np.isfinite(seen), seen, short[met])
     return short
 
 
-def _assumed_step_short(row: Row) -> float:
+def _assumed_steps_short(runs: Sequence[Row]) -> Array:
     """The same without a history (a table that was exported, say): one interval between checks earlier, at least 0."""
-    if row.steps_to_target is None or not row.epochs_to_target:
-        return float(row.steps_run)
-    share = 1.0 / (row.evaluations_per_epoch * row.epochs_to_target)
-    return max(0.0, row.steps_to_target * (1.0 - share))
+    steps = _numbers([row.steps_to_target for row in runs], np.nan)
+    epochs = _numbers([row.epochs_to_target for row in runs], np.nan)
+    checks = _numbers([row.evaluations_per_epoch for row in runs], np.nan) * epochs
+    with np.errstate(divide="ignore", invalid="ignore"):
+        earlier = np.maximum(0.0, steps * (1 - 1 / checks))
+    return np.where(epochs > 0, earlier, _numbers([row.steps_run for row in runs], np.nan))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from batchscope.records import Row
 
@@ -32,10 +33,10 @@ def curves(rows: Iterable[Row]) -> tuple[Curve, ...]:
     return tuple(curve for key in sorted(groups) for row in _first(groups[key]) if (curve := _curve(row)))
 
 
-def _first(rows: Iterable[Row]) -> list[Row]:
+def _first(rows: Sequence[Row]) -> list[Row]:
     """Return the runs at the smallest batch size, the first few seeds."""
-    ordered = sorted(rows, key=lambda row: (row.batch_size, row.seed))
-    return [row for row in ordered[:MAX_SEEDS] if row.batch_size == ordered[0].batch_size]
+    smallest = min(row.batch_size for row in rows)
+    return sorted((row for row in rows if row.batch_size == smallest), key=attrgetter("seed"))[:MAX_SEEDS]
 
 
 def _curve(row: Row) -> Curve | None:

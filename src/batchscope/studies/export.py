@@ -6,6 +6,7 @@ import csv
 import json
 import os
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def export(results: Results, path: str | Path) -> int:
     writers = {".csv": _write_csv, ".json": _write_json, ".parquet": _write_parquet}
     if path.suffix not in writers:
         raise InputError(f"cannot export to {path.name!r}; expected a name ending in .csv, .json or .parquet")
-    lines = [encode(row) for row in results.rows]
+    lines = [encode(row) for row in sorted(results.rows, key=attrgetter("trial_id", "study"))]
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         writers[path.suffix](draft, lines)

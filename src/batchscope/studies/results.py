@@ -88,7 +88,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Results:
-    """rows: all rows, sorted by trial id. studies: what was asked for, one or more.
+    """rows: all rows, by study, shape, batch size, phase, step size and seed. studies: what was asked for, one or more.
 
     runs: one record per call of `run` that wrote them (started, command, versions, commit, machine, executor,
     workers, device, shard), the oldest first.

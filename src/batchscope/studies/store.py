@@ -16,7 +16,6 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import pairwise
 from operator import attrgetter
 from pathlib import Path
 from typing import IO, Any
@@ -32,6 +31,8 @@ STUDY_FILE = "study.toml"
 CHUNK = 1000  # lines read at once: they fit the processor's cache
 # What may grow in a directory that already holds rows; any other difference is another study.
 _GROWING = ("batch_sizes", "depths", "shapes")
+# Runs that are looked at together lie together: half of the time of an analysis of 10^5 rows is spent on finding them.
+_SETTINGS = attrgetter("study", "depth", "width", "shape", "batch_size", "phase", "step_size", "seed", "trial_id")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,19 +109,17 @@ class Store:
 
 
 def read_rows(directory: str | Path) -> tuple[Row, ...]:
-    """Return the rows of all writers, sorted by trial id, one per (trial id, study).
+    """Return the rows of all writers in the order of their settings, one per (trial id, study).
 
     Where two writers hold the same trial, a finished row is preferred to a crashed one, then the first file's.
     """
     with _no_collection():
         rows = [row for path in sorted(Path(directory).glob("results-*.sqlite")) for row in _read_file(path)]
-        rows.sort(key=lambda row: row.outcome is Outcome.CRASHED)  # stable sorts, the least significant first
-        rows.sort(key=attrgetter("study"))
-        rows.sort(key=attrgetter("trial_id"))
-        again = {
-            id(row) for before, row in pairwise(rows) if (row.trial_id, row.study) == (before.trial_id, before.study)
-        }
-        return tuple(row for row in rows if id(row) not in again)
+        rows.sort(key=lambda row: row.outcome is Outcome.CRASHED)
+        unique: dict[tuple[str, str], Row] = {}
+        for row in rows:
+            unique.setdefault((row.trial_id, row.study), row)
+        return tuple(sorted(unique.values(), key=_SETTINGS))
 
 
 def read_study_file(directory: str | Path) -> Studies:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import gzip
+import itertools
 import math
+import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +20,7 @@ from batchscope.studies.codec import COLUMNS
 
 CSV_COLUMNS = tuple(name for name in COLUMNS if name != "history")
 CHUNK = 1000  # rows written at once: by columns, for speed, in pieces that fit the processor's cache
+_quoted = re.compile('[,"\r\n]').search  # where CSV needs quotes
 PLAIN_CSV = 500_000  # characters; a longer one is compressed, and the page's script unpacks it
 MAX_FAILURES = 100  # lines of the table of failures
 
@@ -118,27 +121,38 @@ def _words(value: object) -> str:
     return shlex.join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def csv_text(rows: Iterable[Row]) -> str:
-    """Return the rows as CSV, sorted by trial id: every column but the histories, numbers with six digits."""
-    ordered = sorted(rows, key=attrgetter("trial_id", "study"))
-    lines = [",".join(CSV_COLUMNS)]
-    for start in range(0, len(ordered), CHUNK):
-        chunk = map(attrgetter(*CSV_COLUMNS), ordered[start : start + CHUNK])
-        lines += map(",".join, zip(*map(_csv_column, zip(*chunk, strict=True)), strict=True))
-    return "\n".join([*lines, ""])
+def csv_text(rows: Sequence[Row]) -> str:
+    """Return the rows as CSV: every column but the histories, numbers with six digits."""
+    pieces = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
+    return "\n".join([",".join(CSV_COLUMNS), *itertools.chain.from_iterable(map(_csv_lines, pieces)), ""])
 
 
-def _csv_column(values: Sequence[object]) -> list[str]:
-    """Return the texts of a column; each distinct value is written once, and most columns hold few."""
+def _csv_lines(rows: Sequence[Row]) -> Iterable[str]:
+    """Return one line per row. Neighbours share most of their values: columns of one value are joined once for all."""
+    columns = [_csv_column(values) for values in zip(*map(attrgetter(*CSV_COLUMNS), rows), strict=True)]
+    parts: list[Iterable[str]] = []
+    for is_constant, some in itertools.groupby(columns, lambda column: isinstance(column, str)):
+        parts += [itertools.repeat(",".join(some), len(rows))] if is_constant else some
+    return map(",".join, zip(*parts, strict=True))
+
+
+def _csv_column(values: Sequence[object]) -> str | Iterable[str]:
+    """Return the texts of a column, or its only one; each distinct value is written once, floats in one go."""
+    if values.count(values[0]) == len(values):
+        return _csv_value(values[0])
+    if set(map(type, values)) == {float}:
+        text = "\n".join(["%.6g"] * len(values)) % values
+        if "n" not in text:  # no nan, no inf
+            return text.split("\n")
     texts = {value: _csv_value(value) for value in set(values)}
-    return list(texts.values()) * len(values) if len(texts) == 1 else list(map(texts.__getitem__, values))
+    return map(texts.__getitem__, values)
 
 
 def _csv_value(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.6g}" if math.isfinite(value) else ""
     text = "" if value is None else str(value)
-    return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\r\n') else text
+    return '"' + text.replace('"', '""') + '"' if _quoted(text) else text
 
 
 def embedded(text: str) -> tuple[str, str]:
