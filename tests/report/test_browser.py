@@ -139,7 +139,7 @@ def test_it_prints(browser):
 
 
 def test_long_data_are_unpacked_by_the_browser(browser, rows, tmp_path, monkeypatch):
-    monkeypatch.setattr(records, "PLAIN_CSV", 10)
+    monkeypatch.setattr(records, "PLAIN_TEXT", 10)
     browser.get(html.write_page({"digits": digest(rows)}, tmp_path / "packed.html").as_uri())
     wait(browser, "return document.documentElement.dataset.ready === 'true'")
     script = "window.batchscopeRows().then(arguments[arguments.length - 1])"

@@ -162,9 +162,9 @@ def test_long_data_are_compressed_and_come_back():
     import base64
     import gzip
 
-    encoding, content = records.embedded("x" * (records.PLAIN_CSV + 1))
+    encoding, content = records.embedded("x" * (records.PLAIN_TEXT + 1))
     assert encoding == "gzip"
-    assert gzip.decompress(base64.b64decode(content)).decode() == "x" * (records.PLAIN_CSV + 1)
+    assert gzip.decompress(base64.b64decode(content)).decode() == "x" * (records.PLAIN_TEXT + 1)
 
 
 def test_failures_are_grouped_by_message_most_frequent_first():

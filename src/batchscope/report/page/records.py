@@ -21,7 +21,7 @@ from batchscope.studies.codec import COLUMNS
 CSV_COLUMNS = tuple(name for name in COLUMNS if name != "history")
 CHUNK = 1000  # rows written at once: by columns, for speed, in pieces that fit the processor's cache
 _quoted = re.compile('[,"\r\n]').search  # where CSV needs quotes
-PLAIN_CSV = 500_000  # characters; a longer one is compressed, and the page's script unpacks it
+PLAIN_TEXT = 500_000  # characters; a longer one is compressed, and the page's script unpacks it
 MAX_FAILURES = 100  # lines of the table of failures
 
 
@@ -157,11 +157,11 @@ def _csv_value(value: object) -> str:
 
 def embedded(text: str) -> tuple[str, str]:
     """Return (encoding, content) for the page: "text", or "gzip" in base64 where that is long or looks like HTML."""
-    if len(text) <= PLAIN_CSV and "<" not in text:
+    if len(text) <= PLAIN_TEXT and "<" not in text:
         return "text", text
     return "gzip", packed(text)
 
 
 def packed(text: str) -> str:
     """Return the text compressed, as base64: what the page's script unpacks."""
-    return base64.b64encode(gzip.compress(text.encode(), compresslevel=6, mtime=0)).decode()
+    return base64.b64encode(gzip.compress(text.encode(), compresslevel=9, mtime=0)).decode()
