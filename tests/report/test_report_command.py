@@ -208,7 +208,9 @@ def test_no_bound_is_printed_as_inf_or_nan(called, tmp_path, name):
     assert status == 0
     page = (tmp_path / "page.html").read_text()
     page = re.sub(r"<script.*?</script>|<style.*?</style>", "", page, flags=re.DOTALL)
-    charts = json.loads(re.search(r'id="charts"[^>]*>(.*?)</script>', (tmp_path / "page.html").read_text(), re.DOTALL)[1])
+    charts = json.loads(
+        re.search(r'id="charts"[^>]*>(.*?)</script>', (tmp_path / "page.html").read_text(), re.DOTALL)[1]
+    )
     words = re.compile(r"(?<![a-z])[-+]?(inf|nan|∞)(?![a-z])", re.IGNORECASE)
     for printed in (out, page, json.dumps(charts, ensure_ascii=False)):
         assert not words.search(printed), printed[words.search(printed).start() - 100 :][:200]

@@ -16,6 +16,7 @@ from functools import cached_property, partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from batchscope.gradients.calls import (
@@ -32,7 +33,7 @@ from batchscope.gradients.calls import (
 )
 from batchscope.gradients.generic import generic_uses
 from batchscope.gradients.layouts import Layout
-from batchscope.gradients.rowwise import RowwiseCall, call_rowwise
+from batchscope.gradients.rowwise import RowwiseCall, call_rowwise, results_of
 from batchscope.gradients.rules import REPLACEMENTS, Rule, Uses, load
 from batchscope.gradients.trace import Event, Trace
 from batchscope.gradients.uses import Use
@@ -133,6 +134,7 @@ class Capture(Interceptor):
     """The mode of the measuring pass: follows a trace, hands each Use to `receive` during the backward pass.
 
     cut: whether parameters are cut off from the graph (measuring) or get their ordinary gradient too (observing).
+    stand_ins: parameter name -> a leaf of the same numbers, to be used by row-wise calls and kept for the next batch.
     meetings_of: parameter name -> number of Uses to expect. rowwise: calls measured without a Use.
     has_left_trace: whether calls came that were not traced; cut, that is an error at once.
     """
@@ -145,6 +147,7 @@ class Capture(Interceptor):
         num_examples: int,
         receive: Receiver,
         cut: bool = True,
+        stand_ins: dict[str, Tensor] | None = None,
     ) -> None:
         super().__init__(rewrites)
         self._rules = load()
@@ -153,6 +156,7 @@ class Capture(Interceptor):
         self._num_examples = num_examples
         self._receive = receive
         self._cut = cut
+        self._stand_ins = {} if stand_ins is None else stand_ins
         self.has_left_trace = False
         self._shared = {id(p): Shared(p, frozenset([name])) for name, p in parameters.items()}
         self._names = {id(p): name for name, p in parameters.items()}
@@ -188,15 +192,20 @@ class Capture(Interceptor):
         if len(names) < len(parameters) or x.ndim != 2 or len(x) != self._num_examples:
             return NotImplemented
         output: Any
-        output, call = call_rowwise(names, x, parameters)
+        output, call = call_rowwise(names, x, tuple(map(self._stand_in, names, parameters)))
         if output.dtype != x.dtype or output.dtype.itemsize < 4:  # autocast: the rule rounds the inputs too
             return NotImplemented
-        output.register_hook(call.on_gradient)
         self._expected = next(self._events, None)
         self.rowwise.append(call)
         for name in names:
             self.meetings_of[name] += 1
         return output
+
+    def _stand_in(self, name: str, parameter: Tensor) -> Tensor:
+        leaf = self._stand_ins.get(name)
+        if leaf is None:
+            leaf = self._stand_ins[name] = parameter.detach().requires_grad_()
+        return leaf
 
     def _touches(self, values: Iterable[Any]) -> bool:
         """Whether a shared tensor is among the arguments; this runs for every call the model makes."""
@@ -291,15 +300,25 @@ class Capture(Interceptor):
             meeting.args, meeting.kwargs, meeting.versions = [], {}, []
 
 
-def backward(losses: Tensor, capture: Capture, parameters: Mapping[str, Tensor]) -> tuple[set[str], dict[str, Tensor]]:
+def backward(
+    losses: Tensor, capture: Capture, parameters: Mapping[str, Tensor]
+) -> tuple[set[str], list[tuple[str, Tensor, Tensor]]]:
     """Run the backward pass (hooks fire). Returns the names of parameters that autograd reached past the hooks, and
-    the summed gradients of the row-wise calls."""
-    names = [name for call in capture.rowwise for name in call.names]
-    stand_ins = [leaf for call in capture.rowwise for leaf in call.leaves]
-    if any(capture.meetings_of[name] > 1 for name in names):
+    (parameter, squared norms, summed gradient) of the row-wise calls."""
+    calls = capture.rowwise
+    if any(capture.meetings_of[name] > 1 for call in calls for name in call.names):
         raise TraceMismatchError("a parameter is used more often than it was")
-    leaves = [capture.anchor, *stand_ins, *parameters.values()]
+    outputs = [call.output for call in calls]
+    leaves = [leaf for call in calls for leaf in call.leaves]
+    wanted: list[Any] = [capture.anchor, *outputs, *leaves, *parameters.values()]
     with torch.autocast(losses.device.type, enabled=False):
-        _, *grads = torch.autograd.grad(losses.sum(), leaves, allow_unused=True)
-    missed = {name for name, grad in zip(parameters, grads[len(names) :], strict=True) if grad is not None}
-    return missed, {name: grad for name, grad in zip(names, grads, strict=False) if grad is not None}
+        try:
+            _, *grads = torch.autograd.grad(losses.sum(), wanted, allow_unused=True)
+        except RuntimeError as error:
+            if "modified by an inplace operation" in str(error):  # training would fail in the same way
+                raise changed_in_place(F.linear, [name for call in calls for name in call.names]) from error
+            raise
+    ends = len(outputs), len(outputs) + len(leaves)
+    missed = {name for name, grad in zip(parameters, grads[ends[1] :], strict=True) if grad is not None}
+    with torch.no_grad():
+        return missed, list(results_of(calls, grads[: ends[0]], grads[slice(*ends)]))

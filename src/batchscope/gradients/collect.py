@@ -20,7 +20,6 @@ from batchscope.gradients.capture import Shared
 from batchscope.gradients.kernels import chunks, sq_norms
 from batchscope.gradients.kernels.tied import cross_term
 from batchscope.gradients.planner import Choice, Planner
-from batchscope.gradients.rowwise import RowwiseCall, sq_norms_of
 from batchscope.gradients.uses import Factors, Rows, Use
 
 UNAVAILABLE = "not measured"  # in place of a kernel's name
@@ -79,10 +78,9 @@ class Collector:
         while self._waiting:
             self._finish(self._linked(self._waiting[0][0].roots))
 
-    def add_rowwise(self, calls: list[RowwiseCall], sums: Mapping[str, Tensor]) -> None:
-        """Results of the row-wise calls; sums: their summed gradients by autograd."""
-        for name, norms in sq_norms_of(calls):
-            self.results[name] = Result(norms, sums[name], _ROWWISE)
+    def add_rowwise(self, found: Iterable[tuple[str, Tensor, Tensor]]) -> None:
+        """(parameter, squared norms, summed gradient) of the row-wise calls."""
+        self.results.update((name, Result(norms, total, _ROWWISE)) for name, norms, total in found)
 
     def _linked(self, names: frozenset[str]) -> frozenset[str]:
         """The named parameters and all that are connected to them by waiting uses of several parameters."""

@@ -45,6 +45,7 @@ class Engine:
     def __post_init__(self) -> None:
         self.loss = unreduced(self.loss)
         self.parameters = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        self._stand_ins: dict[str, Tensor] = {}
         self._frozen = FrozenStatistics() if self.batchnorm == "frozen" else None
 
     @property
@@ -91,13 +92,15 @@ class Engine:
     def _capture(self, batch: Batch, trace: Trace) -> dict[str, Result]:
         collector = Collector(self.parameters, self.planner, batch.num_examples)
         rewrites = {**REWRITES, **self.meaning}
-        mode = Capture(self.parameters, trace, rewrites, batch.num_examples, collector.receive)
+        mode = Capture(
+            self.parameters, trace, rewrites, batch.num_examples, collector.receive, stand_ins=self._stand_ins
+        )
         collector.meetings_of = mode.meetings_of
         losses = self.losses(batch, mode)
-        missed, sums = backward(losses, mode, self.parameters)
+        missed, rowwise = backward(losses, mode, self.parameters)
         with torch.no_grad():
             collector.finish()
-            collector.add_rowwise(mode.rowwise, sums)
+            collector.add_rowwise(rowwise)
         results = {name: result for name, result in collector.results.items() if name not in missed}
         if missed:
             results |= self.loop(batch, {name: self.parameters[name] for name in missed}, "per-example loop")

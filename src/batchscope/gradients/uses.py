@@ -44,9 +44,9 @@ def row_norms(x: Tensor) -> Tensor:
     if num_entries < 2 * _BLOCK:
         norms: Tensor = torch.linalg.vector_norm(x, 2, 1)
         return norms
-    whole = num_entries - num_entries % _BLOCK
-    blocks = torch.linalg.vector_norm(x[:, :whole].reshape(len(x), whole // _BLOCK, _BLOCK), 2, 2)
-    return row_norms(torch.cat([blocks, torch.linalg.vector_norm(x[:, whole:], 2, 1, keepdim=True)], 1))
+    if rest := num_entries % _BLOCK:
+        return torch.hypot(row_norms(x[:, :-rest]), torch.linalg.vector_norm(x[:, -rest:], 2, 1))
+    return row_norms(torch.linalg.vector_norm(x.reshape(len(x), -1, _BLOCK), 2, 2))
 
 
 class Norms:

@@ -8,10 +8,11 @@ Shapes: N examples, T positions, weight p x d. "chunk": examples whose scratch m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from batchscope.gradients.uses import Norms, Use
@@ -69,3 +70,13 @@ def candidates(use: Use) -> list[Kernel]:
 def sq_norms(x: Tensor) -> Tensor:
     """[N, ...] -> [N], sum of squares."""
     return Norms(x).squares
+
+
+def norms_and_sum(pieces: Iterable[Tensor]) -> Result:
+    """The Result of per-example gradients that come in pieces [n, ...], N in all."""
+    norms, total = [], None
+    for gradients in pieces:
+        norms.append(sq_norms(gradients))
+        total = gradients.sum(0) if total is None else total.add_(gradients.sum(0))
+    assert total is not None  # there is at least one example
+    return torch.cat(norms) if len(norms) > 1 else norms[0], total

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from batchscope.gradients.kernels import Result, chunks, kernel, sq_norms
+from batchscope.gradients.kernels import Result, chunks, kernel, norms_and_sum, sq_norms
 from batchscope.gradients.uses import Patches
 
 
@@ -43,12 +43,7 @@ def looped(use: Patches, chunk: int) -> Result:
 @kernel(Patches, scratch=lambda use: 3 * _weights(use), flops=_gradient_flops)
 def grouped(use: Patches, chunk: int) -> Result:
     """One weight gradient with every example as a group of its own: [1, n·C, ...] and n·groups groups."""
-    norms, total = [], use.grads.new_zeros(use.shape)
-    for rows in chunks(use.num_examples, chunk):
-        gradients = _grouped_gradients(use, rows)
-        norms.append(sq_norms(gradients))
-        total += gradients.sum(0)
-    return torch.cat(norms), total
+    return norms_and_sum(_grouped_gradients(use, rows) for rows in chunks(use.num_examples, chunk))
 
 
 def _grouped_gradients(use: Patches, rows: slice) -> Tensor:
@@ -69,13 +64,12 @@ def _columns(use: Patches) -> int:
 @kernel(Patches, scratch=lambda use: _columns(use) + 2 * _weights(use), flops=_gradient_flops)
 def unfolded(use: Patches, chunk: int) -> Result:
     """Copy the patches into a matrix and multiply: per-example gradients whose sum replaces the ordinary one."""
-    norms, total = [], use.grads.new_zeros(use.shape)
-    for rows in chunks(use.num_examples, chunk):
-        grads, columns = _as_groups(use.grads[rows], use.groups), _unfold(use, rows)
-        gradients = torch.bmm(grads, columns.mT).view(-1, *use.shape)
-        norms.append(sq_norms(gradients))
-        total += gradients.sum(0)
-    return torch.cat(norms), total
+    return norms_and_sum(_unfolded_gradients(use, rows) for rows in chunks(use.num_examples, chunk))
+
+
+def _unfolded_gradients(use: Patches, rows: slice) -> Tensor:
+    grads, columns = _as_groups(use.grads[rows], use.groups), _unfold(use, rows)
+    return torch.bmm(grads, columns.mT).view(-1, *use.shape)
 
 
 def _as_groups(x: Tensor, groups: int) -> Tensor:

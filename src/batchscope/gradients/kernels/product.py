@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from batchscope.gradients.kernels import Result, chunks, kernel, sq_norms
+from batchscope.gradients.kernels import Result, chunks, kernel, norms_and_sum, sq_norms
 from batchscope.gradients.uses import Factors, Norms
 
 
@@ -53,7 +53,7 @@ def ghost(use: Factors, chunk: int) -> Result:
 
 def _direct_scratch(use: Factors) -> int:
     _, p, d = _sizes(use)
-    return 2 * p * d
+    return p * d
 
 
 def _direct_flops(use: Factors) -> float:
@@ -64,18 +64,15 @@ def _direct_flops(use: Factors) -> float:
 @kernel(Factors, applies=lambda use: use.left.shape[1] > 1, scratch=_direct_scratch, flops=_direct_flops)
 def direct(use: Factors, chunk: int) -> Result:
     """Form the per-example gradients of a chunk at once; their sum replaces the ordinary weight gradient."""
-    parts, total = [], use.left.new_zeros(use.left.shape[2], use.right.shape[2])
-    for rows in chunks(use.num_examples, chunk):
-        gradients = torch.bmm(use.left[rows].mT, use.right[rows])
-        parts.append(sq_norms(gradients))
-        total += gradients.sum(0)
-    return torch.cat(parts), total.reshape(use.shape)
+    gradients = (torch.bmm(use.left[rows].mT, use.right[rows]) for rows in chunks(use.num_examples, chunk))
+    norms, total = norms_and_sum(gradients)
+    return norms, total.reshape(use.shape)
 
 
 @kernel(
     Factors,
     applies=lambda use: use.left.shape[1] > 1,
-    scratch=lambda use: _direct_scratch(use) // 2,
+    scratch=_direct_scratch,
     flops=_direct_flops,
 )
 def looped(use: Factors, chunk: int) -> Result:

@@ -131,8 +131,9 @@ def _csv_lines(rows: Sequence[Row]) -> Iterable[str]:
     """Return one line per row. Neighbours share most of their values: columns of one value are joined once for all."""
     columns = [_csv_column(values) for values in zip(*map(attrgetter(*CSV_COLUMNS), rows), strict=True)]
     parts: list[Iterable[str]] = []
-    for is_constant, some in itertools.groupby(columns, lambda column: isinstance(column, str)):
-        parts += [itertools.repeat(",".join(some), len(rows))] if is_constant else some
+    for is_constant, group in itertools.groupby(columns, lambda column: isinstance(column, str)):
+        some = list(group)
+        parts += [itertools.repeat(",".join(map(str, some)), len(rows))] if is_constant else some
     return map(",".join, zip(*parts, strict=True))
 
 
