@@ -36,7 +36,7 @@ def study(rows):
         ("b_threshold(784-17x10-10 relu, within_epochs(5)) >= 64", True),
         ("b_threshold(deep).low >= 64", True),
         ("b_threshold(deep).high < 65", True),
-        ("probability(wide, deep) > 0.95", True),
+        ("probability(wide, deep) >= 0.95", True),
         ("probability(deep, wide, within_epochs(5)) > 0.95", False),
         ("b_crit(deep) < 1e6", True),
     ],

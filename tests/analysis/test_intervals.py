@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from batchscope.analysis import intervals
+from batchscope.analysis.formatting import bounds_text
 
 
 def test_resampled_medians_have_the_distribution_of_drawing_and_sorting():
@@ -75,3 +76,8 @@ def test_open_ratios_widen_the_interval_to_both_sides():
 )
 def test_resamples_shrink_with_the_study(runs, shapes, expected):
     assert intervals.num_resamples(runs, shapes) == expected
+
+
+def test_a_ratio_below_every_number_has_no_bounds():
+    assert bounds_text((0.0, 0.0)) == bounds_text((math.inf, math.inf)) == ""
+    assert bounds_text((0.0, 2.0)) == "[no lower bound, 2]"

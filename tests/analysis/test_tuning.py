@@ -66,7 +66,7 @@ def test_what_the_paper_s_tuning_did_to_the_threshold(rows):
     effect = compare_protocols(rows(hasty), rows(good, protocol="tuned"))["net"]
     assert (effect.paper.value, effect.tuned.value, effect.ratio) == (64, 256, 0.25)
     assert effect.interval == (0.25, 0.25)
-    assert effect.probability == 1.0
+    assert effect.probability == 0.95  # three runs a side support no more
     assert (effect.num_lost, effect.num_lost_to_choice) == (5, 5)
     assert compare_protocols(rows(hasty), []) == {}
     json.dumps(effect.as_dict(), allow_nan=False)

@@ -68,6 +68,20 @@ def test_no_difference_is_rarely_decided(study):
     assert "probability 0." in sentence
 
 
+@pytest.mark.parametrize(("runs", "most"), [(2, 5 / 6), (3, 19 / 20), (5, 251 / 252)])
+def test_no_verdict_is_surer_than_its_runs_allow(rows, runs, most):
+    def table(b_crit):
+        return {B: [5.0 * (1 + B / b_crit)] * runs for B in SIZES}  # seeds that agree: a bootstrap would say 1
+
+    verdict = compare(rows(table(1000), **WIDE) + rows(table(100), **DEEP))
+    assert verdict.probability == pytest.approx(most)
+    assert verdict.decision == ("undecided" if runs == 2 else "wide")
+    assert ("support 0.83 at most" in verdict.sentence) == (runs == 2)
+    assert compare(rows(table(1000), **WIDE) + rows(table(100), **DEEP), "deep", "wide").probability == pytest.approx(
+        1 - most
+    )
+
+
 def test_both_beyond_the_sweep_is_undecided_with_a_tie(study):
     verdict = compare(study(1e6, 1e7, spread=0.01))
     assert (verdict.decision, verdict.probability, verdict.tie) == ("undecided", 0.5, 1.0)

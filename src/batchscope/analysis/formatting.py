@@ -34,8 +34,11 @@ def batch_interval(interval: tuple[float, float], smallest: float, largest: floa
 
 
 def bounds_text(interval: tuple[float, float]) -> str:
-    """``[2, 16]``, ``[2, no upper bound]`` or ``[no bounds]``, of a quantity above 0; "" when there is no interval."""
-    if any(math.isnan(end) for end in interval):
+    """``[2, 16]``, ``[2, no upper bound]`` or ``[no bounds]``, of a quantity above 0; "" when there is no interval.
+
+    Both ends at 0, or beyond every number: nothing is known but what a "<" or ">" before it says.
+    """
+    if any(math.isnan(end) for end in interval) or interval[1] <= 0 or interval[0] == math.inf:
         return ""
     if interval[0] <= 0 and math.isinf(interval[1]):
         return "[no bounds]"

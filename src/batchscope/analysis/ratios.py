@@ -1,13 +1,31 @@
-"""The ratio of two thresholds in words, also where one of them lies outside the batch sizes tested."""
+"""Two thresholds against each other: a probability, and the ratio in words, also where one lies outside the sweep."""
 
 from __future__ import annotations
 
 import math
 
 from batchscope.analysis.formatting import bounds_text, number
+from batchscope.analysis.intervals import probability_greater, surest
 from batchscope.analysis.thresholds import ThresholdEstimate
 
 Interval = tuple[float, float]
+
+
+def probability_larger(first: ThresholdEstimate, second: ThresholdEstimate) -> tuple[float, float]:
+    """(P(first > second) with ties counted half, P(tie)) from the paired resamples, NaN without any.
+
+    The first is no surer than `most_supported`.
+    """
+    if not len(first.samples) or not len(second.samples):
+        return math.nan, math.nan
+    probability, tie = probability_greater(first.samples, second.samples)
+    most = most_supported(first, second)
+    return min(max(probability, 1 - most), most) if not math.isnan(probability) else probability, tie
+
+
+def most_supported(first: ThresholdEstimate, second: ThresholdEstimate) -> float:
+    """The largest probability that the runs at a batch size can support, by the shape with the fewer."""
+    return surest(min(one.n // max(one.num_batch_sizes, 1) for one in (first, second)))
 
 
 def ratio_text(first: ThresholdEstimate, second: ThresholdEstimate, interval: Interval) -> str:

@@ -12,8 +12,8 @@ import numpy as np
 from scipy import special
 
 from batchscope.analysis.formatting import plain
-from batchscope.analysis.intervals import LEVEL, probability_greater, ratio_interval
-from batchscope.analysis.ratios import ratio_text
+from batchscope.analysis.intervals import LEVEL, ratio_interval
+from batchscope.analysis.ratios import probability_larger, ratio_text
 from batchscope.analysis.sweeps import HasRows, Sweep, by_shape, refuse_mixtures, rows_of, sweeps_of
 from batchscope.analysis.thresholds import ThresholdEstimate, batch_threshold
 from batchscope.errors import InputError
@@ -214,7 +214,7 @@ def compare_protocols(
             tuned=other[shape],
             ratio=one[shape].value / other[shape].value,
             interval=ratio_interval(one[shape].samples, other[shape].samples, level),
-            probability=_probability(other[shape], one[shape]),
+            probability=probability_larger(other[shape], one[shape])[0],
             num_lost=lost[shape],
             num_lost_to_choice=blamed[shape],
         )
@@ -245,12 +245,6 @@ def _at_common_batch_sizes(
             common = np.intersect1d(first[shape].batch_sizes, second[shape].batch_sizes)
             pairs[shape] = first[shape].at(common), second[shape].at(common)
     return {shape: one for shape, (one, _) in pairs.items()}, {shape: other for shape, (_, other) in pairs.items()}
-
-
-def _probability(larger: ThresholdEstimate, smaller: ThresholdEstimate) -> float:
-    if not len(larger.samples) or not len(smaller.samples):
-        return math.nan
-    return probability_greater(larger.samples, smaller.samples)[0]
 
 
 def _losses(paper: Sequence[Row], tuned: Sequence[Row]) -> tuple[Counter[str], Counter[str]]:

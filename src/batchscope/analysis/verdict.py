@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from batchscope.analysis.formatting import plain
-from batchscope.analysis.intervals import LEVEL, num_resamples, probability_greater, ratio_interval
-from batchscope.analysis.ratios import ratio_text
+from batchscope.analysis.intervals import LEVEL, num_resamples, ratio_interval
+from batchscope.analysis.ratios import most_supported, probability_larger, ratio_text
 from batchscope.analysis.sweeps import Array, Results, Sweep, find_shape, sweeps_of
 from batchscope.analysis.thresholds import (
     DEFINITIONS,
@@ -34,7 +34,8 @@ class Verdict:
 
     first_name, second_name: as asked ("wide", "deep" or labels). first, second: their thresholds.
     equal: what the two have in common: "parameters", "steps" or "flops"; condition: that in words, with its numbers.
-    probability: that the first is better, from the paired bootstrap, ties counted half; NaN when it cannot be said.
+    probability: that the first is better, from the paired bootstrap, ties counted half, and no surer than the number of
+    runs at a batch size allows (`ratios.most_supported`): two never decide. NaN when it cannot be said.
     tie: probability that both are equal (or outside the sweep on the same side). ratio: first / second, NaN unless both
     are numbers; ratio_interval: `level` (95 %), with 0 or inf where one of the two may lie outside the sweep.
     decision: `first_name`, `second_name` or "undecided". n: runs of both shapes.
@@ -147,10 +148,8 @@ def _verdict(
 ) -> Verdict:
     """Compare the resamples and decide."""
     first, second = estimates
-    probability, tie = math.nan, math.nan
-    if len(first.samples) and len(second.samples):
-        probability, tie = probability_greater(first.samples, second.samples)
-        probability = probability if _definition(first).larger_is_better else 1 - probability
+    probability, tie = probability_larger(first, second)
+    probability = probability if _definition(first).larger_is_better else 1 - probability
     decision = UNDECIDED
     if probability >= CERTAIN or probability <= 1 - CERTAIN:
         decision = names[0] if probability >= CERTAIN else names[1]
@@ -206,6 +205,8 @@ def _footing(verdict: Verdict) -> str:
     thresholds = (verdict.first, verdict.second)
     reasons = [f"{threshold.shape}: {threshold.statement}" for threshold in thresholds if threshold.statement]
     basis = f"{100 * verdict.level:.0f} % bootstrap, n = {verdict.n} runs"
+    if (most := most_supported(*thresholds)) < CERTAIN:
+        basis += f", of which so few at a batch size support {most:.2f} at most"
     meaning = f"{verdict.first.definition}: {verdict.first.meaning}"
     return "; ".join([meaning, verdict.condition, basis, *dict.fromkeys(reasons)])
 

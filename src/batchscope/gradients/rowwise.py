@@ -19,29 +19,24 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from batchscope.gradients.uses import row_norms
 
-SMALL = 2**16  # entries of an input that may be kept to the end, where all norms are taken in succession
-
 
 @dataclass(frozen=True, eq=False, slots=True)
 class RowwiseCall:
     """One call of F.linear. names: of weight and, when there is one, bias. leaves: what stands in for them.
 
-    output: the place of y in the graph, also where y is changed later. inputs: x [N, d]; ‖x_i‖ [N, 1] of a large x,
-    which would be kept alive (its rows have the same norms).
+    output: the place of y in the graph, also where y is changed later. input_norms: ‖x_i‖ [N].
     """
 
     names: tuple[str, ...]
     leaves: tuple[Tensor, ...]
     output: GradientEdge
-    inputs: Tensor
+    input_norms: Tensor
 
 
 def call_rowwise(names: tuple[str, ...], x: Tensor, leaves: tuple[Tensor, ...]) -> tuple[Tensor, RowwiseCall]:
     """The output of F.linear(x, *leaves) and the record of the call."""
-    output, inputs = F.linear(x, *leaves), x.detach()
-    if x.numel() > SMALL:
-        inputs = row_norms(inputs).unsqueeze(1)
-    return output, RowwiseCall(names, leaves, get_gradient_edge(output), inputs)
+    output = F.linear(x, *leaves)
+    return output, RowwiseCall(names, leaves, get_gradient_edge(output), row_norms(x.detach()))
 
 
 def results_of(
@@ -57,7 +52,7 @@ def results_of(
     if not reached:
         return
     of_bias = torch.stack([row_norms(grad) for _, grad in reached])  # few operations for all calls
-    of_weight = torch.stack([row_norms(call.inputs) for call, _ in reached]).mul_(of_bias).square_()
+    of_weight = torch.stack([call.input_norms for call, _ in reached]).mul_(of_bias).square_()
     for (call, _), *norms in zip(reached, of_weight.unbind(), of_bias.square_().unbind(), strict=True):
         for name, values in zip(call.names, norms, strict=False):
             yield name, values, sums[name]
