@@ -1,7 +1,9 @@
 """Exact values, invariances, mixed precision and samples: what must hold whatever the model."""
 
 import copy
+import gc
 import math
+import weakref
 
 import pytest
 import torch
@@ -12,6 +14,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from batchscope.gradients import measure, oracle, per_example_sq_norms
+from batchscope.gradients.batches import make_batch
+from batchscope.gradients.measuring import Measurement, Options
 from tests.gradients.gradient_models import GPT, ResNet, squared_error, token_loss
 
 
@@ -161,3 +165,18 @@ def test_half_precision_parameters_do_not_overflow():
     norms = per_example_sq_norms(model, linear_loss, x, torch.ones(7, 3, dtype=torch.bfloat16))
     truth = 3 * 5 * float(x[0, 0].float()) ** 2 + 3
     torch.testing.assert_close(norms, torch.full((7,), truth), rtol=1e-5, atol=0)
+
+
+def test_a_batch_leaves_no_garbage_behind():
+    """Gradients of the last batch, still alive while the next is measured, would be memory for nothing."""
+    model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.GroupNorm(2, 4), nn.Flatten(), nn.LayerNorm(36), nn.Linear(36, 3))
+    measurement = Measurement(model, nn.CrossEntropyLoss(), Options())
+    batch = make_batch(torch.randn(7, 2, 5, 5), torch.arange(7) % 3, torch.device("cpu"))
+    with measurement.running():
+        measurement.results(batch)  # the first batch is traced and audited besides
+        gc.disable()
+        try:
+            alive = [weakref.ref(result.grad_sum) for result in measurement.results(batch).values()]
+            assert not any(reference() is not None for reference in alive)
+        finally:
+            gc.enable()

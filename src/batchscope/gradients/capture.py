@@ -305,7 +305,7 @@ def backward(
 ) -> tuple[set[str], list[tuple[str, Tensor, Tensor]]]:
     """Run the backward pass (hooks fire). Returns the names of parameters that autograd reached past the hooks, and
     (parameter, squared norms, summed gradient) of the row-wise calls."""
-    calls = capture.rowwise
+    calls, capture.rowwise = capture.rowwise, []  # they hold the graph, and parts of the graph hold the capture
     if any(capture.meetings_of[name] > 1 for call in calls for name in call.names):
         raise TraceMismatchError("a parameter is used more often than it was")
     outputs = [call.output for call in calls]

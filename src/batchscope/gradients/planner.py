@@ -5,6 +5,7 @@ A choice is data: it prints, and it is kept per process for every later layer of
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -86,7 +87,9 @@ class Planner:
         return time.perf_counter() - start
 
     def _chunk(self, bytes_per_example: int, use: Use) -> int:
-        return max(1, min(use.num_examples, self.memory_budget // max(bytes_per_example, 1)))
+        """Examples at a time: as few pieces as fit the budget, of equal size."""
+        fitting = max(1, min(use.num_examples, self.memory_budget // max(bytes_per_example, 1)))
+        return math.ceil(use.num_examples / math.ceil(use.num_examples / fitting))
 
 
 def _bytes(kernel: Kernel, use: Use) -> int:

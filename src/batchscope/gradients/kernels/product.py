@@ -53,7 +53,7 @@ def ghost(use: Factors, chunk: int) -> Result:
 
 def _direct_scratch(use: Factors) -> int:
     _, p, d = _sizes(use)
-    return p * d
+    return 2 * p * d
 
 
 def _direct_flops(use: Factors) -> float:
