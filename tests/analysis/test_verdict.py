@@ -76,7 +76,7 @@ def test_no_verdict_is_surer_than_its_runs_allow(rows, runs, most):
     verdict = compare(rows(table(1000), **WIDE) + rows(table(100), **DEEP))
     assert verdict.probability == pytest.approx(most)
     assert verdict.decision == ("undecided" if runs == 2 else "wide")
-    assert ("support 0.83 at most" in verdict.sentence) == (runs == 2)
+    assert ("beyond 0.83" in verdict.sentence) == (runs == 2)
     assert compare(rows(table(1000), **WIDE) + rows(table(100), **DEEP), "deep", "wide").probability == pytest.approx(
         1 - most
     )

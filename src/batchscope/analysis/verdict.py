@@ -205,8 +205,8 @@ def _footing(verdict: Verdict) -> str:
     thresholds = (verdict.first, verdict.second)
     reasons = [f"{threshold.shape}: {threshold.statement}" for threshold in thresholds if threshold.statement]
     basis = f"{100 * verdict.level:.0f} % bootstrap, n = {verdict.n} runs"
-    if (most := most_supported(*thresholds)) < CERTAIN:
-        basis += f", of which so few at a batch size support {most:.2f} at most"
+    if not math.isnan(verdict.probability) and (most := most_supported(*thresholds)) < CERTAIN:
+        basis += f", too few at a batch size for a probability beyond {most:.2f}"
     meaning = f"{verdict.first.definition}: {verdict.first.meaning}"
     return "; ".join([meaning, verdict.condition, basis, *dict.fromkeys(reasons)])
 

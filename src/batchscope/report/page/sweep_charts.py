@@ -74,7 +74,8 @@ def _cell_traces(
     }
     sizes, means = [cell.batch_size for cell, _ in complete], [value.mean for _, value in complete]
     texts = [hover(cell, what) for cell, _ in complete]
-    traces = [layout.points(index, shape, sizes, means, texts, error_y=bars, mode=mode)]
+    # Without a point a trace would have no place in the legend either.
+    traces = [layout.points(index, shape, sizes or [None], means or [None], texts, error_y=bars, mode=mode)]
     for cells, heights, mark in (
         ([cell for cell, _ in bounds], [value.mean for _, value in bounds], "arrow-up-open"),
         (lost, [top] * len(lost), "x"),
@@ -85,7 +86,7 @@ def _cell_traces(
             layout.points(index, shape, [c.batch_size for c in cells], heights, text, mode="markers", showlegend=False)
             | {"marker": style}
         )
-    return [trace for trace in traces if trace["x"] or trace is traces[0]]
+    return [trace for trace in traces if trace["x"]]
 
 
 def hover(cell: Cell, what: str) -> str:
