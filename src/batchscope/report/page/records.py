@@ -101,12 +101,8 @@ PROVENANCE = {
 
 def provenance(rows: Sequence[Row]) -> Table:
     """Return one line per fact; values that differ among the runs are all listed (the first dozen)."""
-    names = tuple(dict.fromkeys(name for fields in PROVENANCE.values() for name in fields))
-    distinct = sorted(set(map(attrgetter(*names), rows)), key=str)
-    places = {fact: [names.index(name) for name in fields] for fact, fields in PROVENANCE.items()}
-    lines = (
-        (fact, _list([tuple(one[k] for k in place) for one in distinct], most=12)) for fact, place in places.items()
-    )
+    found = {fact: sorted(set(map(attrgetter(*fields), rows)), key=str) for fact, fields in PROVENANCE.items()}
+    lines = ((fact, _list(values, most=12)) for fact, values in found.items())
     return Table(("fact", "value"), tuple(lines))
 
 
