@@ -61,10 +61,10 @@ RECIPES: dict[str, Recipe] = {
     **{
         f"chen2018/figure3{panel}-small": Recipe(
             functools.partial(chen2018.figure3, panel, scale="small"),
-            "the same on 512 examples with few filters, 3 x 3 cells",
+            f"the same on 512 examples with few filters, {cells} cells",
             "about 10",
         )
-        for panel in "fgh"
+        for panel, cells in (("f", "3 x 3"), ("g", "3 x 3"), ("h", "2 x 3"))
     },
 }
 
