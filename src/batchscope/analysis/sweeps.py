@@ -234,4 +234,5 @@ def _assumed_steps_short(runs: Sequence[Row]) -> Array:
     checks = _numbers([row.evaluations_per_epoch for row in runs], np.nan) * epochs
     with np.errstate(divide="ignore", invalid="ignore"):
         earlier = np.maximum(0.0, steps * (1 - 1 / checks))
-    return np.where(epochs > 0, earlier, _numbers([row.steps_run for row in runs], np.nan))
+    known = ~np.isnan(steps) & (epochs > 0)
+    return np.where(known, earlier, _numbers([row.steps_run for row in runs], np.nan))
