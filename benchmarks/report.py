@@ -126,7 +126,7 @@ def _row(
 def _history(rng: np.random.Generator, epochs: int, steps: int, end: float) -> tuple[Evaluation, ...]:
     progress = np.linspace(0, 1, epochs + 1)
     losses = 2.3 * np.exp(-3 * progress) * rng.uniform(0.98, 1.02, epochs + 1)
-    accuracies = end - 0.8 * (1 - progress) ** 2
+    accuracies = end - 0.8 * (1 - progress) ** 2 * rng.uniform(0.9, 1.1, epochs + 1)
     bounds = 30 * (1 + 2 * progress) * rng.uniform(0.9, 1.1, epochs + 1)
     return tuple(
         Evaluation(

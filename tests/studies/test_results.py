@@ -13,8 +13,8 @@ import pytest
 import batchscope as bs
 from batchscope.errors import InputError, StoreError
 from batchscope.records import Outcome
+from batchscope.rows import COLUMNS
 from batchscope.studies import Results, export
-from batchscope.studies.codec import COLUMNS
 from batchscope.studies.plan import cells, final_trial, tuning_trial
 from batchscope.studies.rows import rows_of
 from batchscope.studies.trial import Cohort

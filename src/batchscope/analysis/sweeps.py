@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from operator import attrgetter
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -16,6 +14,7 @@ from numpy.typing import NDArray
 from batchscope.errors import InputError, closest
 from batchscope.histories import columns
 from batchscope.records import Outcome, Row
+from batchscope.rows import column, distinct, entries, group_by, in_order_of, pick, where
 
 Array = NDArray[np.float64]
 Booleans = NDArray[np.bool_]
@@ -34,7 +33,7 @@ class HasRows(Protocol):
 def rows_of(results: Iterable[Row] | HasRows) -> Sequence[Row]:
     """The rows themselves, whether `results` is an iterable of them or an object with `.rows`."""
     rows: Any = getattr(results, "rows", results)
-    return rows if isinstance(rows, (list, tuple)) else list(rows)
+    return rows if isinstance(rows, Sequence) else list(rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,22 +132,20 @@ def sweeps_of(results: Results) -> dict[str, Sweep]:
     """
     if isinstance(results, Mapping):
         return results if isinstance(results, dict) else dict(results)
-    finals = [row for row in rows_of(results) if row.phase == "final"]
+    finals = where(rows_of(results), phase="final")
     refuse_mixtures(finals)
     return {shape: _sweep(group) for shape, group in by_shape(finals).items()}
 
 
-def by_shape(rows: Iterable[Row]) -> dict[str, list[Row]]:
+def by_shape(rows: Sequence[Row]) -> dict[str, Sequence[Row]]:
     """Shape label -> its rows, shallowest first, in the order in which they came."""
-    groups: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        groups[row.shape].append(row)
+    groups = {shape: group for (shape,), group in group_by(rows, "shape").items()}
     return dict(sorted(groups.items(), key=lambda item: (item[1][0].depth, -item[1][0].width, item[0])))
 
 
-def runs_among(rows: Iterable[Row]) -> list[Row]:
+def runs_among(rows: Sequence[Row]) -> Sequence[Row]:
     """The rows that a `Sweep` holds, in the order of its arrays: not crashed, by batch size."""
-    return sorted((row for row in rows if row.outcome is not Outcome.CRASHED), key=attrgetter("batch_size"))
+    return in_order_of(pick(rows, column(rows, "outcome") != Outcome.CRASHED), "batch_size")
 
 
 Results: TypeAlias = Iterable[Row] | HasRows | Mapping[str, Sweep]
@@ -174,19 +171,18 @@ def find_shape(sweeps: Mapping[str, Sweep], name: str) -> str:
 def refuse_mixtures(rows: Sequence[Row], but: Sequence[str] = ()) -> None:
     """Raise InputError when rows of different problems are mixed. but: what may differ."""
     fixed = ("dataset", "num_examples", "target_metric", "target_value", "protocol", "sampling", "optimizer")
-    names = [name for name in fixed if name not in but]
-    found = set(map(attrgetter(*names), rows))
-    for name, values in zip(names, zip(*found, strict=True), strict=False):
-        if len(set(values)) > 1:
-            listed = ", ".join(sorted(map(repr, set(values))))
+    for name in fixed:
+        found = distinct(rows, name)
+        if len(found) > 1 and name not in but:
+            listed = ", ".join(sorted(repr(value) for (value,) in found))
             raise InputError(f"rows with {name} = {listed}; expected one: filter them, and compare the results after")
 
 
-def _sweep(group: list[Row]) -> Sweep:
+def _sweep(group: Sequence[Row]) -> Sweep:
     """The arrays of one shape's final rows."""
     first, runs = group[0], runs_among(group)
-    batch_sizes, cell = np.unique([row.batch_size for row in runs], return_inverse=True)
-    outcomes = [row.outcome for row in runs]
+    batch_sizes, cell = np.unique(column(runs, "batch_size"), return_inverse=True)
+    outcomes = column(runs, "outcome")
     return Sweep(
         shape=first.shape,
         depth=first.depth,
@@ -195,44 +191,40 @@ def _sweep(group: list[Row]) -> Sweep:
         multiply_adds=first.multiply_adds or first.num_weights,
         num_examples=first.num_examples,
         target=f"{first.target_metric.replace('_', ' ')} {first.target_value:g}",
-        max_epochs=float(min((row.max_epochs for row in runs), default=np.nan)),
+        max_epochs=float(min(entries(runs, "max_epochs"), default=np.nan)),
         resolution=1.0 / first.evaluations_per_epoch,
         batch_sizes=batch_sizes.astype(float),
         cell=cell.astype(np.int64),
-        epochs=_numbers([row.epochs_to_target for row in runs], np.inf),
-        steps=_numbers([row.steps_to_target for row in runs], np.inf),
+        epochs=_numbers(runs, "epochs_to_target", np.inf),
+        steps=_numbers(runs, "steps_to_target", np.inf),
         steps_before=_last_steps_short(runs),
-        reached=np.array([outcome is Outcome.REACHED for outcome in outcomes], dtype=bool),
-        diverged=np.array([outcome is Outcome.DIVERGED for outcome in outcomes], dtype=bool),
-        bounds=_numbers([row.batch_size_bound for row in runs], np.nan),
+        reached=np.asarray(outcomes == Outcome.REACHED, dtype=bool),
+        diverged=np.asarray(outcomes == Outcome.DIVERGED, dtype=bool),
+        bounds=_numbers(runs, "batch_size_bound", np.nan),
         num_crashed=len(group) - len(runs),
     )
 
 
-def _numbers(values: list[Any], missing: float) -> Array:
-    """[N] with `missing` for None."""
-    return np.array([missing if value is None else value for value in values], dtype=float)
+def _numbers(rows: Sequence[Row], name: str, missing: float) -> Array:
+    """[N] one field, with `missing` where there is none."""
+    found = column(rows, name).astype(float)
+    return np.where(np.isnan(found), missing, found)
 
 
 def _last_steps_short(runs: Sequence[Row]) -> Array:
     """[N] the last step at which the target is known not to have been met."""
-    short = _assumed_steps_short(runs)
-    reached = [row for row in runs if row.steps_to_target]
-    steps = columns([row.history for row in reached], "step")
-    first = np.array([row.steps_to_target for row in reached], dtype=float)
+    steps, first = columns(entries(runs, "history"), "step"), _numbers(runs, "steps_to_target", np.nan)
     with np.errstate(invalid="ignore"):
         seen = np.where(steps < first[:, None], steps, -np.inf).max(axis=1, initial=-np.inf)
-    met = np.array([bool(row.steps_to_target) for row in runs], dtype=bool)
-    short[met] = np.where(np.isfinite(seen), seen, short[met])
-    return short
+    return np.where(np.isfinite(seen), seen, _assumed_steps_short(runs))
 
 
 def _assumed_steps_short(runs: Sequence[Row]) -> Array:
     """The same without a history (a table that was exported, say): one interval between checks earlier, at least 0."""
-    steps = _numbers([row.steps_to_target for row in runs], np.nan)
-    epochs = _numbers([row.epochs_to_target for row in runs], np.nan)
-    checks = _numbers([row.evaluations_per_epoch for row in runs], np.nan) * epochs
+    steps = _numbers(runs, "steps_to_target", np.nan)
+    epochs = _numbers(runs, "epochs_to_target", np.nan)
+    checks = _numbers(runs, "evaluations_per_epoch", np.nan) * epochs
     with np.errstate(divide="ignore", invalid="ignore"):
         earlier = np.maximum(0.0, steps * (1 - 1 / checks))
     known = ~np.isnan(steps) & (epochs > 0)
-    return np.where(known, earlier, _numbers([row.steps_run for row in runs], np.nan))
+    return np.where(known, earlier, _numbers(runs, "steps_run", np.nan))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +14,11 @@ from scipy import special
 from batchscope.analysis.formatting import plain
 from batchscope.analysis.intervals import LEVEL, ratio_interval
 from batchscope.analysis.ratios import probability_larger, ratio_text
-from batchscope.analysis.sweeps import HasRows, Sweep, by_shape, refuse_mixtures, rows_of, sweeps_of
+from batchscope.analysis.sweeps import HasRows, Sweep, by_shape, refuse_mixtures, rows_of, runs_among, sweeps_of
 from batchscope.analysis.thresholds import ThresholdEstimate, batch_threshold
 from batchscope.errors import InputError
 from batchscope.records import Outcome, Row
+from batchscope.rows import column, distinct, entries, group_by, joined, where
 
 PROTOCOLS = ("paper2018", "tuned")
 TOLERANCE = 1e-9  # relative: step sizes of a geometric grid that differ by rounding are the same
@@ -134,22 +135,22 @@ class ProtocolEffect:
 
 def guard(results: Iterable[Row] | HasRows) -> TuningGuard:
     """Look at every (shape, batch size) of a study: where its step size lies in the grid, and how its runs ended."""
-    rows = rows_of(results)
-    tuned: dict[tuple[str, int], list[Row]] = defaultdict(list)
-    final: dict[tuple[str, int], list[Row]] = defaultdict(list)
-    for row in rows:
-        if row.outcome is not Outcome.CRASHED:
-            (final if row.phase == "final" else tuned)[row.shape, row.batch_size].append(row)
-    order = {shape: number for number, shape in enumerate(by_shape(row for rows in final.values() for row in rows[:1]))}
-    keys = sorted(final, key=lambda key: (order[key[0]], key[1]))
-    cells = tuple(_cell(final[key], tuned.get(key, [])) for key in keys)
-    return TuningGuard(next((row.protocol for row in rows), ""), cells)
+    given = rows_of(results)
+    rows = runs_among(given)
+    tuned = group_by(where(rows, phase="tune"), "shape", "batch_size")
+    final = by_shape(where(rows, phase="final"))
+    cells = tuple(
+        _cell(runs, tuned.get((shape, batch_size), ()))
+        for shape, group in final.items()
+        for (batch_size,), runs in group_by(group, "batch_size").items()
+    )
+    return TuningGuard(given[0].protocol if given else "", cells)
 
 
-def _cell(finals: list[Row], tunes: list[Row]) -> TunedCell:
+def _cell(finals: Sequence[Row], tunes: Sequence[Row]) -> TunedCell:
     """One choice."""
-    chosen = Counter(row.step_size for row in finals).most_common(1)[0][0]
-    grid = sorted({row.step_size for row in tunes})
+    chosen = Counter(entries(finals, "step_size")).most_common(1)[0][0]
+    grid = np.unique(column(tunes, "step_size")).tolist()
     low, high = (grid[0], grid[-1]) if grid else (math.nan, math.nan)
     edge = ""
     if len(grid) > 1 and (chosen <= low * (1 + TOLERANCE) or chosen >= high * (1 - TOLERANCE)):
@@ -162,9 +163,9 @@ def _cell(finals: list[Row], tunes: list[Row]) -> TunedCell:
         grid_high=high,
         num_step_sizes=len(grid),
         edge=edge,
-        num_diverged=len({row.step_size for row in tunes if row.outcome is Outcome.DIVERGED}),
+        num_diverged=len(distinct(where(tunes, outcome=Outcome.DIVERGED), "step_size")),
         num_final=len(finals),
-        num_lost=sum(row.outcome is not Outcome.REACHED for row in finals),
+        num_lost=len(finals) - len(where(finals, outcome=Outcome.REACHED)),
     )
 
 
@@ -202,7 +203,7 @@ def compare_protocols(
     one sign: large batches take few steps in two epochs (29 at B = 4096, n = 60 000), so its choice suits small ones.
     """
     paper, tuned = rows_of(paper), rows_of(tuned)
-    refuse_mixtures([row for row in (*paper, *tuned) if row.phase == "final"], but=("protocol",))
+    refuse_mixtures(where(joined((paper, tuned)), phase="final"), but=("protocol",))
     first, second = _at_common_batch_sizes(sweeps_of(paper), sweeps_of(tuned))
     one = batch_threshold(first, definition, level=level, seed=seed)
     other = batch_threshold(second, definition, level=level, seed=seed + 1)  # seeds drawn apart
@@ -224,7 +225,7 @@ def compare_protocols(
 
 def in_order(first: Sequence[Row], second: Sequence[Row]) -> tuple[Sequence[Row], Sequence[Row]]:
     """The rows of two studies as (paper2018, tuned), in either order. Raises InputError when they are not those."""
-    protocols = tuple("/".join(sorted({row.protocol for row in rows})) or "no rows" for rows in (first, second))
+    protocols = tuple("/".join(sorted(set(entries(rows, "protocol")))) or "no rows" for rows in (first, second))
     if protocols == PROTOCOLS:
         return first, second
     if protocols == PROTOCOLS[::-1]:
@@ -255,7 +256,7 @@ def _losses(paper: Sequence[Row], tuned: Sequence[Row]) -> tuple[Counter[str], C
         for batch_size, epochs in zip(sweep.batch_sizes, sweep.typical(sweep.epochs), strict=True)
         if math.isfinite(epochs)
     }
-    failed = (Outcome.CENSORED, Outcome.DIVERGED)
-    lost = [row for row in paper if row.phase == "final" and row.outcome in failed]
-    blamed = [row for row in lost if (row.shape, row.batch_size) in mostly_met]
-    return Counter(row.shape for row in lost), Counter(row.shape for row in blamed)
+    lost = where(paper, phase="final", outcome=(Outcome.CENSORED, Outcome.DIVERGED))
+    shapes, batch_sizes = entries(lost, "shape"), entries(lost, "batch_size")
+    blamed = [cell for cell in zip(shapes, batch_sizes, strict=True) if cell in mostly_met]
+    return Counter(shapes), Counter(shape for shape, _ in blamed)

@@ -13,13 +13,14 @@ Definitions, used by every table and figure:
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
+import numpy as np
 from scipy.special import stdtrit
 
 from batchscope.records import Outcome, Row
+from batchscope.rows import column, entries, group_by, where
 
 CONFIDENCE = 0.95
 
@@ -114,20 +115,18 @@ def summarise(values: Sequence[float], lower_bound: bool = False) -> Mean | None
     return Mean(mean, n, least, most, sd, mean / factor, mean * factor)
 
 
-def cells(rows: Iterable[Row]) -> tuple[Cell, ...]:
+def cells(rows: Sequence[Row]) -> tuple[Cell, ...]:
     """Return the cells of the reported runs (phase "final"), from shallow and wide to deep, small batches first."""
-    groups: dict[tuple[int, int, str, int], list[Row]] = {}
-    for row in rows:
-        if row.phase == "final":
-            groups.setdefault((row.depth, -row.width, row.shape, row.batch_size), []).append(row)
-    return tuple(_cell(groups[key]) for key in sorted(groups))
+    finals = where(rows, phase="final")
+    groups = group_by(finals, "depth", "width", "shape", "batch_size")
+    return tuple(_cell(groups[key]) for key in sorted(groups, key=lambda key: (key[0], -key[1], *key[2:])))
 
 
 def _cell(rows: Sequence[Row]) -> Cell:
-    first, counts = rows[0], Counter(row.outcome for row in rows)
-    timed = [row for row in rows if row.outcome in (Outcome.REACHED, Outcome.CENSORED)]
-    step_sizes = {row.step_size for row in rows}
-    bounds = [row.batch_size_bound for row in rows if row.batch_size_bound is not None]
+    first, outcomes, bounds = rows[0], column(rows, "outcome"), column(rows, "batch_size_bound")
+    counts = {outcome.value: int(np.count_nonzero(outcomes == outcome)) for outcome in Outcome}
+    step_sizes = set(entries(rows, "step_size"))
+    timed = where(rows, outcome=(Outcome.REACHED, Outcome.CENSORED))
     return Cell(
         shape=first.shape,
         depth=first.depth,
@@ -136,16 +135,18 @@ def _cell(rows: Sequence[Row]) -> Cell:
         batch_size=first.batch_size,
         step_size=first.step_size if len(step_sizes) == 1 else None,
         num_seeds=len(rows),
-        **{outcome.value: counts[outcome] for outcome in Outcome},
-        epochs=summarise([_or(row.epochs_to_target, row.epochs_run) for row in timed], counts[Outcome.CENSORED] > 0),
-        steps=summarise([_or(row.steps_to_target, row.steps_run) for row in timed], counts[Outcome.CENSORED] > 0),
-        batch_size_bound=summarise([bound for bound in bounds if math.isfinite(bound)]),
-        seconds=math.fsum(row.seconds for row in rows),
+        **counts,
+        epochs=_to_target(timed, "epochs", lower_bound=counts["censored"] > 0),
+        steps=_to_target(timed, "steps", lower_bound=counts["censored"] > 0),
+        batch_size_bound=summarise(bounds[np.isfinite(bounds)].tolist()),
+        seconds=math.fsum(column(rows, "seconds")),
     )
 
 
-def _or(value: float | None, otherwise: float) -> float:
-    return otherwise if value is None else value
+def _to_target(rows: Sequence[Row], unit: str, lower_bound: bool) -> Mean | None:
+    """Mean "epochs" or "steps" to the target; of a run that ended before, those it ran."""
+    to_target, ran = column(rows, f"{unit}_to_target"), column(rows, f"{unit}_run")
+    return summarise(np.where(np.isnan(to_target), ran, to_target).tolist(), lower_bound)
 
 
 def by_shape(table: Iterable[Cell]) -> dict[str, list[Cell]]:

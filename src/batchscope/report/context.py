@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 
 from batchscope.records import Row
+from batchscope.rows import distinct, entries, group_by, where
 
 
 @dataclass(frozen=True)
@@ -30,37 +29,31 @@ class Context:
         )
 
 
-def context(rows: Iterable[Row]) -> Context:
+def context(rows: Sequence[Row]) -> Context:
     """Return what the reported runs (phase "final"; all of them when there is none) have in common."""
-    given = list(rows)
-    final = [row for row in given if row.phase == "final"] or given
-    facts = list(dict.fromkeys(map(_FACTS, final)))
-    studies, datasets, sizes, metrics, targets, protocols, epochs = zip(*facts, strict=True) if facts else ((),) * 7
+    final = where(rows, phase="final") or rows
     signs = {"train_accuracy": "≥", "train_loss": "≤"}
     return Context(
-        study=_join(studies),
-        dataset=_join(datasets),
-        num_examples=_join(f"{size:,}".replace(",", " ") for size in sizes),
+        study=_join(entries(final, "study")),
+        dataset=_join(entries(final, "dataset")),
+        num_examples=_join(f"{size:,}".replace(",", " ") for (size,) in distinct(final, "num_examples")),
         target=_join(
             f"{metric.replace('_', ' ')} {signs.get(metric, '=')} {value:g}"
-            for metric, value in zip(metrics, targets, strict=True)
+            for metric, value in distinct(final, "target_metric", "target_value")
         ),
-        protocol=_join(protocols),
+        protocol=_join(entries(final, "protocol")),
         seeds=_seeds(final),
-        max_epochs=_join(f"{count:g}" for count in epochs),
+        max_epochs=_join(f"{count:g}" for (count,) in distinct(final, "max_epochs")),
     )
-
-
-_FACTS = attrgetter("study", "dataset", "num_examples", "target_metric", "target_value", "protocol", "max_epochs")
 
 
 def _join(texts: Iterable[str]) -> str:
     return " / ".join(dict.fromkeys(texts)) or "-"
 
 
-def _seeds(rows: Iterable[Row]) -> str:
+def _seeds(rows: Sequence[Row]) -> str:
     """Return the number of runs per shape and batch size."""
-    counts = Counter(map(attrgetter("shape", "batch_size"), rows)).values()
+    counts = list(map(len, group_by(rows, "shape", "batch_size").values()))
     if not counts:
         return "-"
     return str(min(counts)) if min(counts) == max(counts) else f"{min(counts)}-{max(counts)}"

@@ -25,6 +25,7 @@ from batchscope.analysis import (
     guard,
     sweeps_of,
 )
+from batchscope.analysis.sweeps import rows_of
 from batchscope.analysis.tuning import in_order
 from batchscope.records import Row
 from batchscope.report.cells import Cell, cells
@@ -43,7 +44,7 @@ class Digest:
     of the other protocol.
     """
 
-    rows: tuple[Row, ...]
+    rows: Sequence[Row]
     about: Context
     table: tuple[Cell, ...]
     sweeps: Mapping[str, Sweep]
@@ -63,7 +64,7 @@ def digest(rows: Iterable[Row], definition: str = "paper2018", against: Sequence
 
     Raises InputError for rows of more than one problem, an unknown definition, or protocols that are not the two.
     """
-    given = tuple(rows)
+    given = rows_of(rows)
     sweeps = sweeps_of(given)
     return Digest(
         rows=given,

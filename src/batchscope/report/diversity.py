@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
+import numpy as np
+
+from batchscope.analysis.sweeps import by_shape
 from batchscope.records import Row
+from batchscope.rows import column, pick, where
 
 MAX_SEEDS = 10  # curves drawn per shape; more would only hide each other
 
@@ -24,19 +28,17 @@ class Curve:
     bounds: tuple[float, ...]
 
 
-def curves(rows: Iterable[Row]) -> tuple[Curve, ...]:
+def curves(rows: Sequence[Row]) -> tuple[Curve, ...]:
     """Return the curves of each shape at its smallest batch size with a measurement: closest to gradient flow."""
-    groups: dict[tuple[int, int, str], list[Row]] = {}
-    for row in rows:
-        if row.phase == "final" and row.batch_size_bound is not None:
-            groups.setdefault((row.depth, -row.width, row.shape), []).append(row)
-    return tuple(curve for key in sorted(groups) for row in _first(groups[key]) if (curve := _curve(row)))
+    finals = where(rows, phase="final")
+    groups = by_shape(pick(finals, ~np.isnan(column(finals, "batch_size_bound")))).values()
+    return tuple(curve for group in groups for row in _first(group) if (curve := _curve(row)))
 
 
 def _first(rows: Sequence[Row]) -> list[Row]:
     """Return the runs at the smallest batch size, the first few seeds."""
-    smallest = min(row.batch_size for row in rows)
-    return sorted((row for row in rows if row.batch_size == smallest), key=attrgetter("seed"))[:MAX_SEEDS]
+    smallest = where(rows, batch_size=column(rows, "batch_size").min())
+    return sorted(smallest, key=attrgetter("seed"))[:MAX_SEEDS]
 
 
 def _curve(row: Row) -> Curve | None:

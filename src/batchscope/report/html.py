@@ -20,6 +20,7 @@ from batchscope.report.digest import Digest
 from batchscope.report.page.parts import Chart, Section
 from batchscope.report.page.records import CSV_COLUMNS, csv_text, embedded, packed, provenance, run_records
 from batchscope.report.page.sections import headline, sections
+from batchscope.rows import joined
 
 HEAT_LIGHT = ("#e8f0f5", "#a9cadc", "#5b9bbd", "#2a6694", "#172f5c")
 HEAT_DARK = ("#1b3350", "#24557f", "#3683ab", "#74b6d2", "#cfe6f0")
@@ -59,7 +60,7 @@ def page(digests: Mapping[str, Digest], origin: Origin | None = None) -> str:
     from plotly.offline import get_plotlyjs
 
     origin = origin or Origin()
-    rows = tuple(row for one in digests.values() for row in one.rows)
+    rows = joined([one.rows for one in digests.values()])
     with ThreadPoolExecutor() as background:  # compressing leaves the interpreter free to go on
         plotly = background.submit(packed, get_plotlyjs())  # a third of its size, for 10^5 runs
         rows_data = background.submit(embedded, csv_text(rows))

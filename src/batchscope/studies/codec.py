@@ -5,31 +5,27 @@ from __future__ import annotations
 import dataclasses
 import math
 import sys
-import types
-import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from batchscope.histories import History, finite, to_json
 from batchscope.records import Outcome, Row
+from batchscope.rows import COLUMNS, KINDS, Column, Rows, as_column
 
-COLUMNS = tuple(field.name for field in dataclasses.fields(Row))
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(Row)}
-_KINDS = typing.get_type_hints(Row)
 # What an empty cell of a table means in a column that must have a value.
-_ABSENT = {name: {float: math.nan, str: ""}[kind] for name, kind in _KINDS.items() if kind in (float, str)}
-
-
-# A Row that is not frozen yet. A frozen record sets each field by a call, seven times slower: 0.7 s for 10^5 rows.
-_Draft: Any = dataclasses.make_dataclass("_Draft", COLUMNS, slots=True)
+_ABSENT = {
+    name: {float: math.nan, str: ""}[kind]
+    for name, (kind, optional) in KINDS.items()
+    if kind in (float, str) and not optional
+}
 
 
 def sql_type(column: str) -> str:
     """Return INTEGER, REAL or TEXT."""
-    kind = _KINDS[column]
-    if isinstance(kind, types.UnionType):
-        kind = next(part for part in typing.get_args(kind) if part is not type(None))
-    return {int: "INTEGER", float: "REAL"}.get(kind, "TEXT")
+    return {int: "INTEGER", float: "REAL"}.get(KINDS[column][0], "TEXT")
 
 
 def encode(row: Row) -> dict[str, Any]:
@@ -40,31 +36,44 @@ def encode(row: Row) -> dict[str, Any]:
 
 def decode(values: Mapping[str, Any]) -> Row:
     """The inverse of `encode`; a column that is missing takes the default of its field."""
-    return decode_all(tuple(values), [tuple(values.values())])[0]
+    return decode_all([(tuple(values), [tuple(values.values())])])[0]
 
 
-def decode_all(names: Sequence[str], lines: Sequence[Sequence[Any]]) -> list[Row]:
-    """Return the rows of a table with the columns `names`, those of no field left out; column by column, for speed.
+def decode_all(
+    pieces: Iterable[tuple[Sequence[str], Sequence[Sequence[Any]]]], shared: Mapping[str, Any] | None = None
+) -> Rows:
+    """Return the rows of a table that comes in pieces, (names of its columns, lines); those of no field are left out.
 
+    shared: column -> value of all rows, for columns that the pieces lack.
     Raises KeyError for a missing column whose field has no default, ValueError for a text that is no outcome.
     """
-    table = dict(zip(names, zip(*lines, strict=True), strict=True)) if lines else {}
-    drafts = list(map(_Draft, *(_column(name, table, len(lines)) for name in COLUMNS))) if lines else []
-    for draft in drafts:
-        draft.__class__ = Row
-    return drafts
+    shared, count = shared or {}, 0
+    found: dict[str, list[Column]] = {name: [as_column(name, (), 0)] for name in COLUMNS if name not in shared}
+    for names, lines in pieces:
+        count += len(lines)
+        table = dict(zip(names, zip(*lines, strict=True), strict=True))
+        for name, arrays in found.items():
+            arrays.append(as_column(name, _entries(name, table, len(lines)), len(lines)))
+    columns = {name: np.concatenate(arrays) for name, arrays in found.items()}
+    for name, value in shared.items():
+        columns[name] = as_column(name, _entries(name, {name: [value]}, 1), 1).repeat(count)
+    return Rows(columns)
 
 
-def _column(name: str, table: Mapping[str, Sequence[Any]], length: int) -> Sequence[Any]:
+def _entries(name: str, table: Mapping[str, Sequence[Any]], length: int) -> Sequence[Any]:
     """The values of one field of `length` rows."""
     default = _DEFAULTS[name]
     if name not in table and default is not dataclasses.MISSING:
         return [default] * length
-    values = table[name]
-    if name in _ABSENT and None in values:
-        values = [_ABSENT[name] if value is None else value for value in values]
-    read = _READERS.get(name)
-    return values if read is None else list(map(read, values))
+    entries = table[name]
+    if name in _ABSENT and None in entries:
+        entries = [_ABSENT[name] if entry is None else entry for entry in entries]
+    if name == "history":
+        return list(map(_history, entries))
+    if name in _FEW:
+        read = {entry: _FEW[name](entry) for entry in set(entries)}
+        return list(map(read.__getitem__, entries))
+    return entries
 
 
 def _history(text: str | None) -> History | tuple[()]:
@@ -72,8 +81,7 @@ def _history(text: str | None) -> History | tuple[()]:
 
 
 # Most texts are those of few: one string for all equal ones takes less memory and compares at once.
-_READERS: dict[str, Callable[[Any], Any]] = {
-    **{name: sys.intern for name, kind in _KINDS.items() if kind is str and name != "trial_id"},
+_FEW: dict[str, Callable[[Any], Any]] = {
+    **{name: sys.intern for name, (kind, _) in KINDS.items() if kind is str and name != "trial_id"},
     "outcome": Outcome,
-    "history": _history,
 }

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from batchscope.errors import InputError, StoreError
-from batchscope.studies.codec import COLUMNS, encode, sql_type
+from batchscope.rows import COLUMNS
+from batchscope.studies.codec import encode, sql_type
 from batchscope.studies.results import Results
 
 

@@ -15,14 +15,16 @@ import gc
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
-from operator import attrgetter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+
 from batchscope.errors import InputError, StoreError
 from batchscope.records import Outcome, Row
-from batchscope.studies.codec import COLUMNS, decode_all, encode, sql_type
+from batchscope.rows import COLUMNS, Rows, column, in_order_of, joined, pick
+from batchscope.studies.codec import decode_all, encode, sql_type
 from batchscope.studies.config import Study
 from batchscope.studies.study_file import Studies, read_studies, to_toml
 from batchscope.studies.trial import Cohort
@@ -32,7 +34,7 @@ CHUNK = 1000  # lines read at once: they fit the processor's cache
 # What may grow in a directory that already holds rows; any other difference is another study.
 _GROWING = ("batch_sizes", "depths", "shapes")
 # Runs that are looked at together lie together: half of the time of an analysis of 10^5 rows is spent on finding them.
-_SETTINGS = attrgetter("study", "depth", "width", "shape", "batch_size", "phase", "step_size", "seed", "trial_id")
+_SETTINGS = ("study", "depth", "width", "shape", "batch_size", "phase", "step_size", "seed", "trial_id")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +96,7 @@ class Store:
         with _explained(self.directory), self._connection:
             self._connection.execute("INSERT INTO runs VALUES (?)", [json.dumps(record)])
 
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self) -> Sequence[Row]:
         """Return all rows of the directory, those of other writers included."""
         return read_rows(self.directory)
 
@@ -108,18 +110,19 @@ class Store:
         self.close()
 
 
-def read_rows(directory: str | Path) -> tuple[Row, ...]:
+def read_rows(directory: str | Path) -> Sequence[Row]:
     """Return the rows of all writers in the order of their settings, one per (trial id, study).
 
     Where two writers hold the same trial, a finished row is preferred to a crashed one, then the first file's.
     """
     with _no_collection():
-        rows = [row for path in sorted(Path(directory).glob("results-*.sqlite")) for row in _read_file(path)]
-        rows.sort(key=lambda row: row.outcome is Outcome.CRASHED)
-        unique: dict[tuple[str, str], Row] = {}
-        for row in rows:
-            unique.setdefault((row.trial_id, row.study), row)
-        return tuple(sorted(unique.values(), key=_SETTINGS))
+        rows = joined([_read_file(path) for path in sorted(Path(directory).glob("results-*.sqlite"))])
+        order = np.argsort(column(rows, "outcome") == Outcome.CRASHED, kind="stable")
+        trials = zip(*(column(rows, name)[order].tolist() for name in ("trial_id", "study")), strict=True)
+        unique: dict[tuple[str, str], int] = {}
+        for trial, index in zip(trials, order.tolist(), strict=True):
+            unique.setdefault(trial, index)
+        return in_order_of(pick(rows, np.array(list(unique.values()), dtype=np.int64)), *_SETTINGS)
 
 
 def read_study_file(directory: str | Path) -> Studies:
@@ -206,7 +209,7 @@ def _open(path: Path) -> sqlite3.Connection:
         with connection:
             connection.execute(f"CREATE TABLE IF NOT EXISTS rows ({columns}, PRIMARY KEY (trial_id, study))")
             connection.execute("CREATE TABLE IF NOT EXISTS runs (record TEXT)")
-            present = {line[1] for line in connection.execute("PRAGMA table_info(rows)")}
+            present = _names(connection, "rows")
             for name in COLUMNS:
                 if name not in present:
                     connection.execute(f"ALTER TABLE rows ADD COLUMN {_quoted(name)} {sql_type(name)}")
@@ -219,20 +222,47 @@ def _open(path: Path) -> sqlite3.Connection:
 
 def read_runs(directory: str | Path) -> tuple[dict[str, Any], ...]:
     """Return the records of all runs that wrote to a directory, the oldest first."""
-    records = [
-        json.loads(record)
-        for path in sorted(Path(directory).glob("results-*.sqlite"))
-        for _, lines in _select(path, "runs")
-        for (record,) in lines
-    ]
+    records = []
+    for path in sorted(Path(directory).glob("results-*.sqlite")):
+        with _reading(path) as file:
+            pieces = _pieces(file, "runs", _names(file, "runs"))
+            records += [json.loads(record) for _, lines in pieces for (record,) in lines]
     return tuple(sorted(records, key=lambda record: str(record.get("started"))))
 
 
-def _read_file(path: Path) -> list[Row]:
+def _read_file(path: Path) -> Rows:
     try:
-        return [row for names, lines in _select(path, "rows") for row in decode_all(names, lines)]
+        with _reading(path) as file:
+            names = [name for name in _names(file, "rows") if name in COLUMNS]
+            shared = _shared(file, names)
+            return decode_all(_pieces(file, "rows", [name for name in names if name not in shared]), shared)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise _corrupt(path, error) from None
+
+
+def _names(file: sqlite3.Connection, table: str) -> list[str]:
+    """The columns of a table; none where a kill came before it was made."""
+    return [line[1] for line in file.execute(f"PRAGMA table_info({table})")]
+
+
+def _shared(file: sqlite3.Connection, names: Sequence[str]) -> dict[str, Any]:
+    """Column -> the text that all rows have in it: the name of the data set need not be fetched 10^5 times."""
+    labels = [name for name in names if sql_type(name) == "TEXT" and name not in ("trial_id", "message", "history")]
+    if not labels:
+        return {}
+    found = file.execute(f"SELECT DISTINCT {', '.join(map(_quoted, labels))} FROM rows LIMIT {CHUNK}").fetchall()
+    texts = zip(labels, zip(*found, strict=True), strict=True) if 0 < len(found) < CHUNK else ()
+    return {name: column[0] for name, column in texts if len(set(column)) == 1}
+
+
+def _pieces(
+    file: sqlite3.Connection, table: str, names: Sequence[str]
+) -> Iterator[tuple[Sequence[str], list[tuple[Any, ...]]]]:
+    """Yield (names of columns, lines) until all lines of a table came."""
+    if names:
+        cursor = file.execute(f"SELECT {', '.join(map(_quoted, names))} FROM {table}")
+        while lines := cursor.fetchmany(CHUNK):
+            yield names, lines
 
 
 @contextlib.contextmanager
@@ -247,17 +277,14 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _select(path: Path, table: str) -> Iterator[tuple[tuple[str, ...], list[tuple[Any, ...]]]]:
-    """Yield (names of columns, lines) until all lines of a table came; nothing where a kill came before it was made."""
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """A results file at one moment, whatever is written to it meanwhile."""
     try:
         # Not read-only: after a kill SQLite first rolls the half-written transaction back.
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=60)) as file:
-            tables = {line[0] for line in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            if table in tables:
-                cursor = file.execute(f"SELECT * FROM {table}")
-                names = tuple(column[0] for column in cursor.description)
-                while lines := cursor.fetchmany(CHUNK):
-                    yield names, lines
+            file.execute("BEGIN")
+            yield file
     except sqlite3.OperationalError as error:
         raise StoreError(
             f"{path} cannot be read: {error}; is it readable, and no other program writing to it?"

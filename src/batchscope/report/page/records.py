@@ -8,15 +8,14 @@ import itertools
 import math
 import re
 import shlex
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from operator import attrgetter
 from typing import Any
 
+from batchscope.analysis.sweeps import by_shape
 from batchscope.records import Outcome, Row
 from batchscope.report.page.parts import Table
 from batchscope.report.page.words import seconds_text
-from batchscope.studies.codec import COLUMNS
+from batchscope.rows import COLUMNS, distinct, entries, group_by, pick, where
 
 CSV_COLUMNS = tuple(name for name in COLUMNS if name != "history")
 CHUNK = 1000  # rows written at once: by columns, for speed, in pieces that fit the processor's cache
@@ -31,34 +30,29 @@ def ledger(rows: Sequence[Row]) -> tuple[Table, Table]:
 
 
 def _outcomes(rows: Sequence[Row]) -> Table:
-    groups: dict[tuple[str, int, int, str], list[Row]] = {}
-    for row in rows:
-        groups.setdefault((row.phase, row.depth, -row.width, row.shape), []).append(row)
     heads = ("phase", "shape", *(outcome.value for outcome in Outcome), "n (runs)", "compute")
     lines = []
-    for (phase, _, _, shape), group in sorted(groups.items()):
-        counts = Counter(row.outcome for row in group)
-        seconds = seconds_text(sum(row.seconds for row in group))
-        lines.append((phase, shape, *(str(counts[outcome]) for outcome in Outcome), str(len(group)), seconds))
+    for (phase,), runs in sorted(group_by(rows, "phase").items()):
+        for shape, group in by_shape(runs).items():
+            counts = (str(len(where(group, outcome=outcome))) for outcome in Outcome)
+            lines.append((phase, shape, *counts, str(len(group)), seconds_text(sum(entries(group, "seconds")))))
     meanings = " ".join(f"{outcome.value}: {outcome.sentence}" for outcome in Outcome)
     note = "Compute: wall time of a cohort divided by its members, summed; tuning runs are meant to stop early."
     return Table(heads, tuple(lines), f"{meanings} {note}")
 
 
 def _failures(rows: Sequence[Row]) -> Table:
-    failed = (row for row in rows if row.outcome in (Outcome.DIVERGED, Outcome.CRASHED))
-    groups: dict[tuple[str, str, str], list[Row]] = {}
-    for row in failed:
-        groups.setdefault((row.outcome.value, row.phase, row.message or row.outcome.sentence), []).append(row)
+    failed = where(rows, outcome=(Outcome.DIVERGED, Outcome.CRASHED))
+    groups = group_by(failed, "outcome", "phase", "message")
     common = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
     lines = tuple(
         (
-            outcome,
+            outcome.value,
             phase,
-            message,
+            message or outcome.sentence,
             str(len(group)),
-            _list(row.shape for row in group),
-            _list(row.batch_size for row in group),
+            _list(distinct(group, "shape")),
+            _list(distinct(group, "batch_size")),
             group[0].trial_id,
         )
         for (outcome, phase, message), group in common[:MAX_FAILURES]
@@ -72,9 +66,9 @@ def _failures(rows: Sequence[Row]) -> Table:
     return Table(heads, lines, f"Runs that diverged or crashed, by message.{more}")
 
 
-def _list(values: Iterable[object], most: int = 4) -> str:
-    """Return the distinct values as text, the first few of them; "-" for nothing."""
-    names = [" ".join(map(str, value)) if isinstance(value, tuple) else str(value) for value in dict.fromkeys(values)]
+def _list(found: Sequence[tuple[object, ...]], most: int = 4) -> str:
+    """Return combinations of values as text, the first few of them; "-" for nothing."""
+    names = [" ".join(map(str, one)) for one in found]
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "") or "-"
 
 
@@ -101,8 +95,9 @@ PROVENANCE = {
 
 def provenance(rows: Sequence[Row]) -> Table:
     """Return one line per fact; values that differ among the runs are all listed (the first dozen)."""
-    found = {fact: sorted(set(map(attrgetter(*fields), rows)), key=str) for fact, fields in PROVENANCE.items()}
-    lines = ((fact, _list(values, most=12)) for fact, values in found.items())
+    lines = []
+    for fact, fields in PROVENANCE.items():
+        lines.append((fact, _list(sorted(distinct(rows, *fields), key=str), most=12)))
     return Table(("fact", "value"), tuple(lines))
 
 
@@ -119,28 +114,31 @@ def _words(value: object) -> str:
 
 def csv_text(rows: Sequence[Row]) -> str:
     """Return the rows as CSV: every column but the histories, numbers with six digits."""
-    pieces = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
-    return "\n".join([",".join(CSV_COLUMNS), *itertools.chain.from_iterable(map(_csv_lines, pieces)), ""])
+    chunks = (pick(rows, slice(start, start + CHUNK)) for start in range(0, len(rows), CHUNK))
+    pieces = (_csv_lines([entries(chunk, name) for name in CSV_COLUMNS]) for chunk in chunks)
+    return "\n".join([",".join(CSV_COLUMNS), *itertools.chain.from_iterable(pieces), ""])
 
 
-def _csv_lines(rows: Sequence[Row]) -> Iterable[str]:
+def _csv_lines(columns: Sequence[Sequence[object]]) -> Iterable[str]:
     """Return one line per row. Neighbours share most of their values: columns of one value are joined once for all."""
-    columns = [_csv_column(values) for values in zip(*map(attrgetter(*CSV_COLUMNS), rows), strict=True)]
     parts: list[Iterable[str]] = []
-    for is_constant, group in itertools.groupby(columns, lambda column: isinstance(column, str)):
+    for is_constant, group in itertools.groupby(map(_csv_column, columns), lambda texts: isinstance(texts, str)):
         some = list(group)
-        parts += [itertools.repeat(",".join(map(str, some)), len(rows))] if is_constant else some
+        parts += [itertools.repeat(",".join(map(str, some)), len(columns[0]))] if is_constant else some
     return map(",".join, zip(*parts, strict=True))
 
 
 def _csv_column(values: Sequence[object]) -> str | Iterable[str]:
-    """Return the texts of a column, or its only one; each distinct value is written once, floats in one go."""
+    """Return the texts of a column, or its only one: in one go where they are floats, integers or plain texts."""
     if values.count(values[0]) == len(values):
         return _csv_value(values[0])
-    if set(map(type, values)) == {float}:
-        text = "\n".join(["%.6g"] * len(values)) % values
+    kinds = set(map(type, values))
+    if kinds == {float}:
+        text = "\n".join(["%.6g"] * len(values)) % tuple(values)
         if "n" not in text:  # no nan, no inf
             return text.split("\n")
+    elif kinds == {int} or (kinds == {str} and not _quoted("".join(map(str, values)))):
+        return map(str, values)
     texts = {value: _csv_value(value) for value in set(values)}
     return map(texts.__getitem__, values)
 

@@ -1,0 +1,117 @@
+"""Rows by columns: equal to the rows they were made of, filtered and grouped as a loop over the rows would."""
+
+from __future__ import annotations
+
+import copy
+import math
+import pickle
+from operator import attrgetter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchscope.records import Outcome, Row
+from batchscope.rows import COLUMNS, Rows, column, distinct, entries, group_by, in_order_of, joined, pick, where
+from tests.report import factory
+
+runs = st.builds(
+    factory.row,
+    depth=st.integers(1, 3),
+    batch_size=st.sampled_from((8, 16)),
+    seed=st.integers(0, 2),
+    phase=st.sampled_from(("tune", "final")),
+    outcome=st.sampled_from(Outcome),
+    epochs_to_target=st.none() | st.floats(0, 9),
+    steps_to_target=st.none() | st.integers(0, 2**53),
+    heldout_accuracy=st.none() | st.floats(0, 1),
+    seconds=st.floats(0, 9),
+)
+studies = st.lists(runs, max_size=12)
+forms = st.sampled_from((list, lambda rows: joined((rows, ()))))  # every function takes rows of either form
+fields = st.lists(st.sampled_from(("phase", "depth", "batch_size", "outcome", "seed")), min_size=1, unique=True)
+
+
+@given(studies)
+def test_rows_by_columns_equal_the_rows_they_were_made_of(given_rows):
+    rows = joined((given_rows, ()))
+    assert isinstance(rows, Rows)
+    assert (rows, len(rows), list(rows)) == (given_rows, len(given_rows), given_rows)
+    assert list(map(rows.__getitem__, range(-len(rows), len(rows)))) == given_rows * 2
+    assert (rows[1:], rows[::-2], rows[:1][1:]) == (given_rows[1:], given_rows[::-2], [])
+    assert all(type(row) is Row for row in rows)
+    assert all(
+        type(getattr(row, name)) is type(getattr(old, name))
+        for row, old in zip(rows, given_rows, strict=True)
+        for name in COLUMNS
+    )
+    assert pickle.loads(pickle.dumps(rows)) == copy.deepcopy(rows) == given_rows
+    assert repr(rows) == repr(tuple(given_rows))
+
+
+def test_an_index_beyond_the_rows_is_an_index_error():
+    with pytest.raises(IndexError):
+        joined(([factory.row()], ()))[1]
+
+
+def test_rows_differ_from_other_rows_and_from_what_is_no_sequence():
+    rows = joined(([factory.row()], ()))
+    assert rows != [factory.row(seed=1)]
+    assert rows != []
+    assert rows != 1
+    assert hash(rows) == hash(joined(([factory.row()], ())))
+
+
+@given(studies, forms)
+def test_columns_hold_the_fields_and_nan_for_what_is_missing(given_rows, form):
+    rows = form(given_rows)
+    for name in COLUMNS:
+        found = [getattr(row, name) for row in given_rows]
+        assert entries(rows, name) == found
+        expected = [math.nan if value is None else value for value in found]
+        assert all(one == other or one != one for one, other in zip(column(rows, name), expected, strict=True))
+        assert [value != value for value in column(rows, name)] == [value is None for value in found]
+    assert column(rows, "depth").dtype == np.int64
+    assert column(rows, "steps_to_target").dtype == column(rows, "seconds").dtype == np.float64
+
+
+@given(studies, forms, st.data())
+def test_rows_are_picked_like_entries_of_an_array(given_rows, form, data):
+    rows = form(given_rows)
+    indices = data.draw(st.lists(st.integers(0, len(rows) - 1))) if given_rows else []
+    mask = np.array(data.draw(st.lists(st.booleans(), min_size=len(rows), max_size=len(rows))), dtype=bool)
+    chosen = pick(rows, np.array(indices, dtype=np.int64))
+    assert list(chosen) == [given_rows[index] for index in indices]
+    assert list(pick(rows, mask)) == [row for row, keep in zip(given_rows, mask, strict=True) if keep]
+    assert list(pick(chosen, slice(1, 4))) == list(chosen)[1:4]
+    assert entries(pick(chosen, slice(1, 4)), "seed") == [row.seed for row in list(chosen)[1:4]]
+
+
+@given(studies, forms)
+def test_where_keeps_the_rows_with_all_of_the_values(given_rows, form):
+    expected = [row for row in given_rows if row.phase == "final" and row.outcome is Outcome.REACHED]
+    assert list(where(form(given_rows), phase="final", outcome=Outcome.REACHED)) == expected
+    either = [row for row in given_rows if row.depth in (1, 3)]
+    assert list(where(form(given_rows), depth=(1, 3))) == either
+
+
+@given(studies, forms, fields)
+def test_groups_and_rows_come_in_the_order_of_the_rows(given_rows, form, names):
+    expected: dict[tuple[object, ...], list[Row]] = {}
+    for row in given_rows:
+        expected.setdefault(tuple(getattr(row, name) for name in names), []).append(row)
+    rows = form(given_rows)
+    assert {key: list(group) for key, group in group_by(rows, *names).items()} == expected
+    assert list(group_by(rows, *names)) == distinct(rows, *names) == list(expected)
+
+
+@given(studies, forms, fields)
+def test_sorting_is_stable(given_rows, form, names):
+    expected = sorted(given_rows, key=attrgetter(*names))
+    assert list(in_order_of(form(given_rows), *names)) == expected
+
+
+@given(st.lists(studies, max_size=3), forms)
+def test_sequences_are_joined_in_their_order(parts, form):
+    assert list(joined([form(part) for part in parts])) == [row for part in parts for row in part]
