@@ -124,7 +124,7 @@ def pick(rows: Sequence[Row], places: Column | slice) -> Sequence[Row]:
 
 
 def where(rows: Sequence[Row], **wanted: Any) -> Sequence[Row]:
-    """The rows whose fields have these values, or one of several: ``where(rows, phase="final", batch_size=(32, 64))``."""
+    """The rows whose fields have these values, or one of several: ``where(rows, phase="final", depth=(1, 3))``."""
     for name, value in wanted.items():
         found = column(rows, name)
         allowed = value if isinstance(value, tuple) else (value,)
