@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.gradient_models import ROWS, Row
-from benchmarks.machine import describe, write
+from benchmarks.machine import describe, peak_resident, write
 
 TOLERANCE = 1e-4  # relative, on per-example squared norms, float32
 Step = Callable[[], Tensor | None]  # one pass; the squared norms [N], or None for the plain pass
@@ -213,8 +213,7 @@ def peak(device: str) -> float:
     """Peak memory in MB since it was reset."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 1e6
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1e3
+    return peak_resident()
 
 
 def run_row(row: Row, sides: list[str], rounds: int, device: str, clock: Callable[[], float]) -> dict[str, Any]:

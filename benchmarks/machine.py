@@ -30,6 +30,15 @@ def write(name: str, record: dict[str, Any]) -> Path:
     return path
 
 
+def peak_resident() -> float:
+    """The most resident memory of this process so far, in MB. Linux only.
+
+    getrusage would do elsewhere, but its maximum outlives exec: a child starts with that of its parent.
+    """
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1e3
+
+
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
