@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from batchscope.analysis import intervals
-from batchscope.analysis.formatting import bounds_text
+from batchscope.analysis.formatting import bounds_text, probability_text
 
 
 def test_resampled_medians_have_the_distribution_of_drawing_and_sorting():
@@ -81,3 +81,20 @@ def test_resamples_shrink_with_the_study(runs, shapes, expected):
 def test_a_ratio_below_every_number_has_no_bounds():
     assert bounds_text((0.0, 0.0)) == bounds_text((math.inf, math.inf)) == ""
     assert bounds_text((0.0, 2.0)) == "[no lower bound, 2]"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.5, "0.50"),
+        (0.97, "0.97"),
+        (0.994, "0.99"),
+        (0.996, "0.996"),
+        (0.004, "0.004"),
+        (1.0, "> 0.999"),
+        (0.0, "< 0.001"),
+        (math.nan, "-"),
+    ],
+)
+def test_no_probability_is_printed_as_certain(value, text):
+    assert probability_text(value) == text

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from batchscope.analysis.formatting import plain
+from batchscope.analysis.formatting import plain, probability_text
 from batchscope.analysis.intervals import LEVEL
 from batchscope.analysis.sweeps import Array, Results, sweeps_of
 from batchscope.analysis.thresholds import ThresholdEstimate, batch_threshold
@@ -137,7 +137,8 @@ def _sentence(rank: float, interval: tuple[float, float], probability: float, fo
     if math.isnan(probability):
         return f"rank correlation {rank:.2f}, too few shapes for an interval ({footing})."
     ends = f"[{low:.2f}, {high:.2f}]" if not math.isnan(low) else "(every pair in order, which leaves no interval)"
-    return f"rank correlation {rank:.2f} {ends}, probability {probability:.2f} of being positive ({footing})."
+    sure = probability_text(probability)
+    return f"rank correlation {rank:.2f} {ends}, probability {sure} of being positive ({footing})."
 
 
 def _ranks(values: Array) -> Array:

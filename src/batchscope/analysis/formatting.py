@@ -47,6 +47,16 @@ def bounds_text(interval: tuple[float, float]) -> str:
     return f"[{low}, {high}]"
 
 
+def probability_text(value: float) -> str:
+    """``0.97``, ``0.996``, ``> 0.999``: never 0 or 1, as no number of runs makes sure; "-" for NaN."""
+    if math.isnan(value):
+        return "-"
+    if not 0.001 <= value <= 0.999:
+        return "> 0.999" if value > 0.5 else "< 0.001"
+    text = f"{value:.2f}"
+    return f"{value:.3f}" if text in ("0.00", "1.00") else text
+
+
 def plain(value: Any) -> Any:
     """`value` for JSON: NaN and infinities become None, arrays lists, tuples lists."""
     if isinstance(value, np.ndarray):

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from batchscope.analysis.formatting import probability_text
 from batchscope.analysis.sweeps import Results, Sweep, sweeps_of
 from batchscope.analysis.thresholds import batch_threshold, parse_definition
 from batchscope.analysis.verdict import compare
@@ -127,7 +128,7 @@ def _found(sweeps: dict[str, Sweep], comparison: Comparison) -> tuple[tuple[floa
     """The least and the greatest the quantity can be (equal when it is a number, NaN when unknown), and in words."""
     if comparison.name == "probability":
         verdict = compare(sweeps, *comparison.arguments)
-        known = "no probability" if math.isnan(verdict.probability) else f"{verdict.probability:.3f}"
+        known = "no probability" if math.isnan(verdict.probability) else probability_text(verdict.probability)
         words = f"{known} ({verdict.first.definition}, n = {verdict.n})"
         return (verdict.probability, verdict.probability), words
     shape, *rest = comparison.arguments

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from batchscope.analysis.formatting import plain
+from batchscope.analysis.formatting import plain, probability_text
 from batchscope.analysis.intervals import LEVEL, ratio_interval
 from batchscope.analysis.ratios import probability_larger, ratio_text
 from batchscope.analysis.sweeps import HasRows, Sweep, by_shape, refuse_mixtures, rows_of, runs_among, sweeps_of
@@ -119,7 +119,11 @@ class ProtocolEffect:
     def sentence(self) -> str:
         """What the protocol did to the threshold of this shape, with n."""
         known = not math.isnan(self.probability)
-        sure = f"probability {self.probability:.2f} that tuning gives the larger" if known else "no probability"
+        sure = (
+            f"probability {probability_text(self.probability)} that tuning gives the larger"
+            if known
+            else "no probability"
+        )
         return (
             f"{self.shape}: B* {self.paper.text} {self.paper.interval_text} under paper2018, {self.tuned.text} "
             f"{self.tuned.interval_text} under tuned, ratio {self.ratio_text or 'not known'}, {sure} "

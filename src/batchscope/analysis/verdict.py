@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from batchscope.analysis.formatting import plain
+from batchscope.analysis.formatting import plain, probability_text
 from batchscope.analysis.intervals import LEVEL, num_resamples, ratio_interval
 from batchscope.analysis.ratios import most_supported, probability_larger, ratio_text
 from batchscope.analysis.sweeps import Array, Results, Sweep, find_shape, sweeps_of
@@ -185,10 +185,11 @@ def _sentence(verdict: Verdict) -> str:
     if math.isnan(verdict.probability):
         return f"Undecided whether {first} {does} {second}: no probability can be given; {footing}"
     if verdict.decision == UNDECIDED:
-        return f"Undecided whether {first} {does} {second}: probability {verdict.probability:.2f}; {footing}"
-    sure = max(verdict.probability, 1 - verdict.probability)
+        sure = probability_text(verdict.probability)
+        return f"Undecided whether {first} {does} {second}: probability {sure}; {footing}"
+    sure = probability_text(max(verdict.probability, 1 - verdict.probability))
     winner, loser = (first, second) if verdict.decision == verdict.first_name else (second, first)
-    return f"{winner} {does} {loser}: probability {sure:.2f}; {footing}"
+    return f"{winner} {does} {loser}: probability {sure}; {footing}"
 
 
 def _numbers(verdict: Verdict) -> str:
@@ -206,7 +207,7 @@ def _footing(verdict: Verdict) -> str:
     reasons = [f"{threshold.shape}: {threshold.statement}" for threshold in thresholds if threshold.statement]
     basis = f"{100 * verdict.level:.0f} % bootstrap, n = {verdict.n} runs"
     if not math.isnan(verdict.probability) and (most := most_supported(*thresholds)) < CERTAIN:
-        basis += f", too few at a batch size for a probability beyond {most:.2f}"
+        basis += f", too few at a batch size for a probability beyond {probability_text(most)}"
     meaning = f"{verdict.first.definition}: {verdict.first.meaning}"
     return "; ".join([meaning, verdict.condition, basis, *dict.fromkeys(reasons)])
 

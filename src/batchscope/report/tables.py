@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 from rich.text import Text  # rich would take "[no bounds]" for markup
 
 from batchscope.analysis import ProtocolEffect, ThresholdEstimate
+from batchscope.analysis.formatting import probability_text
 from batchscope.report.cells import Cell, number
 from batchscope.report.context import Context
 
@@ -83,7 +83,7 @@ def protocol_words(effect: ProtocolEffect) -> tuple[str, ...]:
         f"{effect.paper.text} {effect.paper.interval_text}".strip(),
         f"{effect.tuned.text} {effect.tuned.interval_text}".strip(),
         effect.ratio_text or "-",
-        "-" if math.isnan(effect.probability) else f"{effect.probability:.2f}",
+        probability_text(effect.probability),
         f"{effect.num_lost} of {effect.paper.n}",
         str(effect.num_lost_to_choice),
     )

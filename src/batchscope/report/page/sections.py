@@ -7,6 +7,7 @@ from html import escape
 
 from batchscope.analysis import Correlation, Finding, Verdict, batch_threshold, sensitivity
 from batchscope.analysis.findings import correlate
+from batchscope.analysis.formatting import probability_text
 from batchscope.report.digest import Digest
 from batchscope.report.page import sweep_charts, threshold_charts, training_charts
 from batchscope.report.page.heat_chart import heat_map
@@ -37,10 +38,11 @@ def headline(one: Digest) -> str:
     if math.isnan(verdict.probability):
         return "Undecided: no probability can be given"
     if verdict.decision == "undecided":
-        return f"Undecided: probability {verdict.probability:.2f} that {verdict.first_name} beats {verdict.second_name}"
-    sure = max(verdict.probability, 1 - verdict.probability)
+        sure = probability_text(verdict.probability)
+        return f"Undecided: probability {sure} that {verdict.first_name} beats {verdict.second_name}"
+    sure = probability_text(max(verdict.probability, 1 - verdict.probability))
     other = {verdict.first_name, verdict.second_name} - {verdict.decision}
-    return f"{verdict.decision} beats {other.pop()}: probability {sure:.2f}"
+    return f"{verdict.decision} beats {other.pop()}: probability {sure}"
 
 
 def _verdict(one: Digest) -> Section:
