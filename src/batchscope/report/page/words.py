@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 
 from batchscope.analysis import Correlation, ThresholdEstimate
-from batchscope.analysis.formatting import bounds_text
-from batchscope.report.cells import number
+from batchscope.analysis.formatting import bounds_text, number
 
 
 def interval_text(interval: tuple[float, float]) -> str:
