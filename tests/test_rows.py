@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchscope.records import Outcome, Row
-from batchscope.rows import COLUMNS, Rows, column, distinct, entries, group_by, in_order_of, joined, pick, where
+from batchscope.rows import COLUMNS, Rows
 from tests.report import factory
 
 runs = st.builds(
@@ -29,13 +29,12 @@ runs = st.builds(
     seconds=st.floats(0, 9),
 )
 studies = st.lists(runs, max_size=12)
-forms = st.sampled_from((list, lambda rows: joined((rows, ()))))  # every function takes rows of either form
 fields = st.lists(st.sampled_from(("phase", "depth", "batch_size", "outcome", "seed")), min_size=1, unique=True)
 
 
 @given(studies)
 def test_rows_by_columns_equal_the_rows_they_were_made_of(given_rows):
-    rows = joined((given_rows, ()))
+    rows = Rows.of(given_rows)
     assert isinstance(rows, Rows)
     assert (rows, len(rows), list(rows)) == (given_rows, len(given_rows), given_rows)
     assert list(map(rows.__getitem__, range(-len(rows), len(rows)))) == given_rows * 2
@@ -52,66 +51,66 @@ def test_rows_by_columns_equal_the_rows_they_were_made_of(given_rows):
 
 def test_an_index_beyond_the_rows_is_an_index_error():
     with pytest.raises(IndexError):
-        joined(([factory.row()], ()))[1]
+        Rows.of([factory.row()])[1]
 
 
 def test_rows_differ_from_other_rows_and_from_what_is_no_sequence():
-    rows = joined(([factory.row()], ()))
+    rows = Rows.of([factory.row()])
     assert rows != [factory.row(seed=1)]
     assert rows != []
     assert rows != 1
-    assert hash(rows) == hash(joined(([factory.row()], ())))
+    assert hash(rows) == hash(Rows.of([factory.row()]))
 
 
-@given(studies, forms)
-def test_columns_hold_the_fields_and_nan_for_what_is_missing(given_rows, form):
-    rows = form(given_rows)
+@given(studies)
+def test_columns_hold_the_fields_and_nan_for_what_is_missing(given_rows):
+    rows = Rows.of(given_rows)
     for name in COLUMNS:
         found = [getattr(row, name) for row in given_rows]
-        assert entries(rows, name) == found
+        assert rows.entries(name) == found
         expected = [math.nan if value is None else value for value in found]
-        assert all(one == other or one != one for one, other in zip(column(rows, name), expected, strict=True))
-        assert [value != value for value in column(rows, name)] == [value is None for value in found]
-    assert column(rows, "depth").dtype == np.int64
-    assert column(rows, "steps_to_target").dtype == column(rows, "seconds").dtype == np.float64
+        assert all(one == other or one != one for one, other in zip(rows.column(name), expected, strict=True))
+        assert [value != value for value in rows.column(name)] == [value is None for value in found]
+    assert rows.column("depth").dtype == np.int64
+    assert rows.column("steps_to_target").dtype == rows.column("seconds").dtype == np.float64
 
 
-@given(studies, forms, st.data())
-def test_rows_are_picked_like_entries_of_an_array(given_rows, form, data):
-    rows = form(given_rows)
+@given(studies, st.data())
+def test_rows_are_picked_like_entries_of_an_array(given_rows, data):
+    rows = Rows.of(given_rows)
     indices = data.draw(st.lists(st.integers(0, len(rows) - 1))) if given_rows else []
     mask = np.array(data.draw(st.lists(st.booleans(), min_size=len(rows), max_size=len(rows))), dtype=bool)
-    chosen = pick(rows, np.array(indices, dtype=np.int64))
+    chosen = rows.pick(np.array(indices, dtype=np.int64))
     assert list(chosen) == [given_rows[index] for index in indices]
-    assert list(pick(rows, mask)) == [row for row, keep in zip(given_rows, mask, strict=True) if keep]
-    assert list(pick(chosen, slice(1, 4))) == list(chosen)[1:4]
-    assert entries(pick(chosen, slice(1, 4)), "seed") == [row.seed for row in list(chosen)[1:4]]
+    assert list(rows.pick(mask)) == [row for row, keep in zip(given_rows, mask, strict=True) if keep]
+    assert list(chosen[1:4]) == list(chosen)[1:4]
+    assert chosen[1:4].entries("seed") == [row.seed for row in list(chosen)[1:4]]
 
 
-@given(studies, forms)
-def test_where_keeps_the_rows_with_all_of_the_values(given_rows, form):
+@given(studies)
+def test_where_keeps_the_rows_with_all_of_the_values(given_rows):
     expected = [row for row in given_rows if row.phase == "final" and row.outcome is Outcome.REACHED]
-    assert list(where(form(given_rows), phase="final", outcome=Outcome.REACHED)) == expected
+    assert list(Rows.of(given_rows).where(phase="final", outcome=Outcome.REACHED)) == expected
     either = [row for row in given_rows if row.depth in (1, 3)]
-    assert list(where(form(given_rows), depth=(1, 3))) == either
+    assert list(Rows.of(given_rows).where(depth=(1, 3))) == either
 
 
-@given(studies, forms, fields)
-def test_groups_and_rows_come_in_the_order_of_the_rows(given_rows, form, names):
+@given(studies, fields)
+def test_groups_and_rows_come_in_the_order_of_the_rows(given_rows, names):
     expected: dict[tuple[object, ...], list[Row]] = {}
     for row in given_rows:
         expected.setdefault(tuple(getattr(row, name) for name in names), []).append(row)
-    rows = form(given_rows)
-    assert {key: list(group) for key, group in group_by(rows, *names).items()} == expected
-    assert list(group_by(rows, *names)) == distinct(rows, *names) == list(expected)
+    rows = Rows.of(given_rows)
+    assert {key: list(group) for key, group in rows.group_by(*names).items()} == expected
+    assert list(rows.group_by(*names)) == rows.distinct(*names) == list(expected)
 
 
-@given(studies, forms, fields)
-def test_sorting_is_stable(given_rows, form, names):
+@given(studies, fields)
+def test_sorting_is_stable(given_rows, names):
     expected = sorted(given_rows, key=attrgetter(*names))
-    assert list(in_order_of(form(given_rows), *names)) == expected
+    assert list(Rows.of(given_rows).in_order_of(*names)) == expected
 
 
-@given(st.lists(studies, max_size=3), forms)
-def test_sequences_are_joined_in_their_order(parts, form):
-    assert list(joined([form(part) for part in parts])) == [row for part in parts for row in part]
+@given(st.lists(studies, max_size=3))
+def test_sequences_are_joined_in_their_order(parts):
+    assert list(Rows.joined(parts)) == [row for part in parts for row in part]

@@ -33,7 +33,7 @@ class Rows(Sequence[Row]):
     """Rows kept as columns; a `Row` is made when it is looked at.
 
     Equal to any sequence of the same rows. A store has 10^5 of them with 42 fields, and most readers want a few fields
-    of all, or the rows of one group (see `column`, `group_by`): arrays are read many times faster than objects.
+    of all, or the rows of one group: arrays are read many times faster than objects.
 
     columns: field -> array, for every field (see `as_column`). places: which entries, in what order; None: all.
     ranks: field -> the ranks of its entries, as far as they are known; shared with the rows picked of these.
@@ -50,21 +50,79 @@ class Rows(Sequence[Row]):
         self._taken = dict(columns) if places is None else {}
         self._made: list[Row] | None = None
 
+    @classmethod
+    def of(cls, rows: Iterable[Row]) -> Rows:
+        """The same rows by columns."""
+        if isinstance(rows, Rows):
+            return rows
+        given = list(rows)
+        return cls({name: as_column(name, [getattr(row, name) for row in given]) for name in COLUMNS})
+
+    @classmethod
+    def joined(cls, parts: Iterable[Iterable[Row]]) -> Rows:
+        """All rows of several sequences, one after the other."""
+        some = [cls.of(rows) for rows in parts] or [cls.of(())]
+        if len(some) == 1:
+            return some[0]
+        return cls({name: np.concatenate([rows.column(name) for rows in some]) for name in COLUMNS})
+
     def column(self, name: str) -> Column:
-        """[N] one field of every row; a number that is missing is NaN."""
+        """[N] one field of every row, as an array to compute with; a number that is missing is NaN."""
         if name not in self._taken:
             self._taken[name] = self._columns[name][self._places]
         return self._taken[name]
 
-    def ranks(self, name: str) -> Integers:
+    def entries(self, name: str) -> list[Any]:
+        """One field of every row, as the row has it; a number that is missing is None."""
+        found: list[Any] = self.column(name).tolist()
+        kind, optional = KINDS[name]
+        if optional and kind in (int, float):
+            return [kind(value) if value == value else None for value in found]  # NaN alone differs from itself
+        return found
+
+    def pick(self, places: Column | slice) -> Rows:
+        """The rows at some indices, in that order; those of a slice; or those where a Boolean array is true."""
+        return Rows(self._columns, self._places[places], self._ranks)
+
+    def where(self, **wanted: Any) -> Rows:
+        """The rows whose fields have these values, or one of several: ``rows.where(phase="final", depth=(1, 3))``."""
+        rows = self
+        for name, value in wanted.items():
+            allowed = value if isinstance(value, tuple) else (value,)
+            rows = rows.pick(np.any([rows.column(name) == one for one in allowed], axis=0))
+        return rows
+
+    def in_order_of(self, *names: str) -> Rows:
+        """The rows sorted by some fields; those that agree in them stay as they were."""
+        return self.pick(np.lexsort([self._rank(name) for name in reversed(names)]))
+
+    def group_by(self, *names: str) -> dict[tuple[Any, ...], Rows]:
+        """Values of some fields -> the rows that have them; groups and rows in the order in which they came."""
+        groups = self._groups(names)
+        return {key: self.pick(group) for key, group in zip(self._keys(names, groups), groups, strict=True)}
+
+    def distinct(self, *names: str) -> list[tuple[Any, ...]]:
+        """The different values of some fields, in the order in which they came."""
+        return self._keys(names, self._groups(names))
+
+    def _groups(self, names: Sequence[str]) -> list[Integers]:
+        """The indices of the rows that agree in some fields, one array for each combination of values."""
+        if not self:
+            return []
+        ranks = np.array([self._rank(name) for name in names])
+        order = np.lexsort(ranks)
+        starts = np.flatnonzero(np.diff(ranks[:, order]).any(axis=0)) + 1
+        return sorted(np.split(order, starts), key=lambda group: int(group[0]))
+
+    def _keys(self, names: Sequence[str], groups: Sequence[Integers]) -> list[tuple[Any, ...]]:
+        firsts = self.pick(np.array([group[0] for group in groups], dtype=np.int64))
+        return list(zip(*(firsts.entries(name) for name in names), strict=True))
+
+    def _rank(self, name: str) -> Integers:
         """[N] integers that are equal where the values of a field are, and in their order."""
         if name not in self._ranks:
             self._ranks[name] = _ranks(self._columns[name])
         return self._ranks[name][self._places]
-
-    def pick(self, places: Column | slice) -> Rows:
-        """The rows at some indices or of a slice, or those where a Boolean array is true."""
-        return Rows(self._columns, self._places[places], self._ranks)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -80,7 +138,7 @@ class Rows(Sequence[Row]):
 
     def __iter__(self) -> Iterator[Row]:
         if self._made is None:
-            self._made = list(map(_Draft, *(entries(self, name) for name in COLUMNS)))
+            self._made = list(map(_Draft, *(self.entries(name) for name in COLUMNS)))
             for draft in self._made:
                 draft.__class__ = Row
         return iter(self._made)
@@ -95,96 +153,19 @@ class Rows(Sequence[Row]):
         return repr(tuple(self))
 
 
-def as_column(name: str, found: Iterable[Any], count: int) -> Column:
-    """[count] values of one field: int64, float64 with NaN for None, or objects where it holds no numbers."""
+def as_column(name: str, entries: Sequence[Any]) -> Column:
+    """[N] values of one field: int64, float64 with NaN for None, or objects where it holds no numbers."""
     kind, optional = KINDS[name]
     if kind not in (int, float):
-        return np.fromiter(found, dtype=object, count=count)
-    return np.array(tuple(found), dtype=float if optional else kind)
+        return np.fromiter(entries, dtype=object, count=len(entries))
+    return np.array(entries, dtype=float if optional else kind)
 
 
-def column(rows: Sequence[Row], name: str) -> Column:
-    """[N] one field of every row, as an array to compute with; a number that is missing is NaN."""
-    if isinstance(rows, Rows):
-        return rows.column(name)
-    return as_column(name, (getattr(row, name) for row in rows), len(rows))
-
-
-def entries(rows: Sequence[Row], name: str) -> list[Any]:
-    """One field of every row, as the row has it; a number that is missing is None."""
-    if not isinstance(rows, Rows):
-        return [getattr(row, name) for row in rows]
-    found: list[Any] = rows.column(name).tolist()
-    kind, optional = KINDS[name]
-    if optional and kind in (int, float):
-        return [kind(value) if value == value else None for value in found]  # NaN alone differs from itself
-    return found
-
-
-def pick(rows: Sequence[Row], places: Column | slice) -> Sequence[Row]:
-    """The rows at some indices, in that order; those of a slice; or those where a Boolean array is true."""
-    if isinstance(rows, Rows):
-        return rows.pick(places)
-    return [rows[index] for index in np.arange(len(rows))[places]]
-
-
-def where(rows: Sequence[Row], **wanted: Any) -> Sequence[Row]:
-    """The rows whose fields have these values, or one of several: ``where(rows, phase="final", depth=(1, 3))``."""
-    for name, value in wanted.items():
-        found = column(rows, name)
-        allowed = value if isinstance(value, tuple) else (value,)
-        rows = pick(rows, np.any([found == one for one in allowed], axis=0))
-    return rows
-
-
-def in_order_of(rows: Sequence[Row], *names: str) -> Sequence[Row]:
-    """The rows sorted by some fields; those that agree in them stay as they were."""
-    return pick(rows, np.lexsort([_ranks_of(rows, name) for name in reversed(names)]))
-
-
-def group_by(rows: Sequence[Row], *names: str) -> dict[tuple[Any, ...], Sequence[Row]]:
-    """Values of some fields -> the rows that have them; groups and rows in the order in which they came."""
-    groups = _groups(rows, names)
-    return {key: pick(rows, group) for key, group in zip(_keys(rows, names, groups), groups, strict=True)}
-
-
-def distinct(rows: Sequence[Row], *names: str) -> list[tuple[Any, ...]]:
-    """The different values of some fields, in the order in which they came."""
-    return _keys(rows, names, _groups(rows, names))
-
-
-def joined(parts: Sequence[Sequence[Row]]) -> Sequence[Row]:
-    """All rows of several sequences, one after the other."""
-    if len(parts) == 1:
-        return parts[0]
-    nothing = {name: as_column(name, (), 0) for name in COLUMNS}
-    return Rows({name: np.concatenate([nothing[name], *(column(part, name) for part in parts)]) for name in COLUMNS})
-
-
-def _groups(rows: Sequence[Row], names: Sequence[str]) -> list[Integers]:
-    """The places of the rows that agree in some fields, one array for each combination of values."""
-    if not rows:
-        return []
-    ranks = np.array([_ranks_of(rows, name) for name in names])
-    order = np.lexsort(ranks)
-    starts = np.flatnonzero(np.diff(ranks[:, order]).any(axis=0)) + 1
-    return sorted(np.split(order, starts), key=lambda group: int(group[0]))
-
-
-def _keys(rows: Sequence[Row], names: Sequence[str], groups: Sequence[Integers]) -> list[tuple[Any, ...]]:
-    firsts = pick(rows, np.array([group[0] for group in groups], dtype=np.int64))
-    return list(zip(*(entries(firsts, name) for name in names), strict=True))
-
-
-def _ranks_of(rows: Sequence[Row], name: str) -> Integers:
-    return rows.ranks(name) if isinstance(rows, Rows) else _ranks(column(rows, name))
-
-
-def _ranks(found: Column) -> Integers:
+def _ranks(column: Column) -> Integers:
     """[N] the place of each value among the distinct ones in ascending order."""
-    if found.dtype != object:
-        return np.asarray(np.unique(found, return_inverse=True)[1], dtype=np.int64)
-    texts = found.tolist()  # few distinct texts: to sort those is faster than to sort them all
+    if column.dtype != object:
+        return np.asarray(np.unique(column, return_inverse=True)[1], dtype=np.int64)
+    texts = column.tolist()  # few distinct texts: to sort those is faster than to sort them all
     ranks = {value: rank for rank, value in enumerate(sorted(set(texts)))}
     if len(ranks) < 2:
         return np.zeros(len(texts), dtype=np.int64)

@@ -14,6 +14,7 @@ from batchscope.report import digest, html
 from batchscope.report.page import layout, records
 from batchscope.report.page.parts import Table
 from batchscope.report.page.sections import headline, sections
+from batchscope.rows import Rows
 from tests.report import factory
 from tests.report.test_figures import ODD, SMALL
 
@@ -152,7 +153,7 @@ def test_the_csv_holds_every_row(small):
 
 
 def test_csv_quotes_what_needs_it():
-    text = records.csv_text([factory.crashed(message='a "b", c\nd')])
+    text = records.csv_text(Rows.of([factory.crashed(message='a "b", c\nd')]))
     (line,) = csv.DictReader(io.StringIO(text))
     assert line["message"] == 'a "b", c\nd'
     assert line["train_loss"] == ""
@@ -170,13 +171,13 @@ def test_long_data_are_compressed_and_come_back():
 def test_failures_are_grouped_by_message_most_frequent_first():
     rows = [factory.crashed(seed=0, message="rare")]
     rows += [factory.diverged(seed=seed, message="often", batch_size=2**seed) for seed in range(1, 7)]
-    _, failures = records.ledger(rows)
+    _, failures = records.ledger(Rows.of(rows))
     assert [line[2:4] for line in failures.lines] == [("often", "6"), ("rare", "1")]
     assert failures.lines[0][5] == "2, 4, 8, 16 and 2 more"
 
 
 def test_seconds_and_outcomes_add_up_in_the_ledger():
-    outcomes, _ = records.ledger(factory.study())
+    outcomes, _ = records.ledger(Rows.of(factory.study()))
     total = sum(int(line[outcomes.heads.index("n (runs)")]) for line in outcomes.lines)
     assert total == len(factory.study())
 

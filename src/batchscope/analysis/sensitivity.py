@@ -23,7 +23,7 @@ from batchscope.analysis.thresholds import ThresholdEstimate, batch_threshold, e
 from batchscope.errors import InputError
 from batchscope.histories import columns
 from batchscope.records import Row
-from batchscope.rows import entries, pick, where
+from batchscope.rows import Rows
 
 EASIER = (1.0, 1.25, 1.5, 2.0, 3.0)  # default levels: the target's loss, or error rate, times these
 COMPARED = ("paper2018", "overhead_20", "b_crit", "mean_diversity")
@@ -53,8 +53,8 @@ def by_target(
     rate. Harder ones raise InputError: the runs stopped when they met the target. Rows without a history are left out.
     sweeps: those of `results`, where they are made already.
     """
-    finals = where(rows_of(results), phase="final")
-    rows = pick(finals, np.array([bool(history) for history in entries(finals, "history")], dtype=bool))
+    finals = rows_of(results).where(phase="final")
+    rows = finals.pick(np.array([bool(history) for history in finals.entries("history")], dtype=bool))
     if not rows:
         return {}
     metric, target = rows[0].target_metric, rows[0].target_value
@@ -89,9 +89,9 @@ def _refuse_harder(metric: str, target: float, levels: Sequence[float]) -> None:
         )
 
 
-def _curves(runs: Sequence[Row], metric: str) -> tuple[Array, Array, Array]:
+def _curves(runs: Rows, metric: str) -> tuple[Array, Array, Array]:
     """[N, E] metric, epoch and step of every check, padded with NaN."""
-    histories = entries(runs, "history")
+    histories = runs.entries("history")
     return columns(histories, metric), columns(histories, "epoch"), columns(histories, "step")
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from batchscope.errors import InputError, closest
 from batchscope.histories import columns
 from batchscope.records import Outcome, Row
-from batchscope.rows import column, distinct, entries, group_by, in_order_of, pick, where
+from batchscope.rows import Rows
 
 Array = NDArray[np.float64]
 Booleans = NDArray[np.bool_]
@@ -30,10 +30,10 @@ class HasRows(Protocol):
     def rows(self) -> Sequence[Row]: ...
 
 
-def rows_of(results: Iterable[Row] | HasRows) -> Sequence[Row]:
-    """The rows themselves, whether `results` is an iterable of them or an object with `.rows`."""
+def rows_of(results: Iterable[Row] | HasRows) -> Rows:
+    """The rows themselves, by columns, whether `results` is an iterable of them or an object with `.rows`."""
     rows: Any = getattr(results, "rows", results)
-    return rows if isinstance(rows, Sequence) else list(rows)
+    return Rows.of(rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,20 +132,20 @@ def sweeps_of(results: Results) -> dict[str, Sweep]:
     """
     if isinstance(results, Mapping):
         return results if isinstance(results, dict) else dict(results)
-    finals = where(rows_of(results), phase="final")
+    finals = rows_of(results).where(phase="final")
     refuse_mixtures(finals)
     return {shape: _sweep(group) for shape, group in by_shape(finals).items()}
 
 
-def by_shape(rows: Sequence[Row]) -> dict[str, Sequence[Row]]:
+def by_shape(rows: Rows) -> dict[str, Rows]:
     """Shape label -> its rows, shallowest first, in the order in which they came."""
-    groups = {shape: group for (shape,), group in group_by(rows, "shape").items()}
+    groups = {shape: group for (shape,), group in rows.group_by("shape").items()}
     return dict(sorted(groups.items(), key=lambda item: (item[1][0].depth, -item[1][0].width, item[0])))
 
 
-def runs_among(rows: Sequence[Row]) -> Sequence[Row]:
+def runs_among(rows: Rows) -> Rows:
     """The rows that a `Sweep` holds, in the order of its arrays: not crashed, by batch size."""
-    return in_order_of(pick(rows, column(rows, "outcome") != Outcome.CRASHED), "batch_size")
+    return rows.pick(rows.column("outcome") != Outcome.CRASHED).in_order_of("batch_size")
 
 
 Results: TypeAlias = Iterable[Row] | HasRows | Mapping[str, Sweep]
@@ -168,21 +168,21 @@ def find_shape(sweeps: Mapping[str, Sweep], name: str) -> str:
     raise InputError(f"no shape {name!r} in the results: {closest(name, ['wide', 'deep', *sweeps])}")
 
 
-def refuse_mixtures(rows: Sequence[Row], but: Sequence[str] = ()) -> None:
+def refuse_mixtures(rows: Rows, but: Sequence[str] = ()) -> None:
     """Raise InputError when rows of different problems are mixed. but: what may differ."""
     fixed = ("dataset", "num_examples", "target_metric", "target_value", "protocol", "sampling", "optimizer")
     for name in fixed:
-        found = distinct(rows, name)
+        found = rows.distinct(name)
         if len(found) > 1 and name not in but:
             listed = ", ".join(sorted(repr(value) for (value,) in found))
             raise InputError(f"rows with {name} = {listed}; expected one: filter them, and compare the results after")
 
 
-def _sweep(group: Sequence[Row]) -> Sweep:
+def _sweep(group: Rows) -> Sweep:
     """The arrays of one shape's final rows."""
     first, runs = group[0], runs_among(group)
-    batch_sizes, cell = np.unique(column(runs, "batch_size"), return_inverse=True)
-    outcomes = column(runs, "outcome")
+    batch_sizes, cell = np.unique(runs.column("batch_size"), return_inverse=True)
+    outcomes = runs.column("outcome")
     return Sweep(
         shape=first.shape,
         depth=first.depth,
@@ -191,7 +191,7 @@ def _sweep(group: Sequence[Row]) -> Sweep:
         multiply_adds=first.multiply_adds or first.num_weights,
         num_examples=first.num_examples,
         target=f"{first.target_metric.replace('_', ' ')} {first.target_value:g}",
-        max_epochs=float(min(entries(runs, "max_epochs"), default=np.nan)),
+        max_epochs=float(min(runs.entries("max_epochs"), default=np.nan)),
         resolution=1.0 / first.evaluations_per_epoch,
         batch_sizes=batch_sizes.astype(float),
         cell=cell.astype(np.int64),
@@ -205,21 +205,21 @@ def _sweep(group: Sequence[Row]) -> Sweep:
     )
 
 
-def _numbers(rows: Sequence[Row], name: str, missing: float) -> Array:
+def _numbers(rows: Rows, name: str, missing: float) -> Array:
     """[N] one field, with `missing` where there is none."""
-    found = column(rows, name).astype(float)
+    found = rows.column(name).astype(float)
     return np.where(np.isnan(found), missing, found)
 
 
-def _last_steps_short(runs: Sequence[Row]) -> Array:
+def _last_steps_short(runs: Rows) -> Array:
     """[N] the last step at which the target is known not to have been met."""
-    steps, first = columns(entries(runs, "history"), "step"), _numbers(runs, "steps_to_target", np.nan)
+    steps, first = columns(runs.entries("history"), "step"), _numbers(runs, "steps_to_target", np.nan)
     with np.errstate(invalid="ignore"):
         seen = np.where(steps < first[:, None], steps, -np.inf).max(axis=1, initial=-np.inf)
     return np.where(np.isfinite(seen), seen, _assumed_steps_short(runs))
 
 
-def _assumed_steps_short(runs: Sequence[Row]) -> Array:
+def _assumed_steps_short(runs: Rows) -> Array:
     """The same without a history (a table that was exported, say): one interval between checks earlier, at least 0."""
     steps = _numbers(runs, "steps_to_target", np.nan)
     epochs = _numbers(runs, "epochs_to_target", np.nan)

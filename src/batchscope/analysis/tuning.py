@@ -18,7 +18,7 @@ from batchscope.analysis.sweeps import HasRows, Sweep, by_shape, refuse_mixtures
 from batchscope.analysis.thresholds import ThresholdEstimate, batch_threshold
 from batchscope.errors import InputError
 from batchscope.records import Outcome, Row
-from batchscope.rows import column, distinct, entries, group_by, joined, where
+from batchscope.rows import Rows
 
 PROTOCOLS = ("paper2018", "tuned")
 TOLERANCE = 1e-9  # relative: step sizes of a geometric grid that differ by rounding are the same
@@ -141,20 +141,20 @@ def guard(results: Iterable[Row] | HasRows) -> TuningGuard:
     """Look at every (shape, batch size) of a study: where its step size lies in the grid, and how its runs ended."""
     given = rows_of(results)
     rows = runs_among(given)
-    tuned = group_by(where(rows, phase="tune"), "shape", "batch_size")
-    final = by_shape(where(rows, phase="final"))
+    tuned = rows.where(phase="tune").group_by("shape", "batch_size")
+    final = by_shape(rows.where(phase="final"))
     cells = tuple(
-        _cell(runs, tuned.get((shape, batch_size), ()))
+        _cell(runs, tuned.get((shape, batch_size), Rows.of(())))
         for shape, group in final.items()
-        for (batch_size,), runs in group_by(group, "batch_size").items()
+        for (batch_size,), runs in group.group_by("batch_size").items()
     )
     return TuningGuard(given[0].protocol if given else "", cells)
 
 
-def _cell(finals: Sequence[Row], tunes: Sequence[Row]) -> TunedCell:
+def _cell(finals: Rows, tunes: Rows) -> TunedCell:
     """One choice."""
-    chosen = Counter(entries(finals, "step_size")).most_common(1)[0][0]
-    grid = np.unique(column(tunes, "step_size")).tolist()
+    chosen = Counter(finals.entries("step_size")).most_common(1)[0][0]
+    grid = np.unique(tunes.column("step_size")).tolist()
     low, high = (grid[0], grid[-1]) if grid else (math.nan, math.nan)
     edge = ""
     if len(grid) > 1 and (chosen <= low * (1 + TOLERANCE) or chosen >= high * (1 - TOLERANCE)):
@@ -167,9 +167,9 @@ def _cell(finals: Sequence[Row], tunes: Sequence[Row]) -> TunedCell:
         grid_high=high,
         num_step_sizes=len(grid),
         edge=edge,
-        num_diverged=len(distinct(where(tunes, outcome=Outcome.DIVERGED), "step_size")),
+        num_diverged=len(tunes.where(outcome=Outcome.DIVERGED).distinct("step_size")),
         num_final=len(finals),
-        num_lost=len(finals) - len(where(finals, outcome=Outcome.REACHED)),
+        num_lost=len(finals) - len(finals.where(outcome=Outcome.REACHED)),
     )
 
 
@@ -207,7 +207,7 @@ def compare_protocols(
     one sign: large batches take few steps in two epochs (29 at B = 4096, n = 60 000), so its choice suits small ones.
     """
     paper, tuned = rows_of(paper), rows_of(tuned)
-    refuse_mixtures(where(joined((paper, tuned)), phase="final"), but=("protocol",))
+    refuse_mixtures(Rows.joined((paper, tuned)).where(phase="final"), but=("protocol",))
     first, second = _at_common_batch_sizes(sweeps_of(paper), sweeps_of(tuned))
     one = batch_threshold(first, definition, level=level, seed=seed)
     other = batch_threshold(second, definition, level=level, seed=seed + 1)  # seeds drawn apart
@@ -229,7 +229,7 @@ def compare_protocols(
 
 def in_order(first: Sequence[Row], second: Sequence[Row]) -> tuple[Sequence[Row], Sequence[Row]]:
     """The rows of two studies as (paper2018, tuned), in either order. Raises InputError when they are not those."""
-    protocols = tuple("/".join(sorted(set(entries(rows, "protocol")))) or "no rows" for rows in (first, second))
+    protocols = tuple("/".join(sorted(set(Rows.of(rows).entries("protocol")))) or "no rows" for rows in (first, second))
     if protocols == PROTOCOLS:
         return first, second
     if protocols == PROTOCOLS[::-1]:
@@ -252,7 +252,7 @@ def _at_common_batch_sizes(
     return {shape: one for shape, (one, _) in pairs.items()}, {shape: other for shape, (_, other) in pairs.items()}
 
 
-def _losses(paper: Sequence[Row], tuned: Sequence[Row]) -> tuple[Counter[str], Counter[str]]:
+def _losses(paper: Rows, tuned: Rows) -> tuple[Counter[str], Counter[str]]:
     """Per shape: final runs that never met the target, and those of them where tuned runs mostly did."""
     mostly_met = {
         (shape, int(batch_size))
@@ -260,7 +260,7 @@ def _losses(paper: Sequence[Row], tuned: Sequence[Row]) -> tuple[Counter[str], C
         for batch_size, epochs in zip(sweep.batch_sizes, sweep.typical(sweep.epochs), strict=True)
         if math.isfinite(epochs)
     }
-    lost = where(paper, phase="final", outcome=(Outcome.CENSORED, Outcome.DIVERGED))
-    shapes, batch_sizes = entries(lost, "shape"), entries(lost, "batch_size")
+    lost = paper.where(phase="final", outcome=(Outcome.CENSORED, Outcome.DIVERGED))
+    shapes, batch_sizes = lost.entries("shape"), lost.entries("batch_size")
     blamed = [cell for cell in zip(shapes, batch_sizes, strict=True) if cell in mostly_met]
     return Counter(shapes), Counter(shape for shape, _ in blamed)

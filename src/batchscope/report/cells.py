@@ -20,7 +20,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from batchscope.records import Outcome, Row
-from batchscope.rows import column, entries, group_by, where
+from batchscope.rows import Rows
 
 CONFIDENCE = 0.95
 
@@ -115,18 +115,17 @@ def summarise(values: Sequence[float], lower_bound: bool = False) -> Mean | None
     return Mean(mean, n, least, most, sd, mean / factor, mean * factor)
 
 
-def cells(rows: Sequence[Row]) -> tuple[Cell, ...]:
+def cells(rows: Iterable[Row]) -> tuple[Cell, ...]:
     """Return the cells of the reported runs (phase "final"), from shallow and wide to deep, small batches first."""
-    finals = where(rows, phase="final")
-    groups = group_by(finals, "depth", "width", "shape", "batch_size")
+    groups = Rows.of(rows).where(phase="final").group_by("depth", "width", "shape", "batch_size")
     return tuple(_cell(groups[key]) for key in sorted(groups, key=lambda key: (key[0], -key[1], *key[2:])))
 
 
-def _cell(rows: Sequence[Row]) -> Cell:
-    first, outcomes, bounds = rows[0], column(rows, "outcome"), column(rows, "batch_size_bound")
+def _cell(rows: Rows) -> Cell:
+    first, outcomes, bounds = rows[0], rows.column("outcome"), rows.column("batch_size_bound")
     counts = {outcome.value: int(np.count_nonzero(outcomes == outcome)) for outcome in Outcome}
-    step_sizes = set(entries(rows, "step_size"))
-    timed = where(rows, outcome=(Outcome.REACHED, Outcome.CENSORED))
+    step_sizes = set(rows.entries("step_size"))
+    timed = rows.where(outcome=(Outcome.REACHED, Outcome.CENSORED))
     return Cell(
         shape=first.shape,
         depth=first.depth,
@@ -139,13 +138,13 @@ def _cell(rows: Sequence[Row]) -> Cell:
         epochs=_to_target(timed, "epochs", lower_bound=counts["censored"] > 0),
         steps=_to_target(timed, "steps", lower_bound=counts["censored"] > 0),
         batch_size_bound=summarise(bounds[np.isfinite(bounds)].tolist()),
-        seconds=math.fsum(column(rows, "seconds")),
+        seconds=math.fsum(rows.column("seconds")),
     )
 
 
-def _to_target(rows: Sequence[Row], unit: str, lower_bound: bool) -> Mean | None:
+def _to_target(rows: Rows, unit: str, lower_bound: bool) -> Mean | None:
     """Mean "epochs" or "steps" to the target; of a run that ended before, those it ran."""
-    to_target, ran = column(rows, f"{unit}_to_target"), column(rows, f"{unit}_run")
+    to_target, ran = rows.column(f"{unit}_to_target"), rows.column(f"{unit}_run")
     return summarise(np.where(np.isnan(to_target), ran, to_target).tolist(), lower_bound)
 
 

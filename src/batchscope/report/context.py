@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from batchscope.records import Row
-from batchscope.rows import distinct, entries, group_by, where
+from batchscope.rows import Rows
 
 
 @dataclass(frozen=True)
@@ -29,21 +29,22 @@ class Context:
         )
 
 
-def context(rows: Sequence[Row]) -> Context:
+def context(rows: Iterable[Row]) -> Context:
     """Return what the reported runs (phase "final"; all of them when there is none) have in common."""
-    final = where(rows, phase="final") or rows
+    given = Rows.of(rows)
+    final = given.where(phase="final") or given
     signs = {"train_accuracy": "≥", "train_loss": "≤"}
     return Context(
-        study=_join(entries(final, "study")),
-        dataset=_join(entries(final, "dataset")),
-        num_examples=_join(f"{size:,}".replace(",", " ") for (size,) in distinct(final, "num_examples")),
+        study=_join(final.entries("study")),
+        dataset=_join(final.entries("dataset")),
+        num_examples=_join(f"{size:,}".replace(",", " ") for (size,) in final.distinct("num_examples")),
         target=_join(
             f"{metric.replace('_', ' ')} {signs.get(metric, '=')} {value:g}"
-            for metric, value in distinct(final, "target_metric", "target_value")
+            for metric, value in final.distinct("target_metric", "target_value")
         ),
-        protocol=_join(entries(final, "protocol")),
+        protocol=_join(final.entries("protocol")),
         seeds=_seeds(final),
-        max_epochs=_join(f"{count:g}" for (count,) in distinct(final, "max_epochs")),
+        max_epochs=_join(f"{count:g}" for (count,) in final.distinct("max_epochs")),
     )
 
 
@@ -51,9 +52,9 @@ def _join(texts: Iterable[str]) -> str:
     return " / ".join(dict.fromkeys(texts)) or "-"
 
 
-def _seeds(rows: Sequence[Row]) -> str:
+def _seeds(rows: Rows) -> str:
     """Return the number of runs per shape and batch size."""
-    counts = list(map(len, group_by(rows, "shape", "batch_size").values()))
+    counts = list(map(len, rows.group_by("shape", "batch_size").values()))
     if not counts:
         return "-"
     return str(min(counts)) if min(counts) == max(counts) else f"{min(counts)}-{max(counts)}"

@@ -31,6 +31,7 @@ from batchscope.records import Row
 from batchscope.report.cells import Cell, cells
 from batchscope.report.context import Context, context
 from batchscope.report.diversity import Curve, curves
+from batchscope.rows import Rows
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Digest:
     of the other protocol.
     """
 
-    rows: Sequence[Row]
+    rows: Rows
     about: Context
     table: tuple[Cell, ...]
     sweeps: Mapping[str, Sweep]

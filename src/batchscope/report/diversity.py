@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from operator import attrgetter
 
 import numpy as np
 
 from batchscope.analysis.sweeps import by_shape
 from batchscope.records import Row
-from batchscope.rows import column, pick, where
+from batchscope.rows import Rows
 
 MAX_SEEDS = 10  # curves drawn per shape; more would only hide each other
 
@@ -28,17 +27,16 @@ class Curve:
     bounds: tuple[float, ...]
 
 
-def curves(rows: Sequence[Row]) -> tuple[Curve, ...]:
+def curves(rows: Iterable[Row]) -> tuple[Curve, ...]:
     """Return the curves of each shape at its smallest batch size with a measurement: closest to gradient flow."""
-    finals = where(rows, phase="final")
-    groups = by_shape(pick(finals, ~np.isnan(column(finals, "batch_size_bound")))).values()
+    finals = Rows.of(rows).where(phase="final")
+    groups = by_shape(finals.pick(~np.isnan(finals.column("batch_size_bound")))).values()
     return tuple(curve for group in groups for row in _first(group) if (curve := _curve(row)))
 
 
-def _first(rows: Sequence[Row]) -> list[Row]:
+def _first(rows: Rows) -> Rows:
     """Return the runs at the smallest batch size, the first few seeds."""
-    smallest = where(rows, batch_size=column(rows, "batch_size").min())
-    return sorted(smallest, key=attrgetter("seed"))[:MAX_SEEDS]
+    return rows.where(batch_size=rows.column("batch_size").min()).in_order_of("seed")[:MAX_SEEDS]
 
 
 def _curve(row: Row) -> Curve | None:

@@ -14,13 +14,12 @@ from string import Template
 from typing import Any
 
 from batchscope.errors import StoreError
-from batchscope.records import Row
 from batchscope.report import palette
 from batchscope.report.digest import Digest
 from batchscope.report.page.parts import Chart, Section
 from batchscope.report.page.records import CSV_COLUMNS, csv_text, embedded, packed, provenance, run_records
 from batchscope.report.page.sections import headline, sections
-from batchscope.rows import joined
+from batchscope.rows import Rows
 
 HEAT_LIGHT = ("#e8f0f5", "#a9cadc", "#5b9bbd", "#2a6694", "#172f5c")
 HEAT_DARK = ("#1b3350", "#24557f", "#3683ab", "#74b6d2", "#cfe6f0")
@@ -60,7 +59,7 @@ def page(digests: Mapping[str, Digest], origin: Origin | None = None) -> str:
     from plotly.offline import get_plotlyjs
 
     origin = origin or Origin()
-    rows = joined([one.rows for one in digests.values()])
+    rows = Rows.joined(one.rows for one in digests.values())
     with ThreadPoolExecutor() as background:  # compressing leaves the interpreter free to go on
         plotly = background.submit(packed, get_plotlyjs())  # a third of its size, for 10^5 runs
         rows_data = background.submit(embedded, csv_text(rows))
@@ -107,7 +106,7 @@ def _navigation(digests: Mapping[str, Digest], parts: Mapping[str, Sequence[Sect
     return "".join(groups) + '<div><a href="#provenance">9 Provenance</a><a href="#data-section">10 Data</a></div>'
 
 
-def _provenance(rows: Sequence[Row], origin: Origin) -> str:
+def _provenance(rows: Rows, origin: Origin) -> str:
     blocks = [provenance(rows).html()]
     if origin.runs:
         blocks.append(run_records(origin.runs).html())

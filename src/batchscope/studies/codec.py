@@ -48,15 +48,15 @@ def decode_all(
     Raises KeyError for a missing column whose field has no default, ValueError for a text that is no outcome.
     """
     shared, count = shared or {}, 0
-    found: dict[str, list[Column]] = {name: [as_column(name, (), 0)] for name in COLUMNS if name not in shared}
+    found: dict[str, list[Column]] = {name: [as_column(name, ())] for name in COLUMNS if name not in shared}
     for names, lines in pieces:
         count += len(lines)
         table = dict(zip(names, zip(*lines, strict=True), strict=True))
         for name, arrays in found.items():
-            arrays.append(as_column(name, _entries(name, table, len(lines)), len(lines)))
+            arrays.append(as_column(name, _entries(name, table, len(lines))))
     columns = {name: np.concatenate(arrays) for name, arrays in found.items()}
     for name, value in shared.items():
-        columns[name] = as_column(name, _entries(name, {name: [value]}, 1), 1).repeat(count)
+        columns[name] = as_column(name, _entries(name, {name: [value]}, 1)).repeat(count)
     return Rows(columns)
 
 

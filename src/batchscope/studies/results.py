@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from batchscope.errors import InputError
 from batchscope.records import Outcome, Row
-from batchscope.rows import column, group_by, pick, where
+from batchscope.rows import Rows
 from batchscope.studies.config import Study
 from batchscope.studies.store import read_rows, read_runs, read_study_file
 from batchscope.studies.study_file import Studies
@@ -113,25 +111,24 @@ class Results:
         chosen = tuple(one for one in self.studies if one.name == study)
         if not chosen:
             raise InputError(f"no study {study!r} here; expected one of {[one.name for one in self.studies]}")
-        return Results(where(self.rows, study=study), chosen, self.runs)
+        return Results(Rows.of(self.rows).where(study=study), chosen, self.runs)
 
     def table(self) -> Table:
         """Return one summary per (architecture, batch size) that has at least one row."""
-        grouped = group_by(self.rows, "study", "depth", "width", "batch_size")
+        grouped = Rows.of(self.rows).group_by("study", "depth", "width", "batch_size")
         studies = {study.name: study for study in self.studies}
         return Table(tuple(summarise(grouped[key], studies[key[0]]) for key in sorted(grouped)))
 
     def count(self, outcome: Outcome) -> int:
         """Return the number of trials, tuning included, that ended so."""
-        return len(where(self.rows, outcome=outcome))
+        return len(Rows.of(self.rows).where(outcome=outcome))
 
 
 def read(directory: str | Path) -> Results:
     """Read a run directory, finished or not; torch is not needed. Raises StoreError if it is none, or damaged."""
     studies = read_study_file(directory)
     rows = read_rows(directory)
-    known = np.isin(column(rows, "study").astype(str), [study.name for study in studies])
-    return Results(pick(rows, known), studies, read_runs(directory))
+    return Results(rows.where(study=tuple(study.name for study in studies)), studies, read_runs(directory))
 
 
 def summarise(rows: Sequence[Row], study: Study) -> CellSummary:

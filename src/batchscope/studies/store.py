@@ -23,7 +23,7 @@ import numpy as np
 
 from batchscope.errors import InputError, StoreError
 from batchscope.records import Outcome, Row
-from batchscope.rows import COLUMNS, Rows, column, in_order_of, joined, pick
+from batchscope.rows import COLUMNS, Rows
 from batchscope.studies.codec import decode_all, encode, sql_type
 from batchscope.studies.config import Study
 from batchscope.studies.study_file import Studies, read_studies, to_toml
@@ -96,7 +96,7 @@ class Store:
         with _explained(self.directory), self._connection:
             self._connection.execute("INSERT INTO runs VALUES (?)", [json.dumps(record)])
 
-    def rows(self) -> Sequence[Row]:
+    def rows(self) -> Rows:
         """Return all rows of the directory, those of other writers included."""
         return read_rows(self.directory)
 
@@ -110,19 +110,19 @@ class Store:
         self.close()
 
 
-def read_rows(directory: str | Path) -> Sequence[Row]:
+def read_rows(directory: str | Path) -> Rows:
     """Return the rows of all writers in the order of their settings, one per (trial id, study).
 
     Where two writers hold the same trial, a finished row is preferred to a crashed one, then the first file's.
     """
     with _no_collection():
-        rows = joined([_read_file(path) for path in sorted(Path(directory).glob("results-*.sqlite"))])
-        order = np.argsort(column(rows, "outcome") == Outcome.CRASHED, kind="stable")
-        trials = zip(*(column(rows, name)[order].tolist() for name in ("trial_id", "study")), strict=True)
+        rows = Rows.joined(_read_file(path) for path in sorted(Path(directory).glob("results-*.sqlite")))
+        order = np.argsort(rows.column("outcome") == Outcome.CRASHED, kind="stable")
+        trials = zip(*(rows.column(name)[order].tolist() for name in ("trial_id", "study")), strict=True)
         unique: dict[tuple[str, str], int] = {}
         for trial, index in zip(trials, order.tolist(), strict=True):
             unique.setdefault(trial, index)
-        return in_order_of(pick(rows, np.array(list(unique.values()), dtype=np.int64)), *_SETTINGS)
+        return rows.pick(np.array(list(unique.values()), dtype=np.int64)).in_order_of(*_SETTINGS)
 
 
 def read_study_file(directory: str | Path) -> Studies:

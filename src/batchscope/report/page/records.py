@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from batchscope.analysis.sweeps import by_shape
-from batchscope.records import Outcome, Row
+from batchscope.records import Outcome
 from batchscope.report.page.parts import Table
 from batchscope.report.page.words import seconds_text
-from batchscope.rows import COLUMNS, distinct, entries, group_by, pick, where
+from batchscope.rows import COLUMNS, Rows
 
 CSV_COLUMNS = tuple(name for name in COLUMNS if name != "history")
 CHUNK = 1000  # rows written at once: by columns, for speed, in pieces that fit the processor's cache
@@ -24,26 +24,26 @@ PLAIN_TEXT = 500_000  # characters; a longer one is compressed, and the page's s
 MAX_FAILURES = 100  # lines of the table of failures
 
 
-def ledger(rows: Sequence[Row]) -> tuple[Table, Table]:
+def ledger(rows: Rows) -> tuple[Table, Table]:
     """Return (outcomes and seconds per phase and shape, failures grouped by message)."""
     return _outcomes(rows), _failures(rows)
 
 
-def _outcomes(rows: Sequence[Row]) -> Table:
+def _outcomes(rows: Rows) -> Table:
     heads = ("phase", "shape", *(outcome.value for outcome in Outcome), "n (runs)", "compute")
     lines = []
-    for (phase,), runs in sorted(group_by(rows, "phase").items()):
+    for (phase,), runs in sorted(rows.group_by("phase").items()):
         for shape, group in by_shape(runs).items():
-            counts = (str(len(where(group, outcome=outcome))) for outcome in Outcome)
-            lines.append((phase, shape, *counts, str(len(group)), seconds_text(sum(entries(group, "seconds")))))
+            counts = (str(len(group.where(outcome=outcome))) for outcome in Outcome)
+            lines.append((phase, shape, *counts, str(len(group)), seconds_text(sum(group.entries("seconds")))))
     meanings = " ".join(f"{outcome.value}: {outcome.sentence}" for outcome in Outcome)
     note = "Compute: wall time of a cohort divided by its members, summed; tuning runs are meant to stop early."
     return Table(heads, tuple(lines), f"{meanings} {note}")
 
 
-def _failures(rows: Sequence[Row]) -> Table:
-    failed = where(rows, outcome=(Outcome.DIVERGED, Outcome.CRASHED))
-    groups = group_by(failed, "outcome", "phase", "message")
+def _failures(rows: Rows) -> Table:
+    failed = rows.where(outcome=(Outcome.DIVERGED, Outcome.CRASHED))
+    groups = failed.group_by("outcome", "phase", "message")
     common = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
     lines = tuple(
         (
@@ -51,8 +51,8 @@ def _failures(rows: Sequence[Row]) -> Table:
             phase,
             message or outcome.sentence,
             str(len(group)),
-            _list(distinct(group, "shape")),
-            _list(distinct(group, "batch_size")),
+            _list(group.distinct("shape")),
+            _list(group.distinct("batch_size")),
             group[0].trial_id,
         )
         for (outcome, phase, message), group in common[:MAX_FAILURES]
@@ -93,11 +93,11 @@ PROVENANCE = {
 }
 
 
-def provenance(rows: Sequence[Row]) -> Table:
+def provenance(rows: Rows) -> Table:
     """Return one line per fact; values that differ among the runs are all listed (the first dozen)."""
     lines = []
     for fact, fields in PROVENANCE.items():
-        lines.append((fact, _list(sorted(distinct(rows, *fields), key=str), most=12)))
+        lines.append((fact, _list(sorted(rows.distinct(*fields), key=str), most=12)))
     return Table(("fact", "value"), tuple(lines))
 
 
@@ -112,10 +112,10 @@ def _words(value: object) -> str:
     return shlex.join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def csv_text(rows: Sequence[Row]) -> str:
+def csv_text(rows: Rows) -> str:
     """Return the rows as CSV: every column but the histories, numbers with six digits."""
-    chunks = (pick(rows, slice(start, start + CHUNK)) for start in range(0, len(rows), CHUNK))
-    pieces = (_csv_lines([entries(chunk, name) for name in CSV_COLUMNS]) for chunk in chunks)
+    chunks = (rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK))
+    pieces = (_csv_lines([chunk.entries(name) for name in CSV_COLUMNS]) for chunk in chunks)
     return "\n".join([",".join(CSV_COLUMNS), *itertools.chain.from_iterable(pieces), ""])
 
 
