@@ -28,54 +28,51 @@ STEP_SIZES = (
 
 def step_sizes(one: Digest) -> Chart:
     """Return the tuned step size against batch size, with grid edges and the two scaling rules."""
+    cells = one.tuning.cells
+    chosen = sorted({cell.step_size for cell in cells})
+    figure = layout.figure(
+        [*_rules(cells), *_choices(one)],
+        layout.log_axis("batch size B (examples)", batch_sizes(one.table)),
+        layout.log_axis("step size", chosen, min(chosen) / 1.6, max(chosen) * 1.6),
+    )
+    note = STEP_SIZES.format(protocol=one.about.protocol)
+    return Chart("step-sizes", "Tuned step size against batch size", figure, note, _choices_table(cells))
+
+
+def _choices(one: Digest) -> list[dict[str, Any]]:
+    """Return one trace per shape: the step size chosen at each batch size, ringed at the edge of the grid."""
     groups: dict[str, list[TunedCell]] = {}
     for cell in one.tuning.cells:
         groups.setdefault(cell.shape, []).append(cell)
-    data = _rules(one.tuning.cells)
-    chosen = sorted({cell.step_size for cell in one.tuning.cells})
+    traces = []
     for shape, cells in groups.items():
         index = list(one.sweeps).index(shape) if shape in one.sweeps else 0
         sizes = [cell.batch_size * sideways(index, len(groups)) for cell in cells]
-        hover = [_hover(cell) for cell in cells]
-        trace = layout.points(index, shape, rounded(sizes), [cell.step_size for cell in cells], hover)
+        trace = layout.points(
+            index, shape, rounded(sizes), [cell.step_size for cell in cells], list(map(_hover, cells))
+        )
         trace["marker"] |= {
             "line": {"color": "@ink", "width": [3 if cell.edge else 0 for cell in cells]},
             "size": [11 if cell.edge else 8 for cell in cells],
         }
-        data.append(trace)
-    figure = layout.figure(
-        data,
-        layout.log_axis("batch size B (examples)", batch_sizes(one.table)),
-        layout.log_axis("step size", chosen, min(chosen) / 1.6, max(chosen) * 1.6),
-    )
-    heads = (
-        "shape",
-        "batch size",
-        "step size",
-        "smallest tried",
-        "largest tried",
-        "tried",
-        "diverged while tuning",
-        "edge",
-        "runs lost",
-    )
-    lines = tuple(
-        (
-            cell.shape,
-            str(cell.batch_size),
-            f"{cell.step_size:g}",
-            number(cell.grid_low),
-            number(cell.grid_high),
-            str(cell.num_step_sizes),
-            str(cell.num_diverged),
-            cell.edge or "-",
-            f"{cell.num_lost} of {cell.num_final}",
-        )
-        for cell in one.tuning.cells
-    )
+        traces.append(trace)
+    return traces
+
+
+def _choices_table(cells: Sequence[TunedCell]) -> Table:
+    lines = {
+        "shape": [cell.shape for cell in cells],
+        "batch size": [str(cell.batch_size) for cell in cells],
+        "step size": [f"{cell.step_size:g}" for cell in cells],
+        "smallest tried": [number(cell.grid_low) for cell in cells],
+        "largest tried": [number(cell.grid_high) for cell in cells],
+        "tried": [str(cell.num_step_sizes) for cell in cells],
+        "diverged while tuning": [str(cell.num_diverged) for cell in cells],
+        "edge": [cell.edge or "-" for cell in cells],
+        "runs lost": [f"{cell.num_lost} of {cell.num_final}" for cell in cells],
+    }
     caption = "Runs lost: final runs with the chosen step size that never met the target."
-    note = STEP_SIZES.format(protocol=one.about.protocol)
-    return Chart("step-sizes", "Tuned step size against batch size", figure, note, Table(heads, lines, caption))
+    return Table(tuple(lines), tuple(zip(*lines.values(), strict=True)), caption)
 
 
 def _hover(cell: TunedCell) -> str:
