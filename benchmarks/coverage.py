@@ -77,6 +77,7 @@ def drawn(rng: np.random.Generator, seeds: int, spread: float, resolution: float
         depth=1,
         width=1,
         num_weights=1,
+        multiply_adds=1,
         num_examples=16_384,
         target="",
         max_epochs=1e9,
@@ -89,6 +90,8 @@ def drawn(rng: np.random.Generator, seeds: int, spread: float, resolution: float
         reached=np.ones(len(cell), bool),
         diverged=np.zeros(len(cell), bool),
         bounds=np.full(len(cell), np.nan),
+        measured_at=np.empty((len(cell), 0)),
+        measured=np.empty((len(cell), 0)),
         num_crashed=0,
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from batchscope.analysis.diversity import at_equal_epochs
 from batchscope.analysis.formatting import plain, probability_text
 from batchscope.analysis.intervals import LEVEL
 from batchscope.analysis.sweeps import Array, Results, sweeps_of
@@ -104,16 +105,23 @@ def correlate_diversity(
 ) -> Correlation:
     """The correlation, over the shapes of a study, of mean gradient diversity (as n times it) with the threshold."""
     sweeps = sweeps_of(results)
-    diversities = batch_threshold(sweeps, "mean_diversity", level=level, seed=seed)
-    return correlate(diversities, batch_threshold(sweeps, definition, level=level, seed=seed), level)
+    return correlate(
+        diversities(sweeps, level, seed), batch_threshold(sweeps, definition, level=level, seed=seed), level
+    )
+
+
+def diversities(results: Results, level: float = LEVEL, seed: int = 0) -> dict[str, ThresholdEstimate]:
+    """Shape label -> B_S along training, at the batch sizes and epochs that all shapes share."""
+    sweeps = at_equal_epochs(list(sweeps_of(results).values()))
+    return batch_threshold({sweep.shape: sweep for sweep in sweeps}, "mean_diversity", level=level, seed=seed)
 
 
 def correlate(
-    diversities: Mapping[str, ThresholdEstimate], thresholds: Mapping[str, ThresholdEstimate], level: float = LEVEL
+    bounds: Mapping[str, ThresholdEstimate], thresholds: Mapping[str, ThresholdEstimate], level: float = LEVEL
 ) -> Correlation:
-    """The same from estimates already made; shapes in both count."""
-    shapes = [shape for shape in thresholds if shape in diversities]
-    x = np.array([diversities[shape].value for shape in shapes])
+    """The same from estimates already made (`diversities`, thresholds); shapes in both count."""
+    shapes = [shape for shape in thresholds if shape in bounds]
+    x = np.array([bounds[shape].value for shape in shapes])
     y = np.array([thresholds[shape].ordering for shape in shapes])
     ranked = ~(np.isnan(x) | np.isnan(y))
     logged = ranked & np.isfinite(y) & (y > 0) & np.isfinite(x)

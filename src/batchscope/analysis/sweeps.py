@@ -45,6 +45,7 @@ class Sweep:
     steps_before: [N] the last step known to be short of the target: the check before the one that met it, or the end
     of a run that never did. reached, diverged: [N]. max_epochs: the fewest epochs any run was allowed.
     resolution: epochs between two checks of the target. bounds: [N] mean B_S along the run, NaN where not measured.
+    measured_at, measured: [N, M] the epochs at which B_S was measured and what it was, padded with NaN.
     """
 
     shape: str
@@ -64,6 +65,8 @@ class Sweep:
     reached: Booleans
     diverged: Booleans
     bounds: Array
+    measured_at: Array
+    measured: Array
     num_crashed: int
 
     @property
@@ -87,7 +90,7 @@ class Sweep:
         """The same runs at some of the batch sizes only."""
         kept = np.isin(self.batch_sizes, batch_sizes)
         runs = kept[self.cell]
-        per_run = ("epochs", "steps", "steps_before", "reached", "diverged", "bounds")
+        per_run = ("epochs", "steps", "steps_before", "reached", "diverged", "bounds", "measured_at", "measured")
         arrays = {name: getattr(self, name)[runs] for name in per_run}
         cell = (np.cumsum(kept) - 1)[self.cell[runs]]
         return replace(self, batch_sizes=self.batch_sizes[kept], cell=cell, **arrays)
@@ -181,6 +184,7 @@ def refuse_mixtures(rows: Rows, but: Sequence[str] = ()) -> None:
 def _sweep(group: Rows) -> Sweep:
     """The arrays of one shape's final rows."""
     first, runs = group[0], runs_among(group)
+    measured_at, measured = _measurements(runs)
     batch_sizes, cell = np.unique(runs.column("batch_size"), return_inverse=True)
     outcomes = runs.column("outcome")
     return Sweep(
@@ -201,6 +205,8 @@ def _sweep(group: Rows) -> Sweep:
         reached=np.asarray(outcomes == Outcome.REACHED, dtype=bool),
         diverged=np.asarray(outcomes == Outcome.DIVERGED, dtype=bool),
         bounds=_numbers(runs, "batch_size_bound", np.nan),
+        measured_at=measured_at,
+        measured=measured,
         num_crashed=len(group) - len(runs),
     )
 
@@ -209,6 +215,18 @@ def _numbers(rows: Rows, name: str, missing: float) -> Array:
     """[N] one field, with `missing` where there is none."""
     found = rows.column(name).astype(float)
     return np.where(np.isnan(found), missing, found)
+
+
+def _measurements(runs: Rows) -> tuple[Array, Array]:
+    """([N, M] the epochs at which B_S was measured, [N, M] B_S), padded with NaN."""
+    if np.isnan(runs.column("batch_size_bound")).all():
+        return np.empty((len(runs), 0)), np.empty((len(runs), 0))
+    histories = runs.entries("history")
+    bounds = columns(histories, "batch_size_bound")
+    known = ~np.isnan(bounds)
+    first = np.argsort(~known, axis=1, kind="stable")[:, : known.sum(axis=1).max(initial=0)]
+    epochs = np.where(known, columns(histories, "epoch"), np.nan)
+    return np.take_along_axis(epochs, first, axis=1), np.take_along_axis(bounds, first, axis=1)
 
 
 def _last_steps_short(runs: Rows) -> Array:

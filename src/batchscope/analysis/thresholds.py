@@ -359,7 +359,9 @@ def _mean_diversity(sweep: Sweep, _: float, request: _Request) -> ThresholdEstim
     """The mean over batch sizes of the mean over runs, diverged runs left out: their gradients mean nothing."""
     use = ~np.isnan(sweep.bounds) & ~sweep.diverged
     if not use.any():
-        return replace(_nothing(sweep, request, "gradient diversity was not measured"), n=0)
+        return replace(
+            _nothing(sweep, request, "gradient diversity was not measured, or at no epoch that all share"), n=0
+        )
     cells, cell, counts = np.unique(sweep.cell[use], return_inverse=True, return_counts=True)
     bounds = sweep.bounds[use]
     value = float((np.bincount(cell, bounds) / counts).mean())

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from batchscope.analysis.diversity import AT_EQUAL_EPOCHS, at_equal_epochs, has_curves
 from batchscope.analysis.formatting import plain, probability_text
 from batchscope.analysis.intervals import LEVEL, num_resamples, ratio_interval
 from batchscope.analysis.ratios import most_supported, probability_larger, ratio_text
@@ -90,7 +91,8 @@ def compare(
     """Does the first shape take a larger batch than the second?
 
     first, second: labels, or "wide" (the shallowest, widest shape) and "deep" (the deepest). Both are judged at the
-    batch sizes at which both were run, with the same resampled batch sizes where the definition resamples them.
+    batch sizes at which both were run, with the same resampled batch sizes where the definition resamples them; by
+    "mean_diversity", at the epochs at which both were measured (see `diversity.at_equal_epochs`).
     equal: "parameters": thresholds by `definition`, and a check that the numbers of weights are within 5 %; "steps":
     the smallest batch size with which each reaches the target in the same number of update steps (smaller is better);
     "flops": the largest batch size with which each reaches it for the same training FLOPs. budget: those steps or
@@ -113,6 +115,9 @@ def compare(
         definition = _at_budget(one, other, equal, budget)
         condition = f"at equal {'update steps' if equal == 'steps' else 'training FLOPs'}; {condition}"
     count = resamples or num_resamples(one.num_runs + other.num_runs)
+    if definition == "mean_diversity" and has_curves((one, other)):
+        one, other = at_equal_epochs((one, other))
+        condition = f"{AT_EQUAL_EPOCHS}; {condition}"
     estimates = [estimate(sweep, definition, count, level, seed, k) for k, sweep in enumerate((one, other))]
     return _verdict((first, second), (estimates[0], estimates[1]), equal, condition)
 

@@ -28,15 +28,38 @@ class Curve:
 
 
 def curves(rows: Iterable[Row]) -> tuple[Curve, ...]:
-    """Return the curves of each shape at its smallest batch size with a measurement: closest to gradient flow."""
+    """Return the curves of the shapes, the first few seeds of each, at one batch size: that of the longest runs.
+
+    B_S changes by orders of magnitude along training: shapes compare at equal epochs and batch size, and over many
+    epochs. Of the batch sizes at which the most shapes were measured, the one whose shortest-lived shape lives longest.
+    """
     finals = Rows.of(rows).where(phase="final")
-    groups = by_shape(finals.pick(~np.isnan(finals.column("batch_size_bound")))).values()
-    return tuple(curve for group in groups for row in _first(group) if (curve := _curve(row)))
+    measured = finals.pick(~np.isnan(finals.column("batch_size_bound")))
+    if not measured:
+        return ()
+    groups = by_shape(measured.where(batch_size=_longest(measured))).values()
+    first = (row for group in groups for row in group.in_order_of("seed")[:MAX_SEEDS])
+    return tuple(curve for row in first if (curve := _curve(row)))
 
 
-def _first(rows: Rows) -> Rows:
-    """Return the runs at the smallest batch size, the first few seeds."""
-    return rows.where(batch_size=rows.column("batch_size").min()).in_order_of("seed")[:MAX_SEEDS]
+def _longest(rows: Rows) -> int:
+    """The batch size of the longest runs; the smallest of those that tie."""
+    lives = []
+    for (batch_size,), group in rows.group_by("batch_size").items():
+        epochs = [float(np.median(runs.column("epochs_run"))) for runs in by_shape(group).values()]
+        lives.append((len(epochs), min(epochs), -batch_size))
+    return -int(max(lives)[2])
+
+
+def middle(curves: Iterable[Curve]) -> tuple[list[float], list[float]]:
+    """Return (epochs, median B_S) of the curves of one shape, at the epochs at which at least half were measured."""
+    given = list(curves)
+    at: dict[float, list[float]] = {}
+    for curve in given:
+        for epoch, bound in zip(curve.epochs, curve.bounds, strict=True):
+            at.setdefault(epoch, []).append(bound)
+    epochs = sorted(epoch for epoch, bounds in at.items() if 2 * len(bounds) >= len(given))
+    return epochs, [float(np.median(at[epoch])) for epoch in epochs]
 
 
 def _curve(row: Row) -> Curve | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from batchscope.report import palette
 from batchscope.report.cells import Cell, by_shape
 from batchscope.report.context import Context
-from batchscope.report.diversity import Curve
+from batchscope.report.diversity import Curve, middle
 from batchscope.report.figures import style
 
 if TYPE_CHECKING:
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NOTE = (
-    "B_S = n · sum ‖g_i‖² / ‖sum g_i‖² over the whole training set (Yin et al. 2018). Left: one line per seed at the\n"
-    "smallest batch size, B = {sizes}. Right: mean along a run; dots: batch sizes (mean over seeds); bar: their mean."
+    "B_S = n · sum ‖g_i‖² / ‖sum g_i‖² over the whole training set (Yin et al. 2018). Left: seeds (thin) and median,\n"
+    "at B = {sizes}, where runs last longest. Right: mean along whole runs, of which the longer ones reach larger\n"
+    "values; dots: batch sizes (mean over seeds); bar: their mean."
 )
 
 
@@ -40,7 +41,9 @@ def diversity(table: Sequence[Cell], curves: Sequence[Curve], about: Context) ->
 def _along_training(axes: Axes, curves: Sequence[Curve], shapes: list[str]) -> None:
     colours = dict(zip(shapes, palette.ramp(len(shapes)), strict=True))
     for curve in curves:
-        axes.plot(curve.epochs, curve.bounds, color=colours[curve.shape], linewidth=1.2, alpha=0.8)
+        axes.plot(curve.epochs, curve.bounds, color=colours[curve.shape], linewidth=0.6, alpha=0.3)
+    for shape in dict.fromkeys(curve.shape for curve in curves):
+        axes.plot(*middle(curve for curve in curves if curve.shape == shape), color=colours[shape], linewidth=1.6)
     axes.set(xlabel="epoch (passes over the data)", ylabel="batch-size bound B_S (examples)")
     if curves:
         bounds = [bound for curve in curves for bound in curve.bounds]
@@ -62,5 +65,5 @@ def _per_shape(axes: Axes, table: Sequence[Cell], shapes: list[str]) -> None:
     axes.set_xlabel("mean B_S along training (examples)")
     if table:
         means = [cell.batch_size_bound.mean for cell in table if cell.batch_size_bound]
-        style.log2_axis(axes.xaxis, style.powers_of_two(min(means), max(means)))
+        style.log2_axis(axes.xaxis, style.powers_of_two(min(means), max(means)), most=6)
     axes.grid(True, axis="x")

@@ -66,12 +66,12 @@ def place(figure: Figure, axes: Axes, left: float = 0.75, right: float = 0.2, bo
     axes.set_position((left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + 0.85) / height))
 
 
-def log2_axis(axis: Any, ticks: Sequence[float]) -> None:
-    """Label a log2 axis with the numbers themselves, at most twelve of them."""
-    step = -(-len(ticks) // 12)
+def log2_axis(axis: Any, ticks: Sequence[float], most: int = 12) -> None:
+    """Label a log2 axis with the numbers themselves, so many of them at most."""
+    step = -(-len(ticks) // most)
     chosen = list(ticks)[::step]
     getattr(axis.axes, f"set_{axis.axis_name}scale")("log", base=2)
-    axis.set_ticks(chosen, [f"{tick:g}" for tick in chosen])
+    axis.set_ticks(chosen, [f"{tick:g}" if tick < 1e5 else f"$2^{{{math.log2(tick):.0f}}}$" for tick in chosen])
     axis.set_ticks([], minor=True)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from html import escape
 
-from batchscope.analysis import Correlation, Finding, Verdict, batch_threshold, sensitivity
-from batchscope.analysis.findings import correlate
+from batchscope.analysis import Correlation, Finding, Verdict, sensitivity
+from batchscope.analysis.findings import correlate, diversities
 from batchscope.analysis.formatting import probability_text
 from batchscope.report.digest import Digest
 from batchscope.report.page import sweep_charts, threshold_charts, training_charts
@@ -120,10 +120,10 @@ def _step_sizes(one: Digest) -> Section:
 
 def _diversity(one: Digest) -> Section:
     title = "Gradient diversity"
-    diversities = batch_threshold(one.sweeps, "mean_diversity")
+    bounds = diversities(one.sweeps)
     charts: list[Chart] = [training_charts.diversity_along_training(one)] if one.curves else []
-    if any(not math.isnan(estimate.value) for estimate in diversities.values()):
-        charts.append(threshold_charts.against_diversity(one, diversities, correlate(diversities, one.thresholds)))
+    if any(not math.isnan(estimate.value) for estimate in bounds.values()):
+        charts.append(threshold_charts.against_diversity(one, bounds, correlate(bounds, one.thresholds)))
     text = () if charts else ("It was not measured in these runs: set diversity_every in the study file.",)
     return Section(6, title, text, tuple(charts))
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from batchscope.analysis import Correlation, ThresholdEstimate, batch_threshold
+from batchscope.analysis.diversity import AT_EQUAL_EPOCHS, has_curves
 from batchscope.report.cells import batch_sizes, number
 from batchscope.report.digest import Digest, epoch_limits
 from batchscope.report.page import layout
@@ -201,9 +202,10 @@ def against_diversity(one: Digest, diversities: Mapping[str, ThresholdEstimate],
         layout.doubling((diversities[s].value for s in shapes), "mean batch-size bound B_S along training (examples)"),
         _batch_axis(one, f"B* by {one.definition} (examples per step)"),
     )
+    over = f"; {AT_EQUAL_EPOCHS}" if has_curves(list(one.sweeps.values())) else ""
     note = (
         "One point per shape; bars: 95 % bootstrap over seeds in both directions. B_S: "
-        f"{diversities[shapes[0]].meaning}. {correlation_text(correlation)}"
+        f"{diversities[shapes[0]].meaning}{over}. {correlation_text(correlation)}"
         if shapes
         else ""
     )

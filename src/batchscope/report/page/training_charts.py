@@ -128,9 +128,8 @@ def diversity_along_training(one: Digest) -> Chart:
     sizes = sorted({curve.batch_size for curve in one.curves})
     note = (
         "Batch-size bound B_S = n · sum ‖g_i‖² / ‖sum g_i‖² over the whole training set (Yin et al. 2018), exact at "
-        f"every point, so without interval; one line per seed (at most {MAX_SEEDS} per shape) at each shape's "
-        f"smallest batch size with a measurement, B = {' / '.join(map(str, sizes)) or '-'}; n = {len(one.curves)} "
-        "runs."
+        f"every point, so without interval; one line per seed (at most {MAX_SEEDS} per shape) at the batch "
+        f"size where runs last longest, B = {' / '.join(map(str, sizes)) or '-'}; n = {len(one.curves)} runs."
     )
     lines = tuple(
         (c.shape, str(c.batch_size), str(c.seed), f"{epoch:g}", number(bound))
