@@ -147,8 +147,8 @@ def by_shape(rows: Rows) -> dict[str, Rows]:
 
 
 def runs_among(rows: Rows) -> Rows:
-    """The rows that a `Sweep` holds, in the order of its arrays: not crashed, by batch size."""
-    return rows.pick(rows.column("outcome") != Outcome.CRASHED).in_order_of("batch_size")
+    """The rows that a `Sweep` holds, in the order of its arrays: not crashed, by batch size and seed."""
+    return rows.pick(rows.column("outcome") != Outcome.CRASHED).in_order_of("batch_size", "seed")
 
 
 Results: TypeAlias = Iterable[Row] | HasRows | Mapping[str, Sweep]

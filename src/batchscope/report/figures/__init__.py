@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchscope.analysis import batch_threshold
+from batchscope.analysis.findings import diversities
 from batchscope.errors import StoreError
 from batchscope.report.digest import Digest, epoch_limits
 from batchscope.report.figures import style
@@ -47,5 +48,5 @@ def _figures(digest: Digest) -> dict[str, Figure]:
         "largest_batch": largest_batch(within, digest.about),
     }
     if any(cell.batch_size_bound for cell in digest.table):
-        drawn["diversity"] = diversity(digest.table, digest.curves, digest.about)
+        drawn["diversity"] = diversity(digest.curves, diversities(digest.sweeps), digest.about)
     return drawn

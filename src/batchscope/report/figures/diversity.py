@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from statistics import fmean
+import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from batchscope.analysis import ThresholdEstimate
+from batchscope.analysis.diversity import AT_EQUAL_EPOCHS
 from batchscope.report import palette
-from batchscope.report.cells import Cell, by_shape
 from batchscope.report.context import Context
 from batchscope.report.diversity import Curve, middle
 from batchscope.report.figures import style
@@ -18,23 +19,22 @@ if TYPE_CHECKING:
 
 NOTE = (
     "B_S = n · sum ‖g_i‖² / ‖sum g_i‖² over the whole training set (Yin et al. 2018). Left: seeds (thin) and median,\n"
-    "at B = {sizes}, where runs last longest. Right: mean along whole runs, of which the longer ones reach larger\n"
-    "values; dots: batch sizes (mean over seeds); bar: their mean."
+    "at B = {sizes}, where runs last longest. Right: along training, mean over batch sizes, 95 % bootstrap of seeds;\n"
+    "{over}."
 )
 
 
-def diversity(table: Sequence[Cell], curves: Sequence[Curve], about: Context) -> Figure:
-    """Draw B_S (examples) against epoch for single runs, and its mean along training for each shape."""
+def diversity(curves: Sequence[Curve], bounds: Mapping[str, ThresholdEstimate], about: Context) -> Figure:
+    """Draw B_S (examples) against epoch for single runs, and along training for each shape (see `diversities`)."""
     sizes = " / ".join(str(size) for size in sorted({curve.batch_size for curve in curves})) or "-"
-    note = NOTE.format(sizes=sizes)
+    note = NOTE.format(sizes=sizes, over=AT_EQUAL_EPOCHS if curves else "the mean along whole runs")
     title = "Gradient diversity: batch-size bound along training and by shape"
-    figure, left = style.canvas(title, about.subtitle, note, size=(9.0, 4.6))
+    figure, left = style.canvas(title, about.subtitle, note, size=(9.0, 4.8))
     right = figure.add_axes((0.6, 0.2, 0.38, 0.6), axisbelow=True)
-    shapes = list(by_shape(table))
-    _along_training(left, curves, shapes)
-    _per_shape(right, [cell for cell in table if cell.batch_size_bound], shapes)
-    style.place(figure, left, left=0.75, right=4.6)
-    style.place(figure, right, left=5.9, right=0.2)
+    _along_training(left, curves, list(bounds))
+    _per_shape(right, bounds)
+    style.place(figure, left, left=0.75, right=4.6, bottom=1.2)
+    style.place(figure, right, left=5.9, right=0.2, bottom=1.2)
     return figure
 
 
@@ -53,17 +53,19 @@ def _along_training(axes: Axes, curves: Sequence[Curve], shapes: list[str]) -> N
     axes.grid(True)
 
 
-def _per_shape(axes: Axes, table: Sequence[Cell], shapes: list[str]) -> None:
-    colours = palette.ramp(len(shapes))
-    for cells in by_shape(table).values():
-        place = shapes.index(cells[0].shape)
-        means = [cell.batch_size_bound.mean for cell in cells if cell.batch_size_bound]
-        axes.plot(means, [place] * len(means), "o", color=colours[place], markersize=4, alpha=0.55)
-        axes.plot([fmean(means)], [place], "|", color=colours[place], markersize=18, markeredgewidth=2.5)
-    axes.set_yticks(range(len(shapes)), shapes)
-    axes.set_ylim(len(shapes) - 0.5, -0.5)
-    axes.set_xlabel("mean B_S along training (examples)")
-    if table:
-        means = [cell.batch_size_bound.mean for cell in table if cell.batch_size_bound]
-        style.log2_axis(axes.xaxis, style.powers_of_two(min(means), max(means)), most=6)
+def _per_shape(axes: Axes, bounds: Mapping[str, ThresholdEstimate]) -> None:
+    colours = palette.ramp(len(bounds))
+    known = []
+    for place, (estimate, colour) in enumerate(zip(bounds.values(), colours, strict=True)):
+        ends = [end for end in estimate.interval if math.isfinite(end)]
+        axes.plot(ends, [place] * len(ends), color=colour, linewidth=1.6)
+        axes.plot([estimate.value], [place], "o", color=colour, markersize=5)
+        known += [end for end in (*ends, estimate.value) if end > 0]
+    axes.set_yticks(range(len(bounds)), bounds)
+    axes.set_ylim(len(bounds) - 0.5, -0.5)
+    axes.set_xlabel("B_S along training (examples)")
+    if known:
+        style.log2_axis(axes.xaxis, style.powers_of_two(min(known), max(known)), most=6)
+    else:
+        axes.text(0.5, 0.5, "at no epoch that all share", transform=axes.transAxes, ha="center", color=style.MUTED)
     axes.grid(True, axis="x")
