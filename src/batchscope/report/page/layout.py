@@ -41,10 +41,16 @@ def log_axis(
     chosen = list(ticks)[:: -(-len(ticks) // 10) or 1]
     more: dict[str, Any] = {"type": "log"}
     if chosen:
-        more |= {"tickvals": chosen, "ticktext": [f"{tick:g}" for tick in chosen]}
+        more |= {"tickvals": chosen, "ticktext": list(map(_tick, chosen))}
     if low is not None and high is not None:
         more["range"] = [math.log10(low), math.log10(high)]
     return axis(title, **more)
+
+
+def _tick(value: float) -> str:
+    """The number, or the power of two that it is where it would be long."""
+    power = math.log2(value)
+    return f"2<sup>{power:.0f}</sup>" if power > 16 and power.is_integer() else f"{value:g}"
 
 
 def doubling(values: Iterable[float], title: str) -> dict[str, Any]:

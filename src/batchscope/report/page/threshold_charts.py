@@ -188,6 +188,7 @@ def _transposed(head: str, asked: Mapping[str, Mapping[str, ThresholdEstimate]])
 def against_diversity(one: Digest, diversities: Mapping[str, ThresholdEstimate], correlation: Correlation) -> Chart:
     """Return the threshold of every shape against its mean B_S along training: the paper's Figure 2(c)."""
     shapes = [shape for shape in one.thresholds if not math.isnan(diversities[shape].value)]
+    known = [end for shape in shapes for end in (diversities[shape].value, *diversities[shape].interval)]
     data = []
     for shape in shapes:
         index, diversity = list(one.thresholds).index(shape), diversities[shape]
@@ -199,7 +200,7 @@ def against_diversity(one: Digest, diversities: Mapping[str, ThresholdEstimate],
         data.append(trace)
     figure = layout.figure(
         data,
-        layout.doubling((diversities[s].value for s in shapes), "mean batch-size bound B_S along training (examples)"),
+        layout.doubling(known, "batch-size bound B_S along training (examples)"),
         _batch_axis(one, f"B* by {one.definition} (examples per step)"),
     )
     over = f"; {AT_EQUAL_EPOCHS}" if has_curves(list(one.sweeps.values())) else ""

@@ -11,7 +11,7 @@ import numpy as np
 from batchscope.analysis.tuning import TunedCell, step_size_trends
 from batchscope.report.cells import batch_sizes, number
 from batchscope.report.digest import Digest
-from batchscope.report.diversity import MAX_SEEDS
+from batchscope.report.diversity import MAX_SEEDS, middle
 from batchscope.report.page import layout
 from batchscope.report.page.parts import Chart, Table
 from batchscope.report.page.sweep_charts import rounded
@@ -114,22 +114,23 @@ def slopes_table(one: Digest) -> Table:
 
 
 def diversity_along_training(one: Digest) -> Chart:
-    """Return B_S against epoch, one line per seed."""
-    shapes = list(one.sweeps)
-    data, seen = [], set()
-    for curve in one.curves:
-        index = shapes.index(curve.shape) if curve.shape in shapes else 0
-        text = [f"{curve.shape}, B = {curve.batch_size}, seed {curve.seed}<br>B_S = {number(b)}" for b in curve.bounds]
-        trace = layout.points(index, curve.shape, curve.epochs, rounded(curve.bounds), text)
-        trace |= {"showlegend": curve.shape not in seen, "line": {"color": layout.colour(index), "width": 1.3}}
-        trace["marker"] |= {"size": 4}
-        data.append(trace)
-        seen.add(curve.shape)
+    """Return B_S against epoch: seeds faintly, and the median of each shape."""
+    data = []
+    for index, shape in enumerate(one.sweeps):
+        curves = [curve for curve in one.curves if curve.shape == shape]
+        for curve in curves:
+            text = [f"{shape}, B = {curve.batch_size}, seed {curve.seed}<br>B_S = {number(b)}" for b in curve.bounds]
+            seed = layout.points(index, shape, curve.epochs, rounded(curve.bounds), text, mode="lines", opacity=0.3)
+            data.append(seed | {"showlegend": False, "line": {"color": layout.colour(index), "width": 1}})
+        epochs, bounds = middle(curves)
+        text = [f"{shape}<br>median B_S = {number(bound)}, n = {len(curves)} runs" for bound in bounds]
+        data.append(layout.points(index, shape, epochs, rounded(bounds), text))
     sizes = sorted({curve.batch_size for curve in one.curves})
     note = (
         "Batch-size bound B_S = n · sum ‖g_i‖² / ‖sum g_i‖² over the whole training set (Yin et al. 2018), exact at "
-        f"every point, so without interval; one line per seed (at most {MAX_SEEDS} per shape) at the batch "
-        f"size where runs last longest, B = {' / '.join(map(str, sizes)) or '-'}; n = {len(one.curves)} runs."
+        f"every point, so without interval, at the batch size where runs last longest, B = "
+        f"{' / '.join(map(str, sizes)) or '-'}. Faint: one line per seed (at most {MAX_SEEDS} per shape); bold: their "
+        f"median, as long as half of them run; n = {len(one.curves)} runs."
     )
     lines = tuple(
         (c.shape, str(c.batch_size), str(c.seed), f"{epoch:g}", number(bound))
