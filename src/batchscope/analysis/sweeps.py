@@ -222,11 +222,14 @@ def _measurements(runs: Rows) -> tuple[Array, Array]:
     if np.isnan(runs.column("batch_size_bound")).all():
         return np.empty((len(runs), 0)), np.empty((len(runs), 0))
     histories = runs.entries("history")
-    bounds = columns(histories, "batch_size_bound")
+    epochs, bounds = columns(histories, "epoch"), columns(histories, "batch_size_bound")
     known = ~np.isnan(bounds)
-    first = np.argsort(~known, axis=1, kind="stable")[:, : known.sum(axis=1).max(initial=0)]
-    epochs = np.where(known, columns(histories, "epoch"), np.nan)
-    return np.take_along_axis(epochs, first, axis=1), np.take_along_axis(bounds, first, axis=1)
+    counts = known.sum(axis=1)
+    run, check = np.nonzero(known)
+    place = np.arange(len(run)) - (np.cumsum(counts) - counts)[run]
+    result = np.full((2, len(runs), counts.max(initial=0)), np.nan)
+    result[:, run, place] = epochs[run, check], bounds[run, check]
+    return result[0], result[1]
 
 
 def _last_steps_short(runs: Rows) -> Array:
