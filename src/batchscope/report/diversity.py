@@ -12,6 +12,7 @@ from batchscope.records import Row
 from batchscope.rows import Rows
 
 MAX_SEEDS = 10  # curves drawn per shape; more would only hide each other
+MAX_CURVES = 300  # of all shapes together, but three of each
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ def curves(rows: Iterable[Row]) -> tuple[Curve, ...]:
     if not measured:
         return ()
     groups = by_shape(measured.where(batch_size=_longest(measured))).values()
-    first = (row for group in groups for row in group.in_order_of("seed")[:MAX_SEEDS])
+    seeds = max(3, min(MAX_SEEDS, MAX_CURVES // len(groups)))
+    first = (row for group in groups for row in group.in_order_of("seed")[:seeds])
     return tuple(curve for row in first if (curve := _curve(row)))
 
 

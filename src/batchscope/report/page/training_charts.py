@@ -119,9 +119,9 @@ def diversity_along_training(one: Digest) -> Chart:
     for index, shape in enumerate(one.sweeps):
         curves = [curve for curve in one.curves if curve.shape == shape]
         for curve in curves:
-            text = [f"{shape}, B = {curve.batch_size}, seed {curve.seed}<br>B_S = {number(b)}" for b in curve.bounds]
-            seed = layout.points(index, shape, curve.epochs, rounded(curve.bounds), text, mode="lines", opacity=0.3)
-            data.append(seed | {"showlegend": False, "line": {"color": layout.colour(index), "width": 1}})
+            faint = {"mode": "lines", "opacity": 0.3, "showlegend": False, "hoverinfo": "skip"}
+            seed = layout.points(index, shape, curve.epochs, rounded(curve.bounds), (), **faint)
+            data.append(seed | {"hovertemplate": None, "line": {"color": layout.colour(index), "width": 1}})
         epochs, bounds = middle(curves)
         text = [f"{shape}<br>median B_S = {number(bound)}, n = {len(curves)} runs" for bound in bounds]
         data.append(layout.points(index, shape, epochs, rounded(bounds), text))
