@@ -47,14 +47,14 @@ def bounds_text(interval: tuple[float, float]) -> str:
     return f"[{low}, {high}]"
 
 
-def probability_text(value: float) -> str:
+def probability_text(value: float, digits: int = 2) -> str:
     """``0.97``, ``0.996``, ``> 0.999``: never 0 or 1, as no number of runs makes sure; "-" for NaN."""
     if math.isnan(value):
         return "-"
     if not 0.001 <= value <= 0.999:
         return "> 0.999" if value > 0.5 else "< 0.001"
-    text = f"{value:.2f}"
-    return f"{value:.3f}" if text in ("0.00", "1.00") else text
+    text = f"{value:.{digits}f}"
+    return f"{value:.3f}" if float(text) in (0, 1) else text
 
 
 def plain(value: Any) -> Any:

@@ -128,7 +128,7 @@ def _found(sweeps: dict[str, Sweep], comparison: Comparison) -> tuple[tuple[floa
     """The least and the greatest the quantity can be (equal when it is a number, NaN when unknown), and in words."""
     if comparison.name == "probability":
         verdict = compare(sweeps, *comparison.arguments)
-        known = "no probability" if math.isnan(verdict.probability) else probability_text(verdict.probability)
+        known = "no probability" if math.isnan(verdict.probability) else probability_text(verdict.probability, digits=3)
         words = f"{known} ({verdict.first.definition}, n = {verdict.n})"
         return (verdict.probability, verdict.probability), words
     shape, *rest = comparison.arguments

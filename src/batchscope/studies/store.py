@@ -267,7 +267,7 @@ def _pieces(
 
 @contextlib.contextmanager
 def _no_collection() -> Iterator[None]:
-    """Pause the garbage collector: it would walk the growing rows over and over, half of the time to read 10^5."""
+    """Pause the garbage collector: it would walk the growing lists of lines and histories over and over."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -71,8 +71,14 @@ def log2_axis(axis: Any, ticks: Sequence[float], most: int = 12) -> None:
     step = -(-len(ticks) // most)
     chosen = list(ticks)[::step]
     getattr(axis.axes, f"set_{axis.axis_name}scale")("log", base=2)
-    axis.set_ticks(chosen, [f"{tick:g}" if tick < 1e5 else f"$2^{{{math.log2(tick):.0f}}}$" for tick in chosen])
+    axis.set_ticks(chosen, list(map(_tick, chosen)))
     axis.set_ticks([], minor=True)
+
+
+def _tick(value: float) -> str:
+    """The number, or the power of two that it is where it would be long."""
+    power = math.log2(value)
+    return f"$2^{{{power:.0f}}}$" if power > 16 and power.is_integer() else f"{value:g}"
 
 
 def arrow(axes: Axes, x: float, y: float, factor: float, colour: str) -> None:

@@ -15,6 +15,7 @@ from batchscope.report.page.parts import Chart, Table
 from batchscope.report.page.words import correlation_text, threshold_text
 from batchscope.report.tables import PROTOCOLS_MEANING, protocol_words
 
+WHOLE_RUNS = " mean_diversity is along the whole of each shape's runs here; section 6 compares shapes at equal epochs."
 NUM_LIMITS = 40  # positions of the slider
 WITHIN = (
     "Largest batch size that reaches the target within E epochs in at least half of the seeds, interpolated in "
@@ -140,7 +141,11 @@ def by_definition(one: Digest, asked: Mapping[str, Mapping[str, ThresholdEstimat
     n = sum(sweep.num_runs for sweep in one.sweeps.values())
     table = _transposed("definition", asked)
     return Chart(
-        "by-definition", "B* by definition", figure, f"{note}. Bars: 95 % bootstrap intervals; n = {n} runs.", table
+        "by-definition",
+        "B* by definition",
+        figure,
+        f"{note}. Bars: 95 % bootstrap intervals; n = {n} runs.{WHOLE_RUNS}",
+        table,
     )
 
 
