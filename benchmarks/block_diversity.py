@@ -25,9 +25,9 @@ from torch import nn
 from batchscope.architectures import Architecture, build
 from batchscope.data import Dataset, load
 from batchscope.gradients import Report, measure
-from batchscope.gradients.kinds import Part
-from batchscope.records import Evaluation, Target
-from batchscope.report.figures.blocks import write_block_diversity
+from batchscope.gradients.parts import Part
+from batchscope.records.row import Evaluation, Target
+from batchscope.report.charts.blocks import write_block_diversity
 from batchscope.training import Member, Settings
 from batchscope.training.cohort import Cohort
 from benchmarks.machine import describe, write

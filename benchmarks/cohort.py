@@ -108,7 +108,7 @@ def cohort_side(depth: int, width: int, batch_size: int) -> Step:
 
     from batchscope.architectures import Architecture
     from batchscope.data.dataset import Dataset, Standardisation
-    from batchscope.records import Target
+    from batchscope.records.row import Target
     from batchscope.training import Member, Settings
     from batchscope.training.cohort import Cohort
 

@@ -10,7 +10,7 @@ import argparse
 
 import numpy as np
 
-from batchscope.analysis.critical_batch import fit_critical_batch
+from batchscope.analysis.fit.critical_batch import fit_critical_batch
 from batchscope.analysis.formatting import plain
 from batchscope.analysis.sweeps import Sweep
 from batchscope.analysis.thresholds import estimate

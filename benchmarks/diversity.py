@@ -22,7 +22,7 @@ from batchscope.architectures import Architecture, build
 from batchscope.data import Dataset, load
 from batchscope.errors import DataError
 from batchscope.gradients import measure
-from batchscope.records import Evaluation, Target
+from batchscope.records.row import Evaluation, Target
 from batchscope.training import Member, Settings, train_cohort
 from benchmarks.machine import describe, write
 

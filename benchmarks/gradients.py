@@ -47,8 +47,8 @@ def plain(row: Row, model: nn.Module, x: Tensor, y: Tensor) -> Step:
 
 def batchscope(row: Row, model: nn.Module, x: Tensor, y: Tensor) -> Step:
     """A batch after the first: the trace is made and audited once per measurement, as for any data set."""
-    from batchscope.gradients.batches import make_batch
     from batchscope.gradients.measuring import Measurement, Options
+    from batchscope.gradients.subject.batches import make_batch
 
     measurement = Measurement(model, row.loss, Options())
     batch = make_batch(x, y, x.device)

@@ -28,9 +28,9 @@ from typing import Any
 
 import numpy as np
 
-from batchscope.records import Evaluation, Outcome, Row
+from batchscope.records.row import Evaluation, Outcome, Row
+from batchscope.running.store import Store
 from batchscope.studies import Study
-from batchscope.studies.store import Store
 from benchmarks.machine import describe, peak_resident, write
 
 NUM_EXAMPLES, MAX_EPOCHS = 60_000, 100
@@ -157,7 +157,7 @@ def seconds_inside(directory: str, page: str) -> dict[str, float]:
     """Seconds of the three parts of the command, in this process, and its memory at most in MB."""
     start = time.perf_counter()
     from batchscope.cli import main, report
-    from batchscope.report import html
+    from batchscope.report.page import html
 
     taken = {"imports": time.perf_counter() - start}
 

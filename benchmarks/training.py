@@ -25,8 +25,8 @@ import torch.nn.functional as F
 
 from batchscope.architectures import Architecture, build
 from batchscope.data.dataset import Dataset, Standardisation
-from batchscope.records import Target
-from batchscope.studies.runner import resolve_device
+from batchscope.records.row import Target
+from batchscope.running.runner import resolve_device
 from batchscope.training import Member, Settings
 from batchscope.training.cohort import Cohort
 from benchmarks.machine import describe, write

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchscope.errors import StoreError
-from batchscope.histories import History, columns, to_json
-from batchscope.records import Evaluation
+from batchscope.records.histories import History, columns, to_json
+from batchscope.records.row import Evaluation
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 evaluations = st.builds(
@@ -50,7 +50,7 @@ def test_columns_are_the_fields_padded(several, name):
 
 def test_looking_at_lengths_and_columns_makes_no_evaluations(monkeypatch):
     lazy = History(to_json([Evaluation(0.0, 0, 2.5), Evaluation(1.0, 7, math.inf)]))
-    monkeypatch.setattr("batchscope.histories._decode", None)
+    monkeypatch.setattr("batchscope.records.histories._decode", None)
     assert lazy
     assert len(lazy) == 2
     np.testing.assert_array_equal(columns([lazy, ()], "train_loss"), [[2.5, np.nan], [np.nan, np.nan]])

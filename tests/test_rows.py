@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchscope.records import Outcome, Row
-from batchscope.rows import COLUMNS, Rows
+from batchscope.records.row import Outcome, Row
+from batchscope.records.rows import COLUMNS, Rows
 from tests.report import factory
 
 runs = st.builds(

@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 _EXPORTS: dict[str, str] = {
     "Architecture": "architectures",
     "Study": "studies",
-    "run": "studies",
+    "run": "running",
     "batch_threshold": "analysis",
     "compare": "analysis",
     "fit": "analysis",
@@ -28,7 +28,7 @@ _ROOMS = (
     "gradients",
     "recipes",
     "report",
-    "scaling",
+    "running",
     "studies",
     "theory",
     "training",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from batchscope.records import Evaluation, Outcome, Row
+from batchscope.records.row import Evaluation, Outcome, Row
 
 Epochs = float | None | str  # epochs to target; None: censored; "diverged" or "crashed"
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import batchscope as bs
-from batchscope.analysis import censored as model
 from batchscope.analysis import fit_critical_batch
-from batchscope.analysis.residuals import Runs
+from batchscope.analysis.fit import censored as model
+from batchscope.analysis.fit.residuals import Runs
 from batchscope.errors import InputError
 
 SIZES = 2.0 ** np.arange(5, 13)

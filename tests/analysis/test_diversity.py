@@ -9,7 +9,7 @@ import pytest
 
 from batchscope.analysis import compare, correlate_diversity, findings, sweeps_of
 from batchscope.analysis.diversity import at_equal_epochs, has_curves
-from batchscope.records import Evaluation, Outcome, Row
+from batchscope.records.row import Evaluation, Outcome, Row
 from tests.analysis.conftest import make_row
 
 WIDE = {"shape": "wide one", "depth": 1}

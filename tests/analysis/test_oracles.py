@@ -6,9 +6,9 @@ import math
 import numpy as np
 import pytest
 
-from batchscope.analysis.oracles import NoisyQuadratic, QuadraticStudy
+from batchscope.analysis.known_answers.oracles import NoisyQuadratic, QuadraticStudy
 from batchscope.cli.main import main
-from batchscope.records import Outcome
+from batchscope.records.row import Outcome
 
 MODEL = NoisyQuadratic.of_size(7)
 
@@ -86,7 +86,7 @@ def test_every_known_answer_is_found_and_printed(capsys):
 
 
 def test_the_command_fails_when_an_answer_is_wrong(capsys, monkeypatch):
-    from batchscope.analysis import selftest as module
+    from batchscope.analysis.known_answers import selftest as module
 
     monkeypatch.setitem(module.MLPERF_RESNET50, 65536, 60.0)
     monkeypatch.setattr(module, "CHECKS", (module.published_points,))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize
 
-from batchscope.analysis.rules import ABOVE, before_slow_down, first_overhead, isotonic, largest_within
+from batchscope.analysis.crossings import ABOVE, before_slow_down, first_overhead, isotonic, largest_within
 
 SIZES = np.array([32.0, 64, 128, 256, 512])
 costs = st.lists(st.one_of(st.floats(1, 50), st.just(np.inf)), min_size=5, max_size=5)

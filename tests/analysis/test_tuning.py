@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from batchscope.analysis import batch_threshold
-from batchscope.analysis.oracles import NoisyQuadratic, QuadraticStudy
+from batchscope.analysis.known_answers.oracles import NoisyQuadratic, QuadraticStudy
 from batchscope.analysis.sensitivity import by_definition, by_target
 from batchscope.analysis.tuning import compare_protocols, guard, step_size_trends
 from batchscope.errors import InputError

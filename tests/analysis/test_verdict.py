@@ -9,8 +9,8 @@ import pytest
 
 import batchscope as bs
 from batchscope.analysis import compare, correlate_diversity, findings, sweeps_of
-from batchscope.analysis.critical_batch import fit_sweep
 from batchscope.analysis.findings import _fisher, correlate
+from batchscope.analysis.fit.critical_batch import fit_sweep
 from batchscope.errors import InputError
 
 SIZES = [2**k for k in range(5, 12)]

@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batchscope.gradients.backward.planner import Planner
 from batchscope.gradients.kernels import candidates
-from batchscope.gradients.planner import Planner
-from batchscope.gradients.uses import Dense, Factors, Patches, Rows
+from batchscope.gradients.rules.lazy_gradients import Dense, Factors, Patches, Rows
 
 sizes = st.integers(1, 7)
 

@@ -11,7 +11,8 @@ from torch import nn
 
 from batchscope.architectures import lenet, resnet
 from batchscope.errors import InputError
-from batchscope.gradients import Moments, kinds, measure
+from batchscope.gradients import Moments, measure
+from batchscope.gradients import parts as kinds
 from tests.gradients.gradient_models import GPT, ViT, token_loss
 
 

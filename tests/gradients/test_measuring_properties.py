@@ -14,8 +14,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from batchscope.gradients import measure, oracle, per_example_sq_norms
-from batchscope.gradients.batches import make_batch
 from batchscope.gradients.measuring import Measurement, Options
+from batchscope.gradients.subject.batches import make_batch
 from tests.gradients.gradient_models import GPT, ResNet, squared_error, token_loss
 
 

@@ -8,9 +8,9 @@ import batchscope as bs
 from batchscope.errors import InputError
 from batchscope.recipes import RECIPES, chen2018, find
 from batchscope.studies import read_studies
+from batchscope.studies.dataset import DataFacts
 from batchscope.studies.plan import architectures, cells
 from batchscope.studies.study_file import to_toml
-from batchscope.studies.trial import DataFacts
 
 MNIST = DataFacts("f" * 16, 60_000, (1, 28, 28), 10, 10)
 GISETTE = DataFacts("f" * 16, 6_000, (5000,), 2, 2)

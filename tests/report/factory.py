@@ -9,7 +9,7 @@ from itertools import product
 
 import numpy as np
 
-from batchscope.records import Evaluation, Outcome, Row
+from batchscope.records.row import Evaluation, Outcome, Row
 
 NUM_EXAMPLES = 1797
 VERSIONS = "batchscope 0.1.0, torch 2.13.0, numpy 2.4.6, python 3.11.7"

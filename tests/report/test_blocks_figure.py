@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import pytest
 
 from batchscope.errors import InputError, StoreError
-from batchscope.gradients import Moments, kinds
-from batchscope.report.figures.blocks import block_diversity, write_block_diversity
+from batchscope.gradients import Moments
+from batchscope.gradients import parts as kinds
+from batchscope.report.charts.blocks import block_diversity, write_block_diversity
 
 
 def measured(bounds, num_examples=100):

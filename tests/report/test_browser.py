@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from batchscope.report import digest, html
-from batchscope.report.page import records
-from batchscope.rows import Rows
+from batchscope.analysis.digest import digest
+from batchscope.records.rows import Rows
+from batchscope.report.page import html, records
 from tests.report import factory
 
 pytestmark = pytest.mark.browser

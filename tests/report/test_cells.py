@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from scipy import stats
 
-from batchscope.records import Outcome
-from batchscope.report import cells, context
-from batchscope.report.cells import batch_sizes, number, summarise, tidy
+from batchscope.analysis.cells import batch_sizes, cells, number, summarise, tidy
+from batchscope.analysis.context import context
+from batchscope.records.row import Outcome
 from tests.report import factory
 
 

@@ -2,10 +2,12 @@
 
 import pytest
 
+from batchscope.analysis.cells import cells
+from batchscope.analysis.context import context
+from batchscope.analysis.digest import digest, epoch_limits
 from batchscope.errors import StoreError
-from batchscope.report import cells, context, digest, figures
-from batchscope.report.digest import epoch_limits
-from batchscope.report.figures import style
+from batchscope.report import figures
+from batchscope.report.drawing import static as style
 from batchscope.report.figures.epochs import epochs_against_batch_size
 from batchscope.report.figures.heat_map import heat_map
 from tests.report import factory

@@ -9,12 +9,13 @@ from html.parser import HTMLParser
 import plotly.graph_objects as go
 import pytest
 
+from batchscope.analysis.digest import digest
 from batchscope.errors import StoreError
-from batchscope.report import digest, html
-from batchscope.report.page import layout, records
+from batchscope.records.rows import Rows
+from batchscope.report.drawing import interactive as layout
+from batchscope.report.page import html, records
 from batchscope.report.page.parts import Table
 from batchscope.report.page.sections import headline, sections
-from batchscope.rows import Rows
 from tests.report import factory
 from tests.report.test_figures import ODD, SMALL
 

@@ -10,10 +10,10 @@ import sys
 import pytest
 
 from batchscope.analysis import compare_protocols
+from batchscope.analysis.cells import cells
 from batchscope.cli.main import main
-from batchscope.report import cells
+from batchscope.running.store import Store
 from batchscope.studies import Study, read
-from batchscope.studies.store import Store
 from tests.report import factory
 
 ROWS = factory.study(shapes=((1, 13), (3, 11)), batch_sizes=(8, 32, 128), num_seeds=3)

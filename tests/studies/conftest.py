@@ -14,7 +14,7 @@ import pytest
 
 import batchscope
 from batchscope.studies import Study
-from batchscope.studies.trial import DataFacts
+from batchscope.studies.dataset import DataFacts
 
 from . import fake_trainer
 from .common import make_study

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from batchscope.records import Evaluation, Outcome
+from batchscope.records.row import Evaluation, Outcome
 from batchscope.training.settings import Member, MemberResult, Settings
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 import batchscope as bs
-from batchscope.studies import Study, export
+from batchscope.records.export import export
+from batchscope.studies import Study
 
 from .common import make_study
 
@@ -48,7 +49,7 @@ def whole(tmp_path, fake) -> list[dict[str, str]]:
 
 def exported(directory: Path) -> list[dict[str, str]]:
     """The exported rows without their timing column."""
-    export(bs.studies.read(directory), f"{directory}.csv")
+    export(bs.studies.read(directory).rows, f"{directory}.csv")
     with open(f"{directory}.csv", newline="") as file:
         return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchscope.errors import InputError
-from batchscope.records import Target
+from batchscope.records.row import Target
 from batchscope.studies import StepSizes, Study, read_studies
 from batchscope.studies.study_file import to_toml
 

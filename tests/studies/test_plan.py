@@ -10,10 +10,11 @@ import pytest
 
 from batchscope.architectures import Architecture
 from batchscope.errors import InputError
-from batchscope.records import Target
+from batchscope.records.row import Target
 from batchscope.studies import plan
 from batchscope.studies.cost import cell_cost, trial_cost
-from batchscope.studies.trial import FINAL, TUNE, DataFacts, Trial
+from batchscope.studies.dataset import DataFacts
+from batchscope.studies.trial import FINAL, TUNE, Trial
 from batchscope.training.settings import Settings
 
 from .common import make_study
@@ -112,8 +113,8 @@ def test_cost_grows_with_what_is_trained(study, data):
 
 def test_planning_and_reading_import_no_torch():
     code = (
-        "import sys, batchscope.studies.results, batchscope.studies.export, batchscope.studies.store, "
-        "batchscope.studies.protocols, batchscope.studies.runner, batchscope.studies.outline, batchscope.recipes, "
+        "import sys, batchscope.studies.results, batchscope.records.export, batchscope.running.store, "
+        "batchscope.studies.protocols, batchscope.running.runner, batchscope.studies.outline, batchscope.recipes, "
         "batchscope.studies; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from batchscope.records import Evaluation, Outcome, Row
+from batchscope.records.row import Evaluation, Outcome, Row
+from batchscope.running.record import rows_of
 from batchscope.studies import Study
 from batchscope.studies.plan import cells
 from batchscope.studies.protocols import MAX_WIDENINGS, chosen_step_size, next_cohorts, tune
-from batchscope.studies.rows import rows_of
 from batchscope.studies.trial import FINAL, TUNE, Cohort
 from batchscope.training.settings import Member, MemberResult
 

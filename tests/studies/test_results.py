@@ -12,11 +12,12 @@ import pytest
 
 import batchscope as bs
 from batchscope.errors import InputError, StoreError
-from batchscope.records import Outcome
-from batchscope.rows import COLUMNS
-from batchscope.studies import Results, export
+from batchscope.records.export import export
+from batchscope.records.row import Outcome
+from batchscope.records.rows import COLUMNS
+from batchscope.running.record import rows_of
+from batchscope.studies import Results
 from batchscope.studies.plan import cells, final_trial, tuning_trial
-from batchscope.studies.rows import rows_of
 from batchscope.studies.trial import Cohort
 from batchscope.training.settings import MemberResult
 
@@ -96,7 +97,7 @@ def test_exports_agree_and_are_sorted_by_trial_id(tmp_path, study, fake):
 
     results = bs.run(study, tmp_path / "out", executor="inline")
     for ending in ("csv", "json", "parquet"):
-        assert export(results, tmp_path / f"rows.{ending}") == len(results.rows)
+        assert export(results.rows, tmp_path / f"rows.{ending}") == len(results.rows)
     with open(tmp_path / "rows.csv", newline="") as file:
         from_csv = list(csv.DictReader(file))
     from_json = json.loads((tmp_path / "rows.json").read_text())
@@ -114,9 +115,9 @@ def test_exports_agree_and_are_sorted_by_trial_id(tmp_path, study, fake):
 def test_an_export_that_cannot_be_written_leaves_nothing_behind(tmp_path, study, data):
     results = results_with(study, data, [3.0])
     with pytest.raises(InputError, match=r"expected a name ending in .csv, .json or .parquet"):
-        export(results, tmp_path / "rows.xlsx")
+        export(results.rows, tmp_path / "rows.xlsx")
     with pytest.raises(StoreError, match="cannot be written"):
-        export(results, tmp_path / "nowhere" / "rows.csv")
+        export(results.rows, tmp_path / "nowhere" / "rows.csv")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -10,8 +10,8 @@ import pytest
 
 import batchscope as bs
 from batchscope.errors import DataError, InputError, StoreError
-from batchscope.records import Outcome, Row
-from batchscope.studies.store import Store
+from batchscope.records.row import Outcome, Row
+from batchscope.running.store import Store
 
 from .common import make_study
 
@@ -176,6 +176,6 @@ def test_a_run_does_not_disturb_one_that_holds_the_directory(tmp_path, study, fa
 
 
 def clear_cache() -> None:
-    from batchscope.studies.work import load_data
+    from batchscope.studies.dataset import load_data
 
     load_data.cache_clear()

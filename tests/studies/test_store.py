@@ -12,13 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchscope.errors import InputError, StoreError
-from batchscope.records import Evaluation, Outcome, Row
+from batchscope.records.codec import decode, encode
+from batchscope.records.reading import read_rows
+from batchscope.records.row import Evaluation, Outcome, Row
+from batchscope.running.record import rows_of
+from batchscope.running.store import Shard, Store
 from batchscope.studies import read
-from batchscope.studies.codec import decode, encode
 from batchscope.studies.plan import cells
 from batchscope.studies.protocols import next_cohorts
-from batchscope.studies.rows import rows_of
-from batchscope.studies.store import Shard, Store, read_rows
 from batchscope.training.settings import MemberResult
 
 from .common import make_study

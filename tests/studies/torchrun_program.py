@@ -7,7 +7,7 @@ import sys
 
 from batchscope.cli.main import main
 from batchscope.training import checkpoint
-from batchscope.training.single import Network
+from batchscope.training.modules.network import Network
 
 DIE_AT_EPOCH = os.environ.get("DIE_AT_EPOCH")
 begin_epoch = Network.begin_epoch

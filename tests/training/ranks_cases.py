@@ -10,7 +10,7 @@ import numpy as np
 from batchscope.architectures import Architecture
 from batchscope.data import Dataset
 from batchscope.data.dataset import Standardisation
-from batchscope.records import Target
+from batchscope.records.row import Target
 from batchscope.training import Member, Settings
 
 SETTINGS = Settings(batch_size=12, target=Target("train_loss", -1.0), max_epochs=2, dtype="float64")

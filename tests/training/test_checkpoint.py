@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from batchscope.architectures import Architecture
-from batchscope.records import Target
+from batchscope.records.row import Target
 from batchscope.training import Member, MemberResult, Settings, checkpoint, train_cohort
 from tests.training.test_members import images
 

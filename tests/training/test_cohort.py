@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from batchscope.architectures import Architecture, build
 from batchscope.data import Dataset, epoch_order, load
 from batchscope.errors import InputError
-from batchscope.records import Outcome, Target
+from batchscope.records.row import Outcome, Target
 from batchscope.training import Member, Settings, train_cohort
 from batchscope.training.cohort import Cohort
 

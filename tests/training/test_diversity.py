@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from batchscope.training.cohort import Cohort
-from batchscope.training.diversity import batch_size_bounds
+from batchscope.training.stacked.diversity import batch_size_bounds
 from tests.training.test_cohort import GRID, SETTINGS, architecture, build, classes, regression
 
 

@@ -15,10 +15,10 @@ from batchscope.architectures import Architecture, build
 from batchscope.data import Dataset, epoch_order
 from batchscope.data.dataset import Standardisation
 from batchscope.errors import InputError
-from batchscope.records import Outcome, Target
+from batchscope.records.row import Outcome, Target
 from batchscope.training import Member, Settings, train_cohort
 from batchscope.training.cohort import Cohort
-from batchscope.training.members import possible_executions
+from batchscope.training.modules.engine import possible_executions
 from batchscope.training.parallel import ONE_RANK
 from batchscope.training.replay import WARM_UP, Replay
 

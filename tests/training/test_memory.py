@@ -7,10 +7,10 @@ import torch
 
 import batchscope as bs
 from batchscope.errors import RunError
-from batchscope.records import Outcome
+from batchscope.records.row import Outcome
 from batchscope.training import Member
 from batchscope.training.memory import explain_exhaustion, largest_batch
-from batchscope.training.single import Network
+from batchscope.training.modules.network import Network
 from tests.training.test_members import NETS, SETTINGS, images
 
 FITS = 7

@@ -17,8 +17,8 @@ from batchscope.data import epoch_order
 from batchscope.errors import InputError
 from batchscope.gradients.estimands import NoiseEstimate, two_batch_estimate
 from batchscope.training import Member, train_cohort
-from batchscope.training.batchnorm import with_shares
 from batchscope.training.cohort import Cohort
+from batchscope.training.modules.batchnorm import with_shares
 from batchscope.training.parallel import ONE_RANK, Ranks
 from tests.training.ranks_cases import CASES, RESNET, SETTINGS, Case, dataset
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from batchscope.analysis.critical_batch import CriticalBatchFit, fit, fit_critical_batch
 from batchscope.analysis.findings import Correlation, Finding, correlate_diversity, findings
+from batchscope.analysis.fit.critical_batch import CriticalBatchFit, fit, fit_critical_batch
 from batchscope.analysis.sweeps import Sweep, find_shape, sweeps_of
 from batchscope.analysis.thresholds import DEFINITIONS, ThresholdEstimate, batch_threshold
 from batchscope.analysis.tuning import ProtocolEffect, TuningGuard, compare_protocols, guard

@@ -21,9 +21,9 @@ from batchscope.analysis.sweeps import (
 )
 from batchscope.analysis.thresholds import ThresholdEstimate, batch_threshold, estimate
 from batchscope.errors import InputError
-from batchscope.histories import columns
-from batchscope.records import Row
-from batchscope.rows import Rows
+from batchscope.records.histories import columns
+from batchscope.records.row import Row
+from batchscope.records.rows import Rows
 
 EASIER = (1.0, 1.25, 1.5, 2.0, 3.0)  # default levels: the target's loss, or error rate, times these
 COMPARED = ("paper2018", "overhead_20", "b_crit", "mean_diversity")

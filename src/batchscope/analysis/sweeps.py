@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchscope.errors import InputError, closest
-from batchscope.histories import columns
-from batchscope.records import Outcome, Row
-from batchscope.rows import Rows
+from batchscope.records.histories import columns
+from batchscope.records.row import Outcome, Row
+from batchscope.records.rows import Rows
 
 Array = NDArray[np.float64]
 Booleans = NDArray[np.bool_]

@@ -10,11 +10,18 @@ from typing import Any, overload
 
 import numpy as np
 
-from batchscope.analysis.critical_batch import MEANING as B_CRIT_MEANING
-from batchscope.analysis.critical_batch import fit_sweep
+from batchscope.analysis.crossings import (
+    ABOVE,
+    BELOW,
+    before_slow_down,
+    first_overhead,
+    largest_within,
+    smallest_within,
+)
+from batchscope.analysis.fit.critical_batch import MEANING as B_CRIT_MEANING
+from batchscope.analysis.fit.critical_batch import fit_sweep
 from batchscope.analysis.formatting import batch_interval, number, plain
 from batchscope.analysis.intervals import LEVEL, num_resamples, quantile_interval, resampled_means, resampled_medians
-from batchscope.analysis.rules import ABOVE, BELOW, before_slow_down, first_overhead, largest_within, smallest_within
 from batchscope.analysis.sweeps import Array, Integers, Results, Sweep, find_shape, once_per_sweep, sweeps_of
 from batchscope.errors import InputError, choose
 

@@ -17,8 +17,8 @@ from batchscope.analysis.ratios import probability_larger, ratio_text
 from batchscope.analysis.sweeps import HasRows, Sweep, by_shape, refuse_mixtures, rows_of, runs_among, sweeps_of
 from batchscope.analysis.thresholds import ThresholdEstimate, batch_threshold
 from batchscope.errors import InputError
-from batchscope.records import Outcome, Row
-from batchscope.rows import Rows
+from batchscope.records.row import Outcome, Row
+from batchscope.records.rows import Rows
 
 PROTOCOLS = ("paper2018", "tuned")
 TOLERANCE = 1e-9  # relative: step sizes of a geometric grid that differ by rounding are the same

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
-from batchscope.studies import export, read
+from batchscope.records.export import export
+from batchscope.studies import read
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    number = export(read(arguments.directory), arguments.file)
+    number = export(read(arguments.directory).rows, arguments.file)
     if arguments.json:
         print(json.dumps({"file": arguments.file, "trials": number}))
     else:

@@ -16,7 +16,7 @@ from batchscope.errors import InputError
 
 if TYPE_CHECKING:
     from batchscope.gradients import Moments, Report
-    from batchscope.gradients.kinds import Part
+    from batchscope.gradients.parts import Part
 
 LOSSES = ("auto", "cross_entropy", "mse")
 CHOICES = {"batchnorm": ("refuse", "eval", "frozen", "microbatch"), "dropout": ("refuse", "eval", "sample")}
@@ -104,13 +104,13 @@ def _figure_path(arguments: argparse.Namespace) -> Path | None:
     """Refuse an unusable name before the measurement, not after it."""
     if arguments.figure is None:
         return None
-    from batchscope.report.figures.blocks import check_path
+    from batchscope.report.charts.blocks import check_path
 
     return check_path(arguments.figure)
 
 
 def _draw(path: Path, model: Model, dataset: Dataset, report: Report) -> None:
-    from batchscope.report.figures.blocks import write_block_diversity
+    from batchscope.report.charts.blocks import write_block_diversity
 
     of = f" of {report.population:g}" if report.population else ""
     title = f"{dataset.title or dataset.name}, n = {report.num_examples}{of} examples"

@@ -9,8 +9,8 @@ import json
 from batchscope.cli.study import add_study, notes
 from batchscope.errors import InputError
 from batchscope.recipes import find
+from batchscope.running.runner import default_workers
 from batchscope.studies.outline import Outline, outline
-from batchscope.studies.runner import default_workers
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from batchscope.studies.progress import OnStatus, Status
+from batchscope.running.progress import OnStatus, Status
 
 # Seconds between plain lines: a log of an hour's run stays readable.
 PLAIN_INTERVAL = 10.0

@@ -12,13 +12,15 @@ from typing import Any
 
 from rich.console import Console
 
+from batchscope.analysis.cells import tidy
+from batchscope.analysis.digest import digest
 from batchscope.analysis.formatting import plain
 from batchscope.analysis.gate import GateResult, parse, require
 from batchscope.cli.console import console, print_json
 from batchscope.cli.study import notes
-from batchscope.records import Row
-from batchscope.report import Digest, digest, tables
-from batchscope.report.cells import tidy
+from batchscope.records.row import Row
+from batchscope.report import Digest
+from batchscope.report import terminal as tables
 from batchscope.studies import Results, read
 from batchscope.studies.study_file import to_toml
 
@@ -90,7 +92,7 @@ def _write(arguments: argparse.Namespace, digests: dict[str, Digest], results: R
             prefix = f"{name}-".replace("/", "-") if len(digests) > 1 else ""
             written += figures.write(one, arguments.figures, prefix)
     if arguments.html:
-        from batchscope.report.html import Origin, write_page
+        from batchscope.report.page.html import Origin, write_page
 
         origin = Origin(
             command=shlex.join(["batchscope", *sys.argv[1:]]),

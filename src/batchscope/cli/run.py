@@ -10,12 +10,12 @@ from pathlib import Path
 from batchscope.cli.progress import progress_display
 from batchscope.cli.study import add_study, notes
 from batchscope.recipes import RECIPES, find
-from batchscope.records import Outcome
+from batchscope.records.row import Outcome
+from batchscope.running.executors import EXECUTORS
+from batchscope.running.executors.distributed import leads
+from batchscope.running.runner import DEVICES
+from batchscope.running.runner import run as run_studies
 from batchscope.studies import Results
-from batchscope.studies.executors import EXECUTORS
-from batchscope.studies.executors.distributed import leads
-from batchscope.studies.runner import DEVICES
-from batchscope.studies.runner import run as run_studies
 
 EXIT_DONE, EXIT_CRASHED_TRIALS = 0, 1
 

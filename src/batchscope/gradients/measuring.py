@@ -12,16 +12,23 @@ import torch
 from torch import Tensor, nn
 
 from batchscope.errors import InputError, MeasurementError, choose
-from batchscope.gradients import batchnorm as batchnorm_choices
-from batchscope.gradients.audit import audit as run_audit
-from batchscope.gradients.batches import DEFAULT_BATCH_SIZE, Batch, is_changing, is_pair_of_arrays, iterate, make_batch
-from batchscope.gradients.collect import Measured, Result
-from batchscope.gradients.engine import Engine, untouched
-from batchscope.gradients.losses import Loss
+from batchscope.gradients.backward.audit import audit as run_audit
+from batchscope.gradients.backward.collect import Measured, Result
+from batchscope.gradients.backward.engine import Engine, untouched
+from batchscope.gradients.backward.planner import DEFAULT_MEMORY_BUDGET, Planner
 from batchscope.gradients.moments import MOST_GROUPS, MomentsAccumulator, groups_within
-from batchscope.gradients.planner import DEFAULT_MEMORY_BUDGET, Planner
-from batchscope.gradients.probe import coupling_error, probe
 from batchscope.gradients.report import Coverage, Plan, Report
+from batchscope.gradients.subject import batchnorm as batchnorm_choices
+from batchscope.gradients.subject.batches import (
+    DEFAULT_BATCH_SIZE,
+    Batch,
+    is_changing,
+    is_pair_of_arrays,
+    iterate,
+    make_batch,
+)
+from batchscope.gradients.subject.losses import Loss
+from batchscope.gradients.tracing.probe import coupling_error, probe
 
 JACKKNIFE_MEMORY = 2**30  # bytes for the summed gradients of the groups that give an interval
 DROPOUT_CHOICES = ("refuse", "eval", "sample")

@@ -19,18 +19,18 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from batchscope.errors import InputError, MeasurementError, choose
-from batchscope.gradients.batches import Batch, leaves_of, make_batch
-from batchscope.gradients.batchnorm import coupling_modules, refuse
-from batchscope.gradients.capture import Capture, backward
-from batchscope.gradients.collect import Collector
-from batchscope.gradients.engine import Engine, untouched
+from batchscope.gradients.backward.capture import Capture, backward
+from batchscope.gradients.backward.collect import Collector
+from batchscope.gradients.backward.engine import Engine, untouched
+from batchscope.gradients.backward.planner import DEFAULT_MEMORY_BUDGET, Planner
 from batchscope.gradients.estimands import Moments, NoiseEstimate, unbiased_sq_norm_mean, unbiased_trace_covariance
 from batchscope.gradients.measuring import unwrap
 from batchscope.gradients.moments import MomentsAccumulator
-from batchscope.gradients.planner import DEFAULT_MEMORY_BUDGET, Planner
-from batchscope.gradients.probe import coupling_error, probe
 from batchscope.gradients.rules import REWRITES, load
-from batchscope.gradients.trace import Trace
+from batchscope.gradients.subject.batches import Batch, leaves_of, make_batch
+from batchscope.gradients.subject.batchnorm import coupling_modules, refuse
+from batchscope.gradients.tracing.probe import coupling_error, probe
+from batchscope.gradients.tracing.trace import Trace
 
 
 @dataclass(frozen=True)

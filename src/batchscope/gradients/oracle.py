@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from batchscope.gradients.batches import call, make_batch
-from batchscope.gradients.losses import Loss, per_example_losses, unreduced
+from batchscope.gradients.subject.batches import call, make_batch
+from batchscope.gradients.subject.losses import Loss, per_example_losses, unreduced
 
 
 def per_example_gradients(model: nn.Module, loss: Loss, inputs: Any, targets: Any) -> dict[str, Tensor]:

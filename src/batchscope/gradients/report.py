@@ -10,12 +10,12 @@ from functools import cached_property
 from torch import nn
 
 from batchscope.errors import choose
-from batchscope.gradients import kinds
-from batchscope.gradients.collect import UNAVAILABLE, Measured, Result
+from batchscope.gradients import parts as kinds
+from batchscope.gradients.backward.collect import UNAVAILABLE, Measured, Result
+from batchscope.gradients.backward.planner import Choice
 from batchscope.gradients.estimands import Moments
 from batchscope.gradients.intervals import SampleEstimate, sample_interval
 from batchscope.gradients.moments import GradientMoments
-from batchscope.gradients.planner import Choice
 
 TABLES = ("module", "kind", "block")
 COLUMNS = ("sum of squared norms", "squared norm of sum", "diversity", "B_S")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from batchscope.architectures.architecture import Architecture
-from batchscope.studies.config import Study
 from batchscope.studies.plan import Cell, fewest_trials, settings
+from batchscope.studies.study import Study
 from batchscope.studies.trial import FINAL, TUNE, Cohort
 from batchscope.training.settings import Settings
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from batchscope.studies.config import Study
 from batchscope.studies.cost import cell_cost
-from batchscope.studies.plan import cells, facts, fewest_trials
+from batchscope.studies.dataset import DataRequest, facts, load_data
+from batchscope.studies.plan import cells, fewest_trials
+from batchscope.studies.study import Study
 from batchscope.studies.trial import FINAL, TUNE
-from batchscope.studies.work import DataRequest, load_data
 
 
 @dataclass(frozen=True)

@@ -8,31 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from batchscope.architectures.architecture import Architecture
 from batchscope.errors import InputError
-from batchscope.studies.config import Study
-from batchscope.studies.trial import FINAL, TUNE, DataFacts, Trial
+from batchscope.studies.dataset import DataFacts
+from batchscope.studies.study import Study
+from batchscope.studies.trial import FINAL, TUNE, Trial
 from batchscope.training.settings import Settings
 
 # "We tune for 2 epochs": the rule of Chen et al. 2018, section 5.
 PAPER_TUNING_EPOCHS = 2
-
-
-class DatasetLike(Protocol):
-    """The attributes of `batchscope.data.Dataset` that planning reads."""
-
-    @property
-    def fingerprint(self) -> str: ...
-    @property
-    def num_examples(self) -> int: ...
-    @property
-    def num_classes(self) -> int | None: ...
-    @property
-    def d_out(self) -> int: ...
-    @property
-    def inputs(self) -> object: ...
 
 
 @dataclass(frozen=True)
@@ -45,12 +31,6 @@ class Cell:
 
     def __str__(self) -> str:
         return f"{self.architecture.label} B={self.batch_size}"
-
-
-def facts(dataset: DatasetLike, seed: int) -> DataFacts:
-    """Return what planning must know of a loaded data set."""
-    shape = tuple(int(size) for size in dataset.inputs.shape[1:])  # type: ignore[attr-defined]
-    return DataFacts(dataset.fingerprint, dataset.num_examples, shape, dataset.d_out, dataset.num_classes, seed)
 
 
 def architectures(study: Study, data: DataFacts) -> tuple[Architecture, ...]:

@@ -9,9 +9,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from batchscope.records import Outcome, Row
-from batchscope.studies.config import Study
+from batchscope.records.row import Outcome, Row
 from batchscope.studies.plan import Cell, final_trial, tuning_trial
+from batchscope.studies.study import Study
 from batchscope.studies.trial import Cohort, Trial
 
 # A best step size at the edge of the grid widens it beyond that edge by WIDEN_BY values, at most MAX_WIDENINGS times

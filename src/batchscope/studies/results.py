@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from batchscope.errors import InputError
-from batchscope.records import Outcome, Row
-from batchscope.rows import Rows
-from batchscope.studies.config import Study
-from batchscope.studies.store import read_rows, read_runs, read_study_file
-from batchscope.studies.study_file import Studies
+from batchscope.errors import InputError, StoreError
+from batchscope.records.reading import read_rows, read_runs
+from batchscope.records.row import Outcome, Row
+from batchscope.records.rows import Rows
+from batchscope.studies.study import Study
+from batchscope.studies.study_file import Studies, read_studies
 from batchscope.studies.trial import FINAL, TUNE
+
+STUDY_FILE = "study.toml"
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,14 @@ def read(directory: str | Path) -> Results:
     studies = read_study_file(directory)
     rows = read_rows(directory)
     return Results(rows.where(study=tuple(study.name for study in studies)), studies, read_runs(directory))
+
+
+def read_study_file(directory: str | Path) -> Studies:
+    """Return the studies a run directory holds."""
+    path = Path(directory) / STUDY_FILE
+    if not path.is_file():
+        raise StoreError(f"{directory} is not a run directory: it has no {STUDY_FILE}; expected the --out of a run")
+    return read_studies(path)
 
 
 def summarise(rows: Sequence[Row], study: Study) -> CellSummary:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from batchscope.errors import InputError
-from batchscope.studies.config import Study
+from batchscope.studies.study import Study
 
 Studies = tuple[Study, ...]
 

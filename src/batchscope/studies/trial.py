@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from batchscope.architectures.architecture import Architecture
+from batchscope.studies.dataset import DataFacts
 from batchscope.training.settings import Member, Settings
 
 # Part of every trial's identity. Raise it when the same trial would train to other numbers than before: a change of
@@ -17,22 +18,6 @@ from batchscope.training.settings import Member, Settings
 NUMERICS_VERSION = 1
 
 TUNE, FINAL = "tune", "final"
-
-
-@dataclass(frozen=True)
-class DataFacts:
-    """What planning must know of a data set.
-
-    fingerprint: identifies the raw data. num_examples: training examples used. input_shape: of one example.
-    d_out: outputs of a network for it. num_classes: None for regression. seed: chose the subset, or drew the data.
-    """
-
-    fingerprint: str
-    num_examples: int
-    input_shape: tuple[int, ...]
-    d_out: int
-    num_classes: int | None
-    seed: int = 0
 
 
 # Fields that came later, with the values that stand for what was done before there was a choice: left out of a

@@ -21,10 +21,10 @@ from torch import Tensor
 from batchscope.architectures import Architecture
 from batchscope.data import Dataset, epoch_order
 from batchscope.errors import InputError
-from batchscope.records import Evaluation, Outcome
+from batchscope.records.row import Evaluation, Outcome
 from batchscope.training.checkpoint import Checkpoint
 from batchscope.training.engine import Engine, Scores
-from batchscope.training.members import make_engine
+from batchscope.training.modules.engine import make_engine
 from batchscope.training.parallel import ONE_RANK, Ranks
 from batchscope.training.settings import Member, MemberResult, Settings
 

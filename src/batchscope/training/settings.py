@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from batchscope.errors import InputError, choose
-from batchscope.records import Evaluation, Outcome, Target
+from batchscope.records.row import Evaluation, Outcome, Target
 
 OPTIMIZERS = ("sgd", "adam")
 SAMPLINGS = ("permutation", "with_replacement")

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from batchscope.gradients.uses import Norms, Use
+from batchscope.gradients.rules.lazy_gradients import Norms, Use
 
 Result = tuple[Tensor, Tensor]  # squared norms [N], sum [*shape]
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from batchscope.gradients.kernels import Result, chunks, kernel, norms_and_sum, sq_norms
-from batchscope.gradients.uses import Patches
+from batchscope.gradients.rules.lazy_gradients import Patches
 
 
 def _weights(use: Patches) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from batchscope.gradients.kernels import Result, kernel
-from batchscope.gradients.uses import Dense, Norms
+from batchscope.gradients.rules.lazy_gradients import Dense, Norms
 
 
 @kernel(Dense, scratch=lambda use: use.grads[0].numel(), flops=lambda use: 3 * use.grads[0].numel())

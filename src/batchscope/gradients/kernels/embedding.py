@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from batchscope.gradients.kernels import Result, chunks, kernel
-from batchscope.gradients.uses import Rows
+from batchscope.gradients.rules.lazy_gradients import Rows
 
 
 def _summed(use: Rows) -> Tensor:

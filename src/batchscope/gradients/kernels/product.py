@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from batchscope.gradients.kernels import Result, chunks, kernel, norms_and_sum, sq_norms
-from batchscope.gradients.uses import Factors, Norms
+from batchscope.gradients.rules.lazy_gradients import Factors, Norms
 
 
 def _sizes(use: Factors) -> tuple[int, int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from batchscope.gradients.uses import Factors, Rows
+from batchscope.gradients.rules.lazy_gradients import Factors, Rows
 
 
 def cross_term(product: Factors, rows: Rows) -> Tensor:

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from batchscope.gradients.calls import Function, Position
-from batchscope.gradients.uses import Use
+from batchscope.gradients.rules.lazy_gradients import Use
+from batchscope.gradients.tracing.calls import Function, Position
 
 Uses = Iterable[tuple[Tensor | None, Use]]
 RuleFunction = Callable[..., Uses]

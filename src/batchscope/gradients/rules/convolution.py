@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from batchscope.gradients.rules import Uses, rule
-from batchscope.gradients.uses import Dense, Patches
+from batchscope.gradients.rules.lazy_gradients import Dense, Patches
 
 Sizes = int | tuple[int, ...]
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from batchscope.gradients.rules import Uses, rule
-from batchscope.gradients.uses import Dense
+from batchscope.gradients.rules.lazy_gradients import Dense
 
 Operand = Tensor | float
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from batchscope.gradients.rules import Uses, as_positions, rule
-from batchscope.gradients.uses import Rows
+from batchscope.gradients.rules.lazy_gradients import Rows
 
 
 @rule(F.embedding)

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from batchscope.gradients.rules import Deliver, replacement
-from batchscope.gradients.uses import Dense
+from batchscope.gradients.rules.lazy_gradients import Dense
 
 
 class _GroupNorm(torch.autograd.Function):

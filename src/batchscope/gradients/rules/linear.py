@@ -8,7 +8,7 @@ from torch import Tensor
 
 from batchscope.gradients.rules import Uses, as_positions, rule, sum_positions
 from batchscope.gradients.rules.elementwise import reduce_to
-from batchscope.gradients.uses import Dense, Factors, Norms
+from batchscope.gradients.rules.lazy_gradients import Dense, Factors, Norms
 
 
 @rule(F.linear, is_linear=True)

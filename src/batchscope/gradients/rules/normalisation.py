@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from batchscope.gradients.rules import Uses, rule, sum_positions
-from batchscope.gradients.uses import Dense
+from batchscope.gradients.rules.lazy_gradients import Dense
 
 
 @rule(F.layer_norm)

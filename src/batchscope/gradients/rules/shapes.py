@@ -9,7 +9,7 @@ from torch import Tensor
 
 from batchscope.gradients.rules import Uses, rule
 from batchscope.gradients.rules.elementwise import reduce_to
-from batchscope.gradients.uses import Dense
+from batchscope.gradients.rules.lazy_gradients import Dense
 
 
 @rule(Tensor.expand, Tensor.expand_as, torch.broadcast_to, Tensor.broadcast_to, examples=None, reads_inputs=False)

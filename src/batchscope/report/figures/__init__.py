@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchscope.analysis import batch_threshold
+from batchscope.analysis.digest import Digest, epoch_limits
 from batchscope.analysis.findings import diversities
 from batchscope.errors import StoreError
-from batchscope.report.digest import Digest, epoch_limits
-from batchscope.report.figures import style
+from batchscope.report.drawing import static as style
 from batchscope.report.figures.diversity import diversity
 from batchscope.report.figures.epochs import epochs_against_batch_size
 from batchscope.report.figures.heat_map import heat_map

@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from batchscope.analysis import ThresholdEstimate
-from batchscope.analysis.diversity import AT_EQUAL_EPOCHS
-from batchscope.report import palette
-from batchscope.report.context import Context
-from batchscope.report.diversity import Curve, middle
-from batchscope.report.figures import style
+from batchscope.analysis.context import Context
+from batchscope.analysis.diversity import AT_EQUAL_EPOCHS, Curve, middle
+from batchscope.report.drawing import palette
+from batchscope.report.drawing import static as style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

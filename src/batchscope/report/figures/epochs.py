@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from batchscope.report import palette
-from batchscope.report.cells import Cell, batch_sizes, by_shape
-from batchscope.report.context import Context
-from batchscope.report.figures import style
+from batchscope.analysis.cells import Cell, batch_sizes, by_shape
+from batchscope.analysis.context import Context
+from batchscope.report.drawing import palette
+from batchscope.report.drawing import static as style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from batchscope.report.cells import Cell, batch_sizes, by_shape, number
-from batchscope.report.context import Context
-from batchscope.report.figures import style
+from batchscope.analysis.cells import Cell, batch_sizes, by_shape, number
+from batchscope.analysis.context import Context
+from batchscope.report.drawing import static as style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from batchscope.analysis import ThresholdEstimate
-from batchscope.report import palette
-from batchscope.report.cells import number
-from batchscope.report.context import Context
-from batchscope.report.figures import style
+from batchscope.analysis.cells import number
+from batchscope.analysis.context import Context
+from batchscope.report.drawing import palette
+from batchscope.report.drawing import static as style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

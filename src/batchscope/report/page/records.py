@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from batchscope.analysis.sweeps import by_shape
-from batchscope.records import Outcome
+from batchscope.records.row import Outcome
+from batchscope.records.rows import COLUMNS, Rows
+from batchscope.report.charts.words import seconds_text
 from batchscope.report.page.parts import Table
-from batchscope.report.page.words import seconds_text
-from batchscope.rows import COLUMNS, Rows
 
 CSV_COLUMNS = tuple(name for name in COLUMNS if name != "history")
 CHUNK = 1000  # rows written at once: by columns, for speed, in pieces that fit the processor's cache

@@ -6,14 +6,16 @@ import math
 from html import escape
 
 from batchscope.analysis import Correlation, Finding, Verdict, sensitivity
+from batchscope.analysis.digest import Digest
 from batchscope.analysis.findings import correlate, diversities
 from batchscope.analysis.formatting import probability_text
-from batchscope.report.digest import Digest
-from batchscope.report.page import sweep_charts, threshold_charts, training_charts
-from batchscope.report.page.heat_chart import heat_map
+from batchscope.report.charts import sweeps as sweep_charts
+from batchscope.report.charts import thresholds as threshold_charts
+from batchscope.report.charts import training as training_charts
+from batchscope.report.charts.heat_map import heat_map
+from batchscope.report.charts.words import correlation_text
 from batchscope.report.page.parts import Chart, Section, Table
 from batchscope.report.page.records import ledger
-from batchscope.report.page.words import correlation_text
 
 EMPTY = "No final run has been recorded yet: run the study first, or to its end, and write this page again."
 

@@ -1,0 +1,108 @@
+"""`Digest`: everything the report says about one study, computed once; tables, figures and page only write it down."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from batchscope.analysis import (
+    CriticalBatchFit,
+    Finding,
+    ProtocolEffect,
+    Sweep,
+    ThresholdEstimate,
+    TuningGuard,
+    Verdict,
+    batch_threshold,
+    compare,
+    compare_protocols,
+    find_shape,
+    findings,
+    fit,
+    guard,
+    sweeps_of,
+)
+from batchscope.analysis.cells import Cell, cells
+from batchscope.analysis.context import Context, context
+from batchscope.analysis.diversity import Curve, curves
+from batchscope.analysis.sweeps import rows_of
+from batchscope.analysis.tuning import in_order
+from batchscope.records.row import Row
+from batchscope.records.rows import Rows
+
+
+@dataclass(frozen=True)
+class Digest:
+    """One study, read once.
+
+    rows: all of them, tuning included. table: one `Cell` per shape and batch size. sweeps: shape -> its final runs as
+    arrays, wide to deep. definition: the threshold's. thresholds, fits: shape -> B*, critical-batch fit. verdict: wide
+    against deep; at_equal_cost: the same at equal update steps and at equal training FLOPs, where there are two shapes.
+    findings: the paper's three statements. protocols: shape -> B* under `paper2018` and `tuned`; empty without the rows
+    of the other protocol.
+    """
+
+    rows: Rows
+    about: Context
+    table: tuple[Cell, ...]
+    sweeps: Mapping[str, Sweep]
+    definition: str
+    thresholds: Mapping[str, ThresholdEstimate]
+    fits: Mapping[str, CriticalBatchFit]
+    verdict: Verdict
+    at_equal_cost: tuple[Verdict, ...]
+    findings: tuple[Finding, ...]
+    tuning: TuningGuard
+    curves: tuple[Curve, ...]
+    protocols: Mapping[str, ProtocolEffect]
+
+
+def digest(rows: Iterable[Row], definition: str = "paper2018", against: Sequence[Row] | None = None) -> Digest:
+    """Analyse the rows of one study. against: those of the same study under the other protocol.
+
+    Raises InputError for rows of more than one problem, an unknown definition, or protocols that are not the two.
+    """
+    given = rows_of(rows)
+    sweeps = sweeps_of(given)
+    return Digest(
+        rows=given,
+        about=context(given),
+        table=cells(given),
+        sweeps=sweeps,
+        definition=definition,
+        thresholds=batch_threshold(sweeps, definition),
+        fits=fit(sweeps),
+        verdict=compare(sweeps, definition=definition),
+        at_equal_cost=_at_equal_cost(sweeps),
+        findings=findings(sweeps, definition),
+        tuning=guard(given),
+        curves=curves(given),
+        protocols={} if against is None else compare_protocols(*in_order(given, against), definition),
+    )
+
+
+def _at_equal_cost(sweeps: dict[str, Sweep]) -> tuple[Verdict, ...]:
+    """Wide against deep at equal steps and FLOPs; nothing where one of them never reached the target."""
+    if len(sweeps) < 2:
+        return ()
+    ends = [find_shape(sweeps, name) for name in ("wide", "deep")]
+    if not all(np.isfinite(sweeps[end].typical(sweeps[end].epochs)).any() for end in ends):
+        return ()
+    return tuple(compare(sweeps, equal=what) for what in ("steps", "flops"))
+
+
+def epoch_limits(table: Iterable[Cell], count: int) -> list[float]:
+    """Return up to `count` numbers of epochs, evenly spread in log from the fastest mean to the most epochs seen.
+
+    Whole numbers from ten epochs on, else two digits: a reader can say them. Empty when no run reached the target.
+    """
+    means = [cell.epochs for cell in table if cell.epochs and not cell.never]
+    if not means:
+        return []
+    low, high = math.log(min(mean.mean for mean in means)), math.log(max(mean.most for mean in means))
+    places = [low + (high - low) * k / max(count - 1, 1) for k in range(count)]
+    digits = 1 if high < math.log(10) else 10
+    return sorted({math.ceil(math.exp(place) * 10 / digits - 1e-9) * digits / 10 for place in places})

@@ -1,0 +1,1 @@
+"""Studies whose answers are known, and the self-test that uses them."""

@@ -1,0 +1,1 @@
+"""One backward pass with norms: capture, collection, choice of kernels, audit."""

@@ -1,0 +1,324 @@
+"""Capture: run the model once, forward and backward, and receive every parameter's per-example gradients as Uses.
+
+At each meeting of the trace the shared operands are cut off from the graph, so autograd computes the gradients of the
+activations only, and a hook on the call's output receives the output gradient, from which the rule makes its Uses.
+The ordinary weight gradient is thus *replaced*, not repeated: so measuring costs about as much as a plain pass.
+
+Whatever reaches a parameter by another way (a scripted module, a custom autograd function) is seen too: the backward
+pass then returns an ordinary gradient for that parameter, and its name is reported as escaped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from batchscope.gradients.backward.generic import generic_uses
+from batchscope.gradients.backward.rowwise import RowwiseCall, call_rowwise, results_of
+from batchscope.gradients.rules import REPLACEMENTS, Rule, Uses, load
+from batchscope.gradients.rules.lazy_gradients import Use
+from batchscope.gradients.tracing.calls import (
+    Function,
+    Interceptor,
+    Position,
+    accumulation_dtype,
+    changed_in_place,
+    is_in_place,
+    name_of,
+    replace_at,
+    tensors_in,
+    tensors_out,
+)
+from batchscope.gradients.tracing.example_axis import Layout
+from batchscope.gradients.tracing.trace import Event, Trace
+
+_FIRST_AXIS = Layout(0)
+
+
+class TraceMismatchError(Exception):
+    """The model did not make the calls that were traced (its shapes or its control flow changed): trace again."""
+
+
+@dataclass(eq=False)
+class Shared:
+    """A tensor that depends on parameters only. `roots`: their names. `value`: the same numbers, without a graph; an
+    nn.Parameter, by which a rule knows it among its arguments."""
+
+    tensor: Tensor
+    roots: frozenset[str]
+
+    @cached_property
+    def value(self) -> nn.Parameter:
+        return nn.Parameter(self.tensor.detach(), requires_grad=False)
+
+
+Receiver = Callable[[Shared, Use, str], None]  # the operand, its per-example gradients, the rule's name
+
+
+@dataclass(eq=False, slots=True)
+class _Meeting:
+    """A call whose output gradient is awaited. operands: position -> what stood there (its value now does)."""
+
+    function: Function
+    args: list[Any]
+    kwargs: dict[str, Any]
+    event: Event
+    operands: dict[Position, Shared]
+    rule: Rule | None
+    versions: list[tuple[Tensor, int]]
+
+    def uses(self, grad: Tensor, num_examples: int) -> Iterable[tuple[Shared, Use, str]]:
+        """Split everything by examples and apply the rule, or else the generic way."""
+        for tensor, version in self.versions:
+            if tensor._version != version:
+                raise changed_in_place(self.function, set().union(*(o.roots for o in self.operands.values())))
+        assert self.event.output is not None
+        examples = {
+            position: layout.split(self.argument(position).detach(), num_examples)
+            for position, layout in self.event.layouts.items()
+        }
+        if grad.dtype.itemsize < 4:
+            examples = {position: _widen(tensor, grad.dtype) for position, tensor in examples.items()}
+        grad = self.event.output.split(_widen(grad, grad.dtype), num_examples)
+        name, pairs = self._apply(grad, examples)
+        by_value = {id(operand.value): operand for operand in self.operands.values()}
+        for tensor, use in pairs:
+            operand = by_value.get(id(tensor))
+            if operand is not None:
+                yield operand, use, name
+
+    def argument(self, position: Position) -> Tensor:
+        if isinstance(position, int):
+            return self.args[position]  # type: ignore[no-any-return]
+        key, place = position if isinstance(position, tuple) else (position, None)
+        value = self.kwargs[key] if isinstance(key, str) else self.args[key]
+        return value if place is None else value[place]  # type: ignore[no-any-return]
+
+    def _apply(self, grad: Tensor, examples: dict[Position, Tensor]) -> tuple[str, Iterable[Any]]:
+        if self.rule is not None:
+            args, kwargs = replace_at(tuple(self.args), self.kwargs, examples)
+            try:
+                return self.rule.name, list(self.rule.function(grad, *args, **kwargs))
+            except NotImplementedError:
+                pass
+        values = {position: operand.value for position, operand in self.operands.items()}
+        return generic_uses(self.function, grad, tuple(self.args), self.kwargs, values, examples)
+
+
+def _widen(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """In float32 at least, after rounding to `dtype`: under autocast the gradient belongs to the rounded inputs."""
+    if dtype.itemsize >= 4 or not tensor.is_floating_point():
+        return tensor
+    return tensor.to(dtype).to(accumulation_dtype(dtype))
+
+
+class _Tap(torch.autograd.Function):
+    """Makes a tensor without graph (a layer on raw inputs) part of one, so that its gradient is computed."""
+
+    @staticmethod
+    def forward(ctx: Any, anchor: Tensor, box: list[Tensor]) -> Tensor:
+        return box[0]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, None]:
+        return None, None
+
+
+class Capture(Interceptor):
+    """The mode of the measuring pass: follows a trace, hands each Use to `receive` during the backward pass.
+
+    cut: whether parameters are cut off from the graph (measuring) or get their ordinary gradient too (observing).
+    stand_ins: parameter name -> a leaf of the same numbers, to be used by row-wise calls and kept for the next batch.
+    meetings_of: parameter name -> number of Uses to expect. rowwise: calls measured without a Use.
+    has_left_trace: whether calls came that were not traced; cut, that is an error at once.
+    """
+
+    def __init__(
+        self,
+        parameters: Mapping[str, Tensor],
+        trace: Trace,
+        rewrites: Mapping[Function, Function],
+        num_examples: int,
+        receive: Receiver,
+        cut: bool = True,
+        stand_ins: dict[str, Tensor] | None = None,
+    ) -> None:
+        super().__init__(rewrites)
+        self._rules = load()
+        self._events = iter(trace.events)
+        self._expected = next(self._events, None)
+        self._num_examples = num_examples
+        self._receive = receive
+        self._cut = cut
+        self._stand_ins = {} if stand_ins is None else stand_ins
+        self.has_left_trace = False
+        self._shared = {id(p): Shared(p, frozenset([name])) for name, p in parameters.items()}
+        self._names = {id(p): name for name, p in parameters.items()}
+        self._linear = {function for function, rule in self._rules.items() if rule.is_linear} if cut else set()
+        self.rowwise: list[RowwiseCall] = []
+        self.anchor = torch.zeros((), requires_grad=True)
+        self.meetings_of: dict[str, int] = dict.fromkeys(parameters, 0)
+
+    def see(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not (self._touches(args) or (kwargs and self._touches(kwargs.values()))) or not torch.is_grad_enabled():
+            return func(*args, **kwargs)
+        if func in self._linear:
+            output = self._rowwise(func, args, kwargs)
+            if output is not NotImplemented:
+                return output
+        shared = self._shared
+        operands = {p: shared[id(tensor)] for p, tensor in tensors_in(args, kwargs) if id(tensor) in shared}
+        event = self._expected
+        if event is None or event.function != func or event.shared != tuple(operands):
+            return self._run_unexpected(func, args, kwargs)
+        if not event.is_meeting or not event.measurable or (is_in_place(func) and event.shared == (0,)):
+            return self._run_shared(event, operands, func, args, kwargs)
+        self._expected = next(self._events, None)
+        return self._meet(event, operands, func, args, kwargs)
+
+    def _rowwise(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The output of an ordinary linear layer on one row per example, or NotImplemented."""
+        event = self._expected
+        if event is None or event.function is not func or not event.is_rowwise or kwargs:
+            return NotImplemented
+        x, *parameters = [tensor for tensor in args if tensor is not None]
+        names = tuple(self._names[id(p)] for p in parameters if id(p) in self._names)
+        if len(names) < len(parameters) or x.ndim != 2 or len(x) != self._num_examples:
+            return NotImplemented
+        output: Any
+        output, call = call_rowwise(names, x, tuple(map(self._stand_in, names, parameters)))
+        if output.dtype != x.dtype or output.dtype.itemsize < 4:  # autocast: the rule rounds the inputs too
+            return NotImplemented
+        self._expected = next(self._events, None)
+        self.rowwise.append(call)
+        for name in names:
+            self.meetings_of[name] += 1
+        return output
+
+    def _stand_in(self, name: str, parameter: Tensor) -> Tensor:
+        leaf = self._stand_ins.get(name)
+        if leaf is None:
+            leaf = self._stand_ins[name] = parameter.detach().requires_grad_()
+        return leaf
+
+    def _touches(self, values: Iterable[Any]) -> bool:
+        """Whether a shared tensor is among the arguments; this runs for every call the model makes."""
+        shared = self._shared
+        for value in values:
+            if id(value) in shared:
+                return True
+            if type(value) in (list, tuple) and any(id(entry) in shared for entry in value):
+                return True
+        return False
+
+    def _run_unexpected(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A call outside the trace is harmless when no gradient flows through it (a shape, a comparison)."""
+        output = func(*args, **kwargs)
+        if any(tensor.requires_grad for tensor in tensors_out(output)):
+            self.has_left_trace = True
+            if self._cut:
+                raise TraceMismatchError(name_of(func))
+        return output
+
+    def _run_shared(
+        self,
+        event: Event,
+        operands: Mapping[Position, Shared],
+        func: Function,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """Parameters in, parameters out: keep the graph. Also a call that cannot be measured: its parameters escape."""
+        output = func(*args, **kwargs)
+        tensors = [tensor for tensor in tensors_out(output) if tensor.requires_grad]
+        if tensors:
+            self._expected = next(self._events, None)
+        if not event.is_meeting:
+            roots = frozenset().union(*(operand.roots for operand in operands.values()))
+            self._shared.update((id(tensor), Shared(tensor, roots)) for tensor in tensors)
+        return output
+
+    def _meet(
+        self,
+        event: Event,
+        operands: dict[Position, Shared],
+        func: Function,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        cut, named = replace_at(args, kwargs, {position: operand.value for position, operand in operands.items()})
+        rule = self._rules.get(func)
+        rule = rule if rule is not None and rule.accepts(event.layouts) else None
+        self._count(operands)
+        replaced = self._replace(func, event, operands, cut, named)
+        if replaced is not NotImplemented:
+            return replaced
+        meeting = _Meeting(func, cut, named, event, operands, rule, [])
+        if rule is None or rule.reads_inputs:
+            meeting.versions = [(tensor, tensor._version) for tensor in map(meeting.argument, event.layouts)]
+        output = func(*cut, **named) if self._cut else func(*args, **kwargs)
+        if not output.requires_grad:
+            output = _Tap.apply(self.anchor, [output])  # type: ignore[no-untyped-call]
+        output.register_hook(partial(self._on_gradient, meeting))
+        return output
+
+    def _count(self, operands: dict[Position, Shared]) -> None:
+        """Expect one Use of every operand of a meeting."""
+        for operand in set(operands.values()):
+            for root in operand.roots:
+                self.meetings_of[root] += 1
+
+    def _replace(
+        self, func: Function, event: Event, operands: dict[Position, Shared], args: list[Any], kwargs: dict[str, Any]
+    ) -> Any:
+        """The output of a replacement that also takes over the backward pass, or NotImplemented."""
+        function = REPLACEMENTS.get(func) if self._cut else None
+        if function is None or event.output != _FIRST_AXIS or set(event.layouts.values()) != {_FIRST_AXIS}:
+            return NotImplemented
+        if any(args[p].shape[0] != self._num_examples for p in event.layouts if isinstance(p, int)):
+            return NotImplemented  # several entries per example
+        by_value = {id(operand.value): operand for operand in operands.values()}
+        name = f"{name_of(func)}, whole backward"
+
+        def deliver(uses: Uses) -> None:
+            for tensor, use in uses:
+                if id(tensor) in by_value:
+                    self._receive(by_value[id(tensor)], use, name)
+
+        return function(self.anchor, deliver, *args, **kwargs)
+
+    def _on_gradient(self, meeting: _Meeting, grad: Tensor) -> None:
+        for operand, use, rule in meeting.uses(grad, self._num_examples):
+            self._receive(operand, use, rule)
+        if self._cut:  # the backward pass runs once: free what it read, as autograd frees what it saved
+            meeting.args, meeting.kwargs, meeting.versions = [], {}, []
+
+
+def backward(
+    losses: Tensor, capture: Capture, parameters: Mapping[str, Tensor]
+) -> tuple[set[str], list[tuple[str, Tensor, Tensor]]]:
+    """Run the backward pass (hooks fire). Returns the names of parameters that autograd reached past the hooks, and
+    (parameter, squared norms, summed gradient) of the row-wise calls."""
+    calls, capture.rowwise = capture.rowwise, []  # they hold the graph, and parts of the graph hold the capture
+    if any(capture.meetings_of[name] > 1 for call in calls for name in call.names):
+        raise TraceMismatchError("a parameter is used more often than it was")
+    outputs = [call.output for call in calls]
+    leaves = [leaf for call in calls for leaf in call.leaves]
+    wanted: list[Any] = [capture.anchor, *outputs, *leaves, *parameters.values()]
+    with torch.autocast(losses.device.type, enabled=False):
+        try:
+            _, *grads = torch.autograd.grad(losses.sum(), wanted, allow_unused=True)
+        except RuntimeError as error:
+            if "modified by an inplace operation" in str(error):  # training would fail in the same way
+                raise changed_in_place(F.linear, [name for call in calls for name in call.names]) from error
+            raise
+    ends = len(outputs), len(outputs) + len(leaves)
+    missed = {name for name, grad in zip(parameters, grads[ends[1] :], strict=True) if grad is not None}
+    with torch.no_grad():
+        return missed, list(results_of(calls, grads[: ends[0]], grads[slice(*ends)]))

@@ -1,0 +1,1 @@
+"""Where parameters meet examples: a traced forward pass and the axis of the examples in it."""

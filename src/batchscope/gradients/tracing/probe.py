@@ -1,0 +1,158 @@
+"""Probe: a few examples of the first batch, run a few times, tell what the measurement may rely on.
+
+Whether a second run gives the same losses (dropout?), whether replacing one example changes another one's loss
+(BatchNorm in training mode? a contrastive loss?), and the trace: where parameters are used and where examples are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from batchscope.errors import MeasurementError
+from batchscope.gradients.rules import REWRITES, load
+from batchscope.gradients.subject.batches import Batch, leaves_of, map_leaves
+from batchscope.gradients.tracing.calls import Interceptor
+from batchscope.gradients.tracing.trace import Trace, build_trace
+
+if TYPE_CHECKING:
+    from batchscope.gradients.backward.engine import Engine
+
+PROBED = 3  # examples: the fewest for which one can be replaced and the number changed with two left to compare
+REPLACED = 1  # which of them is replaced
+
+
+# Losses count as equal within this many roundings of their sum: threaded kernels add up in another order from run to
+# run. In half precision fewer, as one is almost a percent there.
+ROUNDINGS, LOW_ROUNDINGS = 2**10, 1
+
+
+@dataclass(frozen=True)
+class Probe:
+    """losses: [m] of the probed examples. repeated: a second run. changed: with example 1 replaced. trace: None when
+    the calls differ between batches of different size. tolerance: absolute, on losses that should be equal."""
+
+    losses: Tensor
+    repeated: Tensor
+    changed: Tensor
+    trace: Trace | None
+    tolerance: float
+
+    @property
+    def is_deterministic(self) -> bool:
+        return torch.allclose(self.losses, self.repeated, rtol=0, atol=self.tolerance, equal_nan=True)
+
+    def coupled_examples(self) -> list[int]:
+        """Examples whose loss changed although another one was replaced."""
+        moved = ((self.changed - self.losses).abs() > self.tolerance).nonzero().flatten().tolist()
+        return [i for i in moved if i != REPLACED]
+
+
+def probe(engine: Engine, batch: Batch) -> Probe:
+    """Probe a prepared batch of at least two examples."""
+    load()
+    large = batch.head(PROBED)
+    small, changed = batch.head(large.num_examples - 1), _replace_one(batch, large)
+    state = torch.random.get_rng_state()
+    seen: dict[str, Tensor] = {}
+
+    def run(name: str, examples: Batch) -> Callable[[Interceptor | None], None]:
+        def forward(mode: Interceptor | None) -> None:
+            torch.random.set_rng_state(state)
+            seen[name] = engine.losses(examples, mode).detach()
+
+        return forward
+
+    with torch.no_grad():
+        run("losses", large)(None)
+        seen["repeated"] = engine.losses(large).detach()  # the random state goes on: dropout differs
+    with torch.enable_grad():
+        trace = build_trace(
+            engine.parameters,
+            {**REWRITES, **engine.meaning},
+            run("large", large),
+            run("small", small),
+            run("changed", changed),
+            large.num_examples,
+            small.num_examples,
+        )
+    with torch.no_grad():
+        run("changed", changed)(None)
+    return Probe(seen["losses"], seen["repeated"], seen["changed"], trace, _tolerance(engine, seen["losses"]))
+
+
+def _tolerance(engine: Engine, losses: Tensor) -> float:
+    """How far losses [m] may be apart that would be equal without rounding."""
+    dtypes = {losses.dtype, *(p.dtype for p in engine.parameters.values())}
+    if torch.is_autocast_enabled(losses.device.type):
+        dtypes.add(torch.get_autocast_dtype(losses.device.type))
+    scale = float(losses[losses.isfinite()].abs().sum())
+    return scale * max(
+        (LOW_ROUNDINGS if dtype.itemsize < 4 else ROUNDINGS) * torch.finfo(dtype).eps for dtype in dtypes
+    )
+
+
+def _replace_one(batch: Batch, large: Batch) -> Batch:
+    """`large` with example 1 replaced by one of the batch that differs from it, or, when all are equal, disturbed."""
+    one = batch.take(torch.tensor([REPLACED]))
+    for k in (2, 0, *range(3, min(batch.num_examples, 32))):
+        if k < batch.num_examples and not _equal(one.inputs, batch.take(torch.tensor([k])).inputs):
+            index = torch.arange(large.num_examples)
+            index[REPLACED] = k
+            return batch.take(index)
+    return Batch(map_leaves(_disturb, large.inputs), large.targets, large.num_examples)
+
+
+def _equal(left: Any, right: Any) -> bool:
+    pairs = zip(leaves_of(left), leaves_of(right), strict=True)
+    return all(torch.equal(a, b) if isinstance(a, Tensor) else True for a, b in pairs)
+
+
+def _disturb(leaf: Any) -> Any:
+    if not isinstance(leaf, Tensor) or not leaf.is_floating_point() or not leaf.ndim:
+        return leaf
+    leaf = leaf.clone()
+    leaf[REPLACED] = leaf[REPLACED] * 1.5 + 0.5
+    return leaf
+
+
+def coupling_error(engine: Engine, batch: Batch) -> MeasurementError:
+    """The error for coupled examples; runs the model once more to name the first module in which it happens."""
+    large = batch.head(PROBED)
+    before, after = (_outputs(engine, examples) for examples in (large, _replace_one(batch, large)))
+    keep = [i for i in range(large.num_examples) if i != REPLACED]
+    where = "the loss function"
+    for name, value in before.items():
+        if name in after and not torch.allclose(value[keep], after[name][keep], rtol=1e-4, atol=1e-7):
+            where = f"module {name!r} ({type(engine.model.get_submodule(name)).__name__})"
+            break
+    return MeasurementError(
+        f"the loss of an example changes when another example of its batch is replaced, so one example's gradient is "
+        f"not defined: the examples are coupled in {where}. Expected a per-example loss; put what couples them (batch "
+        "statistics, in-batch negatives) in eval mode or hold it constant, or measure batches of one"
+    )
+
+
+def _outputs(engine: Engine, batch: Batch) -> dict[str, Tensor]:
+    """Module name -> its output [N, ...], innermost modules first, in the order of the forward pass."""
+    outputs: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            if isinstance(output, Tensor) and output.ndim and output.shape[0] == batch.num_examples:
+                outputs.setdefault(name, output.detach())
+
+        return hook
+
+    hooks = [module.register_forward_hook(keep(name)) for name, module in engine.model.named_modules()]
+    try:
+        with torch.no_grad(), Interceptor(engine.meaning):
+            engine.outputs(batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return outputs

@@ -1,0 +1,87 @@
+"""A `Row` as the columns of a table and back, the same for SQLite and for exports. No torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from batchscope.records.histories import History, finite, to_json
+from batchscope.records.row import Outcome, Row
+from batchscope.records.rows import COLUMNS, KINDS, Column, Rows, as_column
+
+_DEFAULTS = {field.name: field.default for field in dataclasses.fields(Row)}
+# What an empty cell of a table means in a column that must have a value.
+_ABSENT = {
+    name: {float: math.nan, str: ""}[kind]
+    for name, (kind, optional) in KINDS.items()
+    if kind in (float, str) and not optional
+}
+
+
+def sql_type(column: str) -> str:
+    """Return INTEGER, REAL or TEXT."""
+    return {int: "INTEGER", float: "REAL"}.get(KINDS[column][0], "TEXT")
+
+
+def encode(row: Row) -> dict[str, Any]:
+    """Return column -> text, number or None; numbers that are not finite become None, the history JSON text."""
+    values = {name: finite(getattr(row, name)) for name in COLUMNS}
+    return values | {"outcome": row.outcome.value, "history": to_json(row.history)}
+
+
+def decode(values: Mapping[str, Any]) -> Row:
+    """The inverse of `encode`; a column that is missing takes the default of its field."""
+    return decode_all([(tuple(values), [tuple(values.values())])])[0]
+
+
+def decode_all(
+    pieces: Iterable[tuple[Sequence[str], Sequence[Sequence[Any]]]], shared: Mapping[str, Any] | None = None
+) -> Rows:
+    """Return the rows of a table that comes in pieces, (names of its columns, lines); those of no field are left out.
+
+    shared: column -> value of all rows, for columns that the pieces lack.
+    Raises KeyError for a missing column whose field has no default, ValueError for a text that is no outcome.
+    """
+    shared, count = shared or {}, 0
+    found: dict[str, list[Column]] = {name: [as_column(name, ())] for name in COLUMNS if name not in shared}
+    for names, lines in pieces:
+        count += len(lines)
+        table = dict(zip(names, zip(*lines, strict=True), strict=True))
+        for name, arrays in found.items():
+            arrays.append(as_column(name, _entries(name, table, len(lines))))
+    columns = {name: np.concatenate(arrays) for name, arrays in found.items()}
+    for name, value in shared.items():
+        columns[name] = as_column(name, _entries(name, {name: [value]}, 1)).repeat(count)
+    return Rows(columns)
+
+
+def _entries(name: str, table: Mapping[str, Sequence[Any]], length: int) -> Sequence[Any]:
+    """The values of one field of `length` rows."""
+    default = _DEFAULTS[name]
+    if name not in table and default is not dataclasses.MISSING:
+        return [default] * length
+    entries = table[name]
+    if name in _ABSENT and None in entries:
+        entries = [_ABSENT[name] if entry is None else entry for entry in entries]
+    if name == "history":
+        return list(map(_history, entries))
+    if name in _FEW:
+        read = {entry: _FEW[name](entry) for entry in set(entries)}
+        return list(map(read.__getitem__, entries))
+    return entries
+
+
+def _history(text: str | None) -> History | tuple[()]:
+    return History(text) if text else ()
+
+
+# Most texts are those of few: one string for all equal ones takes less memory and compares at once.
+_FEW: dict[str, Callable[[Any], Any]] = {
+    **{name: sys.intern for name, (kind, _) in KINDS.items() if kind is str and name != "trial_id"},
+    "outcome": Outcome,
+}

@@ -1,0 +1,62 @@
+"""The rows of a run as csv, json or parquet. No torch."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+from batchscope.errors import InputError, StoreError
+from batchscope.records.codec import encode, sql_type
+from batchscope.records.row import Row
+from batchscope.records.rows import COLUMNS
+
+
+def export(rows: Iterable[Row], path: str | Path) -> int:
+    """Write the rows, sorted by trial id, to a .csv, .json or .parquet file; return their number.
+
+    Numbers that are missing or not finite are empty (csv) or null; `history` is JSON text. Raises InputError for
+    another ending or a missing pyarrow, StoreError for a file that cannot be written.
+    """
+    path = Path(path)
+    writers = {".csv": _write_csv, ".json": _write_json, ".parquet": _write_parquet}
+    if path.suffix not in writers:
+        raise InputError(f"cannot export to {path.name!r}; expected a name ending in .csv, .json or .parquet")
+    lines = [encode(row) for row in sorted(rows, key=attrgetter("trial_id", "study"))]
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        writers[path.suffix](draft, lines)
+        os.replace(draft, path)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror or error}; choose another place") from None
+    finally:
+        draft.unlink(missing_ok=True)
+    return len(lines)
+
+
+def _write_csv(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(lines)
+
+
+def _write_json(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
+    path.write_text(json.dumps(lines, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _write_parquet(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise InputError(
+            "writing .parquet needs pyarrow: pip install 'batchscope[parquet]'; or export to .csv"
+        ) from None
+    kinds = {"INTEGER": pa.int64(), "REAL": pa.float64(), "TEXT": pa.string()}
+    schema = pa.schema([(name, kinds[sql_type(name)]) for name in COLUMNS])
+    pq.write_table(pa.Table.from_pylist([dict(line) for line in lines], schema), path)

@@ -1,0 +1,1 @@
+"""Each chart of a report, described once."""

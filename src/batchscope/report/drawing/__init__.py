@@ -1,0 +1,1 @@
+"""How charts are drawn: static and interactive, one palette."""

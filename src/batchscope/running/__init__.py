@@ -1,0 +1,8 @@
+"""Running a study: executors, the run directory, progress, provenance."""
+
+from __future__ import annotations
+
+from batchscope.running.progress import Status
+from batchscope.running.runner import run
+
+__all__ = ["Status", "run"]

@@ -1,0 +1,108 @@
+"""One cohort at a time on all ranks that torchrun started: rank 0 hands out the work and keeps the results.
+
+torchrun --nproc-per-node P -m batchscope run STUDY --out DIR
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from batchscope.errors import BatchscopeError, RunError
+from batchscope.running.executors.inline import InlineExecutor, Performed
+from batchscope.running.job import Job
+from batchscope.running.work import OnEpoch, explain, train
+
+_LOST = (
+    "a process of this run died; what was finished is kept, and the same command goes on after the last complete epoch"
+)
+
+
+def launched() -> bool:
+    """Whether torchrun started this process."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def leads() -> bool:
+    """Whether this process is an ordinary one or rank 0: the one that writes and prints."""
+    return not launched() or os.environ["RANK"] == "0"
+
+
+def follow(device: str) -> None:
+    """Train what rank 0 hands out until it has no more."""
+    team = _Team(device)
+    while (job := team.hand_out(None)) is not None:
+        team.perform(job)
+    team.leave()
+
+
+class DistributedExecutor(InlineExecutor):
+    """Rank 0's side. A cohort that raises on every rank alike is reported; a rank that dies ends the run."""
+
+    def __init__(self, device: str) -> None:
+        super().__init__(device)
+        self._team = _Team(device)
+
+    def close(self) -> None:
+        super().close()
+        if not self._team.broken:
+            self._team.hand_out(None)
+        self._team.leave()
+
+    def _perform(self, job: Job, on_epoch: OnEpoch) -> Performed:
+        self._team.hand_out(job)
+        return self._team.perform(job, on_epoch)
+
+
+class _Team:
+    """This rank's place among the others."""
+
+    def __init__(self, device: str) -> None:
+        import torch.distributed as dist
+
+        from batchscope.training import parallel
+
+        ranks = parallel.launched()
+        assert ranks is not None
+        self.ranks, self.device = ranks, parallel.join(device)
+        self._errands = dist.new_group(backend="gloo")  # jobs travel as bytes, also where gradients go by nccl
+        self.broken = False
+        signal.signal(signal.SIGTERM, self._told_to_end)  # torchrun's word when another rank has died
+
+    def hand_out(self, job: Job | None) -> Job | None:
+        """Rank 0's job, on every rank."""
+        import torch.distributed as dist
+
+        parcel = [job]
+        try:
+            dist.broadcast_object_list(parcel, src=0, group=self._errands)
+        except RuntimeError as error:
+            raise self._lost() from error
+        return parcel[0]
+
+    def perform(self, job: Job, on_epoch: OnEpoch | None = None) -> Performed:
+        """(results, "") or, when the cohort raised an error that all ranks share, (None, why)."""
+        import torch.distributed as dist
+
+        try:
+            return tuple(train(job, self.device, on_epoch, ranks=self.ranks)), ""
+        except BatchscopeError as error:
+            return None, explain(error)
+        except dist.DistError as error:
+            raise self._lost() from error
+        except RuntimeError as error:
+            raise self._lost(explain(error)) from error
+
+    def leave(self) -> None:
+        import torch.distributed as dist
+
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if not self.broken and dist.is_initialized():
+            dist.destroy_process_group()
+
+    def _told_to_end(self, *_: object) -> None:
+        raise self._lost()
+
+    def _lost(self, why: str = "") -> RunError:
+        self.broken = True
+        return RunError(f"{_LOST}{f' ({why})' if why else ''}")

@@ -1,0 +1,148 @@
+"""One single-threaded worker process per core. A worker that dies is replaced and its cohort tried once more.
+
+Plain subprocesses and pipes: concurrent.futures gives up the whole pool when one worker dies, and multiprocessing's
+spawn runs the user's main script again in every worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from multiprocessing.connection import Connection, wait
+
+from batchscope.running.executors.base import Executor
+from batchscope.running.job import Finished, Job, OnProgress
+
+# The worker finds the same modules as this process, however this process found them.
+_BOOT = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from batchscope.running.executors.worker import main
+main(int(sys.argv[2]), sys.argv[3])
+"""
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+MAX_ATTEMPTS = 2
+
+
+class Worker:
+    """A worker process and our end of its pipe."""
+
+    def __init__(self, device: str) -> None:
+        self.pipe: Connection
+        self.pipe, theirs = multiprocessing.Pipe()
+        command = [sys.executable, "-c", _BOOT, json.dumps(sys.path), str(theirs.fileno()), device]
+        # Its own session: Ctrl-C reaches only the parent, which then ends the workers in order.
+        self.process = subprocess.Popen(
+            command,
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **_ONE_THREAD},
+            start_new_session=True,
+        )
+        theirs.close()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.pipe.close()
+
+    def obituary(self) -> str:
+        """Wait for a process whose pipe has closed and say how it died."""
+        code = self.process.wait()
+        if code >= 0:
+            return f"the worker process ended with exit status {code}"
+        return f"the worker process was killed by signal {-code} ({signal.Signals(-code).name})"
+
+
+@dataclasses.dataclass
+class _Slot:
+    """A place for one worker; the worker starts with its first job."""
+
+    device: str
+    worker: Worker | None = None
+    job: Job | None = None
+    attempt: int = 1
+    began: float = 0.0
+
+    def begin(self, job: Job, attempt: int) -> None:
+        self.job, self.attempt, self.began = job, attempt, time.perf_counter()
+        if self.worker is not None and self.worker.process.poll() is not None:
+            self.discard()  # died while idle
+        if self.worker is None:
+            self.worker = Worker(self.device)
+        # A worker that dies before reading this closes its pipe, which `wait` notices.
+        with contextlib.suppress(OSError):
+            self.worker.pipe.send(job)
+
+    def discard(self) -> None:
+        if self.worker is not None:
+            self.worker.kill()
+        self.worker = None
+
+
+class ProcessExecutor(Executor):
+    """`workers` processes of one thread each; on CUDA they take the devices in turn."""
+
+    def __init__(self, workers: int, device: str) -> None:
+        self.capacity = workers
+        self._slots = [_Slot(name) for name in _devices(workers, device)]
+
+    @property
+    def running(self) -> int:
+        return sum(slot.job is not None for slot in self._slots)
+
+    def start(self, job: Job) -> None:
+        next(slot for slot in self._slots if slot.job is None).begin(job, attempt=1)
+
+    def wait(self, on_progress: OnProgress) -> Finished:
+        while True:
+            busy = {slot.worker.pipe: slot for slot in self._slots if slot.job is not None and slot.worker is not None}
+            for pipe in wait(list(busy)):
+                finished = self._hear(busy[pipe], on_progress)  # type: ignore[index]
+                if finished is not None:
+                    return finished
+
+    def close(self) -> None:
+        for slot in self._slots:
+            slot.discard()
+            slot.job = None
+
+    def _hear(self, slot: _Slot, on_progress: OnProgress) -> Finished | None:
+        """Take one message of a busy worker; return its job's end, if this is it."""
+        assert slot.worker is not None
+        assert slot.job is not None
+        job = slot.job
+        try:
+            kind, *content = slot.worker.pipe.recv()
+        except (EOFError, OSError):
+            return self._bury(slot, job)
+        if kind == "epoch":
+            on_progress(job, *content)
+            return None
+        slot.job = None
+        return Finished(job, *content)
+
+    def _bury(self, slot: _Slot, job: Job) -> Finished | None:
+        assert slot.worker is not None
+        message = slot.worker.obituary()
+        slot.discard()
+        if slot.attempt < MAX_ATTEMPTS:
+            slot.begin(job, slot.attempt + 1)
+            return None
+        slot.job = None
+        return Finished(job, None, time.perf_counter() - slot.began, f"{message}, {slot.attempt} times")
+
+
+def _devices(workers: int, device: str) -> list[str]:
+    if device != "cuda":
+        return [device] * workers
+    import torch
+
+    return [f"cuda:{index % torch.cuda.device_count()}" for index in range(workers)]

@@ -1,0 +1,33 @@
+"""A cohort as a job for an executor, and its end. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from batchscope.studies.dataset import DataRequest
+from batchscope.studies.trial import Cohort
+from batchscope.training.settings import MemberResult
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cohort to train on requested data, going on from its checkpoint if there is one."""
+
+    cohort: Cohort
+    data: DataRequest
+    checkpoint: str | None = None  # file for the state between epochs
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The end of a job. results: in the order of the members, or None when it crashed; then `message` says why."""
+
+    job: Job
+    results: tuple[MemberResult, ...] | None
+    seconds: float
+    message: str = ""
+
+
+# Called with (job, epochs done, members still running).
+OnProgress = Callable[[Job, int, int], None]

@@ -1,0 +1,213 @@
+"""`run`: finish a study. Asks each cell's protocol what is missing, trains it, stores it, and asks again."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from batchscope.errors import InputError, StoreError, choose
+from batchscope.records.row import Outcome, Row
+from batchscope.running import provenance
+from batchscope.running.executors import Executor, distributed, make_executor
+from batchscope.running.job import Finished, Job
+from batchscope.running.progress import OnStatus, Status, Tracker
+from batchscope.running.record import rows_of
+from batchscope.running.store import Shard, Store
+from batchscope.studies.cost import cell_cost, cohort_cost
+from batchscope.studies.dataset import DataRequest, facts, load_data
+from batchscope.studies.plan import Cell, cells, fewest_trials, is_widening
+from batchscope.studies.protocols import next_cohorts
+from batchscope.studies.results import Results, read
+from batchscope.studies.study import Study
+from batchscope.studies.study_file import as_studies
+from batchscope.studies.trial import FINAL, TUNE
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def run(
+    study: Study | Sequence[Study],
+    out: str | Path,
+    executor: str = "processes",
+    workers: int | None = None,
+    device: str = "auto",
+    shard: Shard | str | None = None,
+    data_dir: str | Path | None = None,
+    progress: OnStatus | None = None,
+) -> Results:
+    """Train what `out` does not hold yet, and return all its results.
+
+    Args:
+        study: one study or several, kept in one directory. out: the run directory; created, or resumed from.
+        executor: "processes" (one single-threaded process per core) or "inline" (this process). Under torchrun all
+            ranks make this call and train every cohort together, whatever is given here.
+        workers: processes at once; default one per usable core, or one per CUDA device.
+        device: "auto" (CUDA if there is one), "cpu" or "cuda".
+        shard: "I/N" to train only part I of N, so that N machines share one directory.
+        data_dir: where to look for data first.
+        progress: called with a `Status` at each cohort's end and, often, within.
+
+    Crashed trials of an earlier run are tried again. May be interrupted or killed at any moment: what was finished is
+    kept, and the same call continues as if nothing had happened.
+
+    Raises InputError or DataError for a study that cannot be run, before anything is written; StoreError for a
+    directory that cannot be written, is in use, or holds another study.
+    """
+    studies = as_studies(study)
+    part = Shard.parse(shard) if isinstance(shard, str) else shard or Shard()
+    device = resolve_device(device)
+    if distributed.launched():
+        executor = "torchrun"
+        if not distributed.leads():
+            distributed.follow(device)
+            return read(out)
+    count = default_workers(device) if workers is None else workers
+    slots = [slot for one in studies for slot in _slots(one, DataRequest.of(one, data_dir))]
+    with (
+        make_executor(executor, count, device) as pool,
+        Store(out, studies, part) as store,
+    ):
+        choices = {"executor": executor, "workers": pool.capacity, "device": device, "shard": str(part)}
+        store.note_run(provenance.run_record(**choices))
+        _Run(_share(slots, part), store, pool, device, progress).finish()
+    return read(out)
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """A cell with the study it belongs to and the data it trains on."""
+
+    study: Study
+    cell: Cell
+    data: DataRequest
+
+
+class _Run:
+    """The state of one run: the rows so far, the cohorts waiting (longest first), the cell of each running cohort."""
+
+    def __init__(
+        self, slots: Sequence[_Slot], store: Store, executor: Executor, device: str, progress: OnStatus | None
+    ) -> None:
+        self._store, self._executor, self._device, self._progress = store, executor, device, progress
+        self._done = _finished_rows(slots, store)
+        self._waiting: list[tuple[float, int, _Slot, Job]] = []
+        self._slot_of: dict[Job, _Slot] = {}
+        self._number = itertools.count()
+        self._tracker = _tracker(slots, self._done, executor.capacity)
+        for slot in slots:
+            self._enqueue(slot)
+
+    def finish(self) -> None:
+        """Train until no cell asks for anything more."""
+        self._report(None)
+        while self._waiting or self._executor.running:
+            while self._waiting and self._executor.running < self._executor.capacity:
+                _, _, slot, job = heapq.heappop(self._waiting)
+                self._slot_of[job] = slot
+                self._executor.start(job)
+            self._take(self._executor.wait(self._on_epoch))
+
+    def _enqueue(self, slot: _Slot) -> None:
+        for cohort in next_cohorts(slot.study, slot.cell, self._done[slot.study.name]):
+            job = Job(cohort, slot.data, str(self._store.checkpoint(cohort)))
+            heapq.heappush(self._waiting, (-cohort_cost(cohort), next(self._number), slot, job))
+
+    def _take(self, finished: Finished) -> None:
+        slot, cohort = self._slot_of.pop(finished.job), finished.job.cohort
+        rows = rows_of(slot.study, cohort, finished.results, finished.seconds, self._device, finished.message)
+        self._store.add(rows)
+        if finished.results is not None:
+            self._store.checkpoint(cohort).unlink(missing_ok=True)
+        self._done[slot.study.name].update({row.trial_id: row for row in rows})
+        widened = is_widening(slot.study, cohort.phase, cohort.trials[0].step_size)
+        status = self._tracker.add(cohort, rows, finished.seconds, widened)
+        self._enqueue(slot)
+        self._report(status)
+
+    def _on_epoch(self, job: Job, epochs_done: int, members_running: int) -> None:
+        self._report(self._tracker.note(job.cohort, epochs_done, members_running))
+
+    def _report(self, status: Status | None) -> None:
+        if self._progress is not None:
+            self._progress(status or self._tracker.status(finished_cohort=False))
+
+
+def resolve_device(device: str) -> str:
+    """Return "cpu" or "cuda"; raise InputError for CUDA where there is none."""
+    choose("device", device, DEVICES)
+    if device == "cpu":
+        return device
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("device 'cuda' was asked for, but PyTorch sees no CUDA device; use cpu or auto")
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def default_workers(device: str) -> int:
+    """Return the CPU cores this process may use, or the CUDA devices."""
+    if device == "cuda":
+        import torch
+
+        return torch.cuda.device_count()
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _slots(study: Study, request: DataRequest) -> list[_Slot]:
+    data = facts(load_data(request), study.seed)
+    return [_Slot(study, cell, request) for cell in cells(study, data)]
+
+
+def _share(slots: Sequence[_Slot], shard: Shard) -> list[_Slot]:
+    """Deal the cells out to the shards, dearest first, so that every shard gets its part of the dear ones."""
+    if shard.count == 1:
+        return list(slots)
+    dearest_first = sorted(slots, key=lambda slot: -sum(cell_cost(slot.study, slot.cell).values()))
+    return dearest_first[shard.index - 1 :: shard.count]
+
+
+def _finished_rows(slots: Sequence[_Slot], store: Store) -> dict[str, dict[str, Row]]:
+    """Study name -> trial id -> row; crashed rows are left out, so that their trials are tried again."""
+    done: dict[str, dict[str, Row]] = {slot.study.name: {} for slot in slots}
+    fingerprints = {slot.study.name: slot.cell.data.fingerprint for slot in slots}
+    for row in store.rows():
+        if row.data_fingerprint != fingerprints.get(row.study, row.data_fingerprint):
+            raise StoreError(
+                f"{store.directory} holds results on another version of {row.dataset!r} (fingerprint "
+                f"{row.data_fingerprint}, now {fingerprints[row.study]}); restore the data or choose another --out"
+            )
+        if row.outcome != Outcome.CRASHED and row.study in done:
+            done[row.study][row.trial_id] = row
+    return done
+
+
+def _tracker(slots: Sequence[_Slot], done: Mapping[str, Mapping[str, Row]], capacity: int) -> Tracker:
+    """Start counting from what earlier runs left of these cells."""
+    total, left, rows = 0, dict.fromkeys((TUNE, FINAL), 0.0), []
+    known = _by_cell(done)
+    for slot in slots:
+        here = known.get(_key(slot), [])
+        widened = [row for row in here if is_widening(slot.study, row.phase, row.step_size)]
+        for phase, seconds in cell_cost(slot.study, slot.cell).items():
+            expected = fewest_trials(slot.study, phase)
+            have = sum(row.phase == phase for row in here) - (len(widened) if phase == TUNE else 0)
+            left[phase] += seconds * max(0.0, 1 - have / max(expected, 1))
+            total += expected
+        total += len(widened)
+        rows += here
+    return Tracker(capacity, total, left, rows)
+
+
+def _key(slot: _Slot) -> tuple[str, int, int, int]:
+    return slot.study.name, slot.cell.architecture.depth, slot.cell.architecture.width, slot.cell.batch_size
+
+
+def _by_cell(done: Mapping[str, Mapping[str, Row]]) -> dict[tuple[str, int, int, int], list[Row]]:
+    grouped: dict[tuple[str, int, int, int], list[Row]] = {}
+    for row in itertools.chain.from_iterable(rows.values() for rows in done.values()):
+        grouped.setdefault((row.study, row.depth, row.width, row.batch_size), []).append(row)
+    return grouped

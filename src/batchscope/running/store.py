@@ -1,0 +1,192 @@
+"""The run directory: the studies it holds, one SQLite file of rows per writer, and locks. No torch.
+
+DIR/study.toml                 what is being studied
+DIR/results-1of1.sqlite        one file per shard, readable by any tool: table `rows`, one line per trial; table
+                               `runs`, one line of JSON per call of `run`
+DIR/checkpoints/ID.pt          the state of an unfinished cohort after its latest epoch
+DIR/.lock, DIR/.lock-IofN      held while a run writes; the system releases them when its process ends, however it ends
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from batchscope.errors import InputError, StoreError
+from batchscope.records.codec import encode, sql_type
+from batchscope.records.reading import corrupt, names_of, quoted, read_rows
+from batchscope.records.row import Row
+from batchscope.records.rows import COLUMNS, Rows
+from batchscope.studies.results import STUDY_FILE
+from batchscope.studies.study import Study
+from batchscope.studies.study_file import Studies, read_studies, to_toml
+from batchscope.studies.trial import Cohort
+
+# What may grow in a directory that already holds rows; any other difference is another study.
+_GROWING = ("batch_sizes", "depths", "shapes")
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """Part `index` of `count` of a study's cells, counting from 1; the whole is 1 of 1."""
+
+    index: int = 1
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.index <= self.count:
+            raise InputError(f"shard {self.index}/{self.count}; expected I/N with 1 <= I <= N, such as 2/4")
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Read "I/N"."""
+        index, slash, count = text.partition("/")
+        if not (slash and index.strip().isdigit() and count.strip().isdigit()):
+            raise InputError(f"shard {text!r}; expected I/N with 1 <= I <= N, such as 2/4")
+        return cls(int(index), int(count))
+
+    def __str__(self) -> str:
+        return f"{self.index}of{self.count}"
+
+
+class Store:
+    """A run directory opened for writing: holds the locks of its shard until closed.
+
+    Raises StoreError when the directory cannot be written, another run holds it, or it holds another study.
+    """
+
+    def __init__(self, directory: str | Path, studies: Studies, shard: Shard | None = None) -> None:
+        self.directory = Path(directory)
+        shard = shard or Shard()
+        with contextlib.ExitStack() as stack, _explained(self.directory):
+            self.directory.mkdir(parents=True, exist_ok=True)
+            for lock in _lock(self.directory, shard):
+                stack.enter_context(lock)
+            _settle_study_file(self.directory, studies)
+            self._connection = _open(self.directory / f"results-{shard}.sqlite")
+            stack.callback(self._connection.close)
+            self._resources = stack.pop_all()
+
+    def checkpoint(self, cohort: Cohort) -> Path:
+        """Where the state of a cohort is kept between its epochs."""
+        return self.directory / "checkpoints" / f"{cohort.id}.pt"
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Write the rows of one cohort in one transaction: a kill at any moment leaves all of them or none."""
+        marks = ", ".join("?" * len(COLUMNS))
+        with _explained(self.directory), self._connection:
+            self._connection.executemany(
+                f"INSERT OR REPLACE INTO rows ({', '.join(map(quoted, COLUMNS))}) VALUES ({marks})",
+                [tuple(encode(row).values()) for row in rows],
+            )
+
+    def note_run(self, record: Mapping[str, Any]) -> None:
+        """Write what this run is: its command, machine and choices (see `provenance.run_record`)."""
+        with _explained(self.directory), self._connection:
+            self._connection.execute("INSERT INTO runs VALUES (?)", [json.dumps(record)])
+
+    def rows(self) -> Rows:
+        """Return all rows of the directory, those of other writers included."""
+        return read_rows(self.directory)
+
+    def close(self) -> None:
+        self._resources.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def _settle_study_file(directory: Path, studies: Studies) -> None:
+    """Write study.toml, or check that what is there is the same study or a smaller one."""
+    path = directory / STUDY_FILE
+    if path.exists():
+        known = read_studies(path)
+        problem = next(filter(None, (_difference(old, studies) for old in known)), None)
+        if problem:
+            raise StoreError(f"{directory} holds another study: {problem}; choose another --out, or go back to {path}")
+        if known == studies:
+            return
+    draft = directory / f".{STUDY_FILE}.{os.getpid()}"
+    draft.write_text(to_toml(*studies), encoding="utf-8")
+    os.replace(draft, path)
+
+
+def _difference(old: Study, studies: Studies) -> str | None:
+    """Return in words why `studies` does not continue `old`, or None: it may have more cells or more seeds."""
+    new = next((study for study in studies if study.name == old.name), None)
+    if new is None:
+        return f"{old.name!r}, which is not among {[study.name for study in studies]}"
+    for name in type(old).model_fields:
+        before, after = getattr(old, name), getattr(new, name)
+        if name in _GROWING and before is not None and after is not None and set(before) <= set(after):
+            continue
+        if name == "num_seeds" and after >= before:
+            continue
+        if name not in ("assumptions", "scaled") and before != after:
+            return f"{old.name!r} with {name} = {before!r}, not {after!r}"
+    return None
+
+
+def _lock(directory: Path, shard: Shard) -> Iterator[IO[str]]:
+    """Take the directory for oneself, or share it with other shards and take one's own shard."""
+    whole = shard.count == 1
+    yield _flock(directory / ".lock", exclusive=whole)
+    if not whole:
+        yield _flock(directory / f".lock-{shard}", exclusive=True)
+
+
+def _flock(path: Path, exclusive: bool) -> IO[str]:
+    import fcntl  # POSIX only; reading results needs no lock and works everywhere
+
+    file = path.open("a")
+    try:
+        fcntl.flock(file, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise StoreError(
+            f"another run is writing to {path.parent}; wait for it, choose another --out, or give each run "
+            "its own --shard"
+        ) from None
+    return file
+
+
+@contextlib.contextmanager
+def _explained(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, sqlite3.OperationalError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise StoreError(
+            f"{directory} cannot be written: {reason}; expected a directory with write permission and free space"
+        ) from None
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    try:
+        connection = sqlite3.connect(path, timeout=60)
+        # A rollback journal with full synchronisation survives a kill at any moment, leaves a single file behind and,
+        # unlike a write-ahead log, needs no shared memory: network file systems are safe.
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute("PRAGMA synchronous = FULL")
+        columns = ", ".join(f"{quoted(name)} {sql_type(name)}" for name in COLUMNS)
+        with connection:
+            connection.execute(f"CREATE TABLE IF NOT EXISTS rows ({columns}, PRIMARY KEY (trial_id, study))")
+            connection.execute("CREATE TABLE IF NOT EXISTS runs (record TEXT)")
+            present = names_of(connection, "rows")
+            for name in COLUMNS:
+                if name not in present:
+                    connection.execute(f"ALTER TABLE rows ADD COLUMN {quoted(name)} {sql_type(name)}")
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError as error:
+        raise corrupt(path, error) from None
+    return connection

@@ -1,0 +1,76 @@
+"""The data of a study: what is asked for, what planning must know of it, and loading it. No torch."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from batchscope.data import Dataset, load
+from batchscope.studies.study import Option, Study
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What planning must know of a data set.
+
+    fingerprint: identifies the raw data. num_examples: training examples used. input_shape: of one example.
+    d_out: outputs of a network for it. num_classes: None for regression. seed: chose the subset, or drew the data.
+    """
+
+    fingerprint: str
+    num_examples: int
+    input_shape: tuple[int, ...]
+    d_out: int
+    num_classes: int | None
+    seed: int = 0
+
+
+class DatasetLike(Protocol):
+    """The attributes of `batchscope.data.Dataset` that planning reads."""
+
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def num_examples(self) -> int: ...
+    @property
+    def num_classes(self) -> int | None: ...
+    @property
+    def d_out(self) -> int: ...
+    @property
+    def inputs(self) -> object: ...
+
+
+def facts(dataset: DatasetLike, seed: int) -> DataFacts:
+    """Return what planning must know of a loaded data set."""
+    shape = tuple(int(size) for size in dataset.inputs.shape[1:])  # type: ignore[attr-defined]
+    return DataFacts(dataset.fingerprint, dataset.num_examples, shape, dataset.d_out, dataset.num_classes, seed)
+
+
+@dataclass(frozen=True)
+class DataRequest:
+    """The arguments of `batchscope.data.load`, hashable and small enough to send to a worker."""
+
+    name: str
+    data_dir: str | None
+    num_examples: int | None
+    seed: int
+    options: tuple[tuple[str, Option], ...]
+
+    @classmethod
+    def of(cls, study: Study, data_dir: str | Path | None = None) -> DataRequest:
+        options = tuple(sorted(study.dataset_options.items()))
+        return cls(study.dataset, None if data_dir is None else str(data_dir), study.num_examples, study.seed, options)
+
+
+@functools.lru_cache(maxsize=2)
+def load_data(request: DataRequest) -> Dataset:
+    """Load a data set, or return the one in memory; two are kept, as in a run of two studies."""
+    return load(
+        request.name,
+        data_dir=request.data_dir,
+        num_examples=request.num_examples,
+        seed=request.seed,
+        **dict[str, Any](request.options),
+    )

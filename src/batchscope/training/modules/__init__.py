@@ -1,0 +1,1 @@
+"""Networks that are nn.Modules: in turn, in streams, under vmap."""

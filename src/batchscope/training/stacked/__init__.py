@@ -1,0 +1,1 @@
+"""Fully-connected networks trained many at a time, as stacked tensors."""

@@ -1,0 +1,146 @@
+"""The engine of fully-connected cohorts: all members in one `Stack`, stepped without autograd."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from batchscope.architectures import Architecture, initial_values
+from batchscope.data import Dataset
+from batchscope.training.engine import Engine, Scores
+from batchscope.training.modules.losses import Targets
+from batchscope.training.replay import Replay
+from batchscope.training.settings import Member, Settings
+from batchscope.training.stacked.diversity import batch_size_bounds
+from batchscope.training.stacked.net import Stack, Workspace, accumulate, backward, evaluation_buffers, forward
+from batchscope.training.update_rules import update_rule
+
+
+class StackEngine(Engine):
+    """E fully-connected nets side by side. On CUDA a step is replayed from a graph: its kernels are too small to
+    launch one by one."""
+
+    execution = "stacked"
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        dataset: Dataset,
+        settings: Settings,
+        members: Sequence[Member],
+        device: torch.device,
+    ) -> None:
+        dtype = getattr(torch, settings.dtype)
+        self.settings, self.seeds = settings, [member.seed for member in members]
+        self.inputs = torch.as_tensor(dataset.inputs).flatten(1).to(device, dtype)
+        self.targets = _as_targets(dataset.targets, dataset.num_classes, device, dtype)
+        self.heldout = _heldout(dataset, device, dtype)
+        self.stack = initial_stack(architecture, settings, members, device)
+        self.rules = {name: update_rule(settings, tensor) for name, tensor, _ in self.stack.tensors()}
+        self.step_sizes = torch.tensor([m.step_size for m in members], dtype=dtype, device=device).view(-1, 1, 1)
+        self._prepare()
+
+    def step(self, indices: Tensor) -> None:
+        self._replay(indices)
+
+    def evaluate(self) -> list[Scores]:
+        loss, accuracy = evaluate(self.stack, self.inputs, self.targets)
+        heldout = evaluate(self.stack, *self.heldout)[1] if self.heldout else [math.nan] * len(loss)
+        return [Scores(*scores) for scores in zip(loss, accuracy, heldout, strict=True)]
+
+    def bounds(self) -> list[float]:
+        return batch_size_bounds(self.stack, self.inputs, self.targets).tolist()
+
+    def select(self, positions: Sequence[int]) -> None:
+        members = torch.tensor(positions, device=self.inputs.device)
+        dims = {name: dim for name, _, dim in self.stack.tensors()}
+        self.stack = self.stack.select(members)
+        chosen = {name: tensor for name, tensor, _ in self.stack.tensors()}
+        self.rules = {n: rule.select(chosen[n], members, dims[n]) for n, rule in self.rules.items()}
+        self.step_sizes = self.step_sizes.index_select(0, members)
+        self._prepare()
+
+    def state(self) -> dict[str, Any]:
+        parameters = {name: tensor for name, tensor, _ in self.stack.tensors()}
+        return {"parameters": parameters, "rules": {name: rule.state() for name, rule in self.rules.items()}}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        for name, tensor, _ in self.stack.tensors():
+            tensor.copy_(state["parameters"][name])
+            self.rules[name].load(state["rules"][name])
+
+    def _prepare(self) -> None:
+        """Drop what was made for another number of members."""
+        self.workspaces: dict[int, Workspace] = {}
+        self._replay = Replay(self._step, self.inputs.device)
+
+    def _step(self, indices: Tensor) -> None:
+        size = indices.shape[-1]
+        work = self.workspaces.get(size) or self.workspaces.setdefault(size, Workspace(self.stack, size))
+        inputs = work.gather(self.inputs, indices)
+        outputs = forward(self.stack, inputs, work.h_layers, work.outputs)
+        gradient = self.targets.output_gradient(outputs, self.targets.rows(indices))
+        gradient.mul_(self.rules["first"].scale(self.step_sizes) / size)
+        backward(self.stack, gradient, work)
+        accumulate(self.rules, inputs, gradient, work)
+        for rule in self.rules.values():
+            rule.step(self.step_sizes)
+
+
+def evaluate(stack: Stack, inputs: Tensor, targets: Targets) -> tuple[list[float], list[float]]:
+    """Return (mean loss, accuracy) of every member over inputs [n, d]; accuracy is NaN for regression."""
+    chunk = max(64, 2**18 // (stack.num_members * stack.first.shape[1]))  # activations of a layer within 1 MiB
+    layers, outputs = evaluation_buffers(stack, min(chunk, len(inputs)))
+    loss = inputs.new_zeros(stack.num_members, dtype=torch.float64)
+    correct = torch.zeros_like(loss)
+    for start in range(0, len(inputs), chunk):
+        batch = inputs[start : start + chunk]
+        if len(batch) != outputs.shape[-1]:
+            layers, outputs = evaluation_buffers(stack, len(batch))
+        sums = targets.evaluate(forward(stack, batch, layers, outputs), start)
+        loss += sums[0]
+        correct += sums[1]
+    return (loss / len(inputs)).tolist(), (correct / len(inputs)).tolist()
+
+
+def initial_stack(
+    architecture: Architecture, settings: Settings, members: Sequence[Member], device: torch.device
+) -> Stack:
+    """The stacked initial weights: member by member those of `architectures.build` with the member's seed."""
+    seeds = [member.seed for member in members]
+    draws = {s: initial_values(architecture.parameter_shapes, settings.initialisation, s) for s in set(seeds)}
+    stacked = {name: np.stack([draws[seed][name] for seed in seeds]) for name in architecture.parameter_shapes}
+    dtype = getattr(torch, settings.dtype)
+    weights, biases = ([v for name, v in stacked.items() if name.endswith(kind)] for kind in ("weight", "bias"))
+    members_width = (len(seeds), architecture.width)
+
+    def tensor(array: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(device, dtype)
+
+    return Stack(
+        activation=architecture.activation,
+        first=tensor(weights[0]),
+        hidden=tensor(np.stack(weights[1:-1]) if weights[1:-1] else np.empty((0, *members_width, architecture.width))),
+        last=tensor(weights[-1]),
+        bias=tensor(np.stack(biases[:-1])[..., None]) if biases else None,
+        last_bias=tensor(biases[-1][..., None]) if biases else None,
+    )
+
+
+def _heldout(dataset: Dataset, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Targets] | None:
+    if dataset.heldout_inputs is None or dataset.heldout_targets is None:
+        return None
+    inputs = torch.as_tensor(dataset.heldout_inputs).flatten(1).to(device, dtype)
+    return inputs, _as_targets(dataset.heldout_targets, dataset.num_classes, device, dtype)
+
+
+def _as_targets(values: np.ndarray, num_classes: int | None, device: torch.device, dtype: torch.dtype) -> Targets:
+    tensor = torch.as_tensor(values).to(device)
+    if num_classes is None:
+        return Targets(tensor.to(dtype), None)
+    return Targets(torch.nn.functional.one_hot(tensor, num_classes).to(dtype), tensor)
