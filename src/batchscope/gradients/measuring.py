@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from batchscope.errors import InputError, MeasurementError, choose
 from batchscope.gradients.backward.audit import audit as run_audit
 from batchscope.gradients.backward.collect import Measured, Result
-from batchscope.gradients.backward.engine import Engine, untouched
+from batchscope.gradients.backward.engine import Engine
 from batchscope.gradients.backward.planner import DEFAULT_MEMORY_BUDGET, Planner
 from batchscope.gradients.moments import MOST_GROUPS, MomentsAccumulator, groups_within
 from batchscope.gradients.report import Coverage, Plan, Report
@@ -28,6 +28,7 @@ from batchscope.gradients.subject.batches import (
     make_batch,
 )
 from batchscope.gradients.subject.losses import Loss
+from batchscope.gradients.subject.subject import Subject, untouched
 from batchscope.gradients.tracing.probe import coupling_error, probe
 
 JACKKNIFE_MEMORY = 2**30  # bytes for the summed gradients of the groups that give an interval
@@ -67,37 +68,38 @@ class Measurement:
 
     def __post_init__(self) -> None:
         model = unwrap(self.model)
-        self.engine = Engine(model, self.loss, Planner(self.options.memory_budget), self.options.batchnorm)
-        if not self.engine.parameters:
+        self.subject = Subject(model, self.loss, self.options.batchnorm)
+        self.engine = Engine(self.subject, Planner(self.options.memory_budget))
+        if not self.subject.parameters:
             raise InputError("the model has no parameter that requires a gradient: nothing to measure")
         _check_embeddings(model)
-        self.device = next(iter(self.engine.parameters.values())).device
+        self.device = next(iter(self.subject.parameters.values())).device
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Within this context the model is set up as the options say; afterwards it is as it was."""
-        with untouched(self.engine.model), torch.enable_grad():
-            _set_modes(self.engine.model, self.options)
+        with untouched(self.subject.model), torch.enable_grad():
+            _set_modes(self.subject.model, self.options)
             yield
 
     def results(self, batch: Batch) -> dict[str, Result]:
         """Parameter name -> Result of one batch of at least one example."""
-        self.engine.prepare(batch)
+        self.subject.prepare(batch)
         if self._checked or batch.num_examples == 1:
             return self.engine.measure(batch)
         self._check(batch)
         results = self.engine.measure(batch)
         if self.options.audit and self.options.dropout != "sample":
-            run_audit(self.engine, batch, results)
+            run_audit(self.subject, batch, results)
         self._checked = True
         return results
 
     def _check(self, batch: Batch) -> None:
-        found = probe(self.engine, batch)
+        found = probe(self.subject, batch)
         if not found.is_deterministic:
-            self._random(self.engine.model)
+            self._random(self.subject.model)
         if found.coupled_examples():
-            raise coupling_error(self.engine, batch)
+            raise coupling_error(self.subject, batch)
         self.engine.trace = found.trace
 
     def _random(self, model: nn.Module) -> None:
@@ -148,7 +150,7 @@ def measure(
     if population is not None:
         groups = groups_within(JACKKNIFE_MEMORY, num_weights)
         batch_size = batch_size or _spread_over_groups(data)
-    accumulator, coverage = MomentsAccumulator(groups), Coverage.start(engine.model)
+    accumulator, coverage = MomentsAccumulator(groups), Coverage.start(measurement.subject.model)
     with measurement.running():
         if is_changing(data):
             measurement.notes.append("the data changes from one reading to the next: gradients of one draw of it")
@@ -166,7 +168,7 @@ def measure(
         raise InputError("data held no batch at all: expected at least one (inputs, targets)")
     moments = accumulator.finish()
     plan = Plan(tuple(engine.planner.choices.values()))
-    return Report.of(engine.model, moments, coverage, plan, population, tuple(measurement.notes))
+    return Report.of(measurement.subject.model, moments, coverage, plan, population, tuple(measurement.notes))
 
 
 def per_example_sq_norms(

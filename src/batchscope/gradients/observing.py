@@ -16,19 +16,20 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 
 from batchscope.errors import InputError, MeasurementError, choose
 from batchscope.gradients.backward.capture import Capture, backward
 from batchscope.gradients.backward.collect import Collector
-from batchscope.gradients.backward.engine import Engine, untouched
 from batchscope.gradients.backward.planner import DEFAULT_MEMORY_BUDGET, Planner
 from batchscope.gradients.estimands import Moments, NoiseEstimate, unbiased_sq_norm_mean, unbiased_trace_covariance
 from batchscope.gradients.measuring import unwrap
 from batchscope.gradients.moments import MomentsAccumulator
 from batchscope.gradients.rules import REWRITES, load
-from batchscope.gradients.subject.batches import Batch, leaves_of, make_batch
+from batchscope.gradients.subject.batches import Batch, make_batch
 from batchscope.gradients.subject.batchnorm import coupling_modules, refuse
+from batchscope.gradients.subject.losses import sum_of_outputs
+from batchscope.gradients.subject.subject import Subject, untouched
 from batchscope.gradients.tracing.probe import coupling_error, probe
 from batchscope.gradients.tracing.trace import Trace
 
@@ -87,7 +88,8 @@ class observe:  # noqa: N801 - used as a function: `with bs.observe(model) as ob
         self.model = unwrap(model)
         self.reduction = choose("reduction", reduction, ("mean", "sum"))
         self.every, self.accumulation, self._loss_scale = every, accumulation, loss_scale
-        self._engine = Engine(self.model, _sum_of_outputs, Planner(memory_budget))
+        self._subject, self._planner = Subject(self.model, sum_of_outputs), Planner(memory_budget)
+        self._trace: Trace | None = None
         self._history: dict[int, StepMoments] = {}
         self.notes: dict[int, str] = {}
         self._passes = 0
@@ -113,7 +115,7 @@ class observe:  # noqa: N801 - used as a function: `with bs.observe(model) as ob
         self._leave()
         if kind is None:
             self._flush()
-        self._pending, self._engine.trace = [], None
+        self._pending, self._trace = [], None
 
     @property
     def history(self) -> dict[int, StepMoments]:
@@ -147,8 +149,8 @@ class observe:  # noqa: N801 - used as a function: `with bs.observe(model) as ob
         """Enter the capturing mode for this forward pass; `_after` leaves it."""
         trace = self._trace_for(batch)
         scale = self._loss_scale() if callable(self._loss_scale) else self._loss_scale
-        collector = Collector(self._engine.parameters, self._engine.planner, batch.num_examples)
-        mode = Capture(self._engine.parameters, trace, REWRITES, batch.num_examples, collector.receive, cut=False)
+        collector = Collector(self._subject.parameters, self._planner, batch.num_examples)
+        mode = Capture(self._subject.parameters, trace, REWRITES, batch.num_examples, collector.receive, cut=False)
         collector.meetings_of = mode.meetings_of
         self._pending.append(_Pass(collector, mode, (batch.num_examples if self.reduction == "mean" else 1) / scale))
         self._active = mode
@@ -164,19 +166,19 @@ class observe:  # noqa: N801 - used as a function: `with bs.observe(model) as ob
 
     def _trace_for(self, batch: Batch) -> Trace:
         """The trace, made and checked on the first observed batch."""
-        if self._engine.trace is None:
+        if self._trace is None:
             self._probing = True
             try:
                 with untouched(self.model):
                     self._probe(batch)
             finally:
                 self._probing = False
-        if self._engine.trace is None:
+        if self._trace is None:
             raise MeasurementError(
                 "the model makes different calls for batches of different size, so examples cannot be told apart in a "
                 "running loop; use bs.measure on the model between epochs instead"
             )
-        return self._engine.trace
+        return self._trace
 
     def _probe(self, batch: Batch) -> None:
         coupled = coupling_modules(self.model)
@@ -184,19 +186,19 @@ class observe:  # noqa: N801 - used as a function: `with bs.observe(model) as ob
             raise refuse(list(coupled))
         if batch.num_examples == 1:
             raise InputError("the first observed forward pass holds one example: expected batches of at least 2")
-        found = probe(self._engine, batch)
+        found = probe(self._subject, batch)
         if found.coupled_examples():
-            raise coupling_error(self._engine, batch)
-        self._engine.trace = found.trace
+            raise coupling_error(self._subject, batch)
+        self._trace = found.trace
         if found.trace is not None:
             self._missed = self._find_missed(batch.head(3), found.trace)
 
     def _find_missed(self, batch: Batch, trace: Trace) -> set[str]:
         """Parameters that a backward pass reaches past the capture; they will be NaN."""
-        parameters = self._engine.parameters
+        parameters = self._subject.parameters
         mode = Capture(parameters, trace, REWRITES, batch.num_examples, lambda *use: None)
         with torch.enable_grad():
-            return backward(self._engine.losses(batch, mode), mode, parameters)[0]
+            return backward(self._subject.losses(batch, mode), mode, parameters)[0]
 
     def _flush(self) -> None:
         """Turn the finished passes of the observed step into its moments."""
@@ -207,7 +209,7 @@ class observe:  # noqa: N801 - used as a function: `with bs.observe(model) as ob
             self.notes[self._step] = (
                 "not observed: the model made other calls than on the first batch (its shapes changed)"
             )
-            self._engine.trace = None  # traced afresh at the next observed step
+            self._trace = None  # traced afresh at the next observed step
             return
         if not any(one.collector.results for one in passes):
             self.notes[self._step] = "not observed: no backward pass"
@@ -227,7 +229,7 @@ class observe:  # noqa: N801 - used as a function: `with bs.observe(model) as ob
         with torch.no_grad():
             one.collector.finish()
         norms, sums = {}, {}
-        for name, parameter in self._engine.parameters.items():
+        for name, parameter in self._subject.parameters.items():
             result = one.collector.results.get(name)
             if result is not None and name not in self._missed:
                 norms[name] = result.sq_norms.sum(dtype=torch.float64) * one.factor**2
@@ -240,23 +242,6 @@ class observe:  # noqa: N801 - used as a function: `with bs.observe(model) as ob
         for tensor in (count, *norms.values(), *sums.values()) if _is_distributed() else ():
             dist.all_reduce(tensor)
         accumulator.add(int(count), norms, sums)
-
-
-def _sum_of_outputs(outputs: Any, targets: Tensor) -> Tensor:
-    """Stands in for the loss while tracing: every floating output [N, ...], summed per example."""
-    tensors = [
-        leaf.reshape(len(targets), -1).sum(1)
-        for leaf in leaves_of(_plain(outputs))
-        if isinstance(leaf, Tensor) and leaf.is_floating_point() and leaf.ndim and len(leaf) == len(targets)
-    ]
-    if not tensors:
-        raise InputError("the model returns no floating-point tensor with an axis of examples first: cannot observe it")
-    return torch.stack(tensors).sum(0)
-
-
-def _plain(outputs: Any) -> Any:
-    """Model outputs that are objects (dataclasses of Hugging Face) as dicts."""
-    return dict(outputs) if isinstance(outputs, Mapping) else outputs
 
 
 def _bound(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from batchscope.errors import MeasurementError
 from batchscope.gradients.backward.collect import UNAVAILABLE, Result
-from batchscope.gradients.backward.engine import Engine
 from batchscope.gradients.subject.batches import Batch
+from batchscope.gradients.subject.subject import Subject
 
 AUDITED = 3  # examples
 # Relative tolerance on a norm, and absolute tolerance as a fraction of the example's whole gradient (a bias in front of
@@ -25,32 +25,32 @@ TOLERANCES = {torch.float64: (1e-6, 1e-9), torch.float32: (4e-3, 1e-5)}
 LOW_PRECISION = (5e-2, 5e-3)
 
 
-def audit(engine: Engine, batch: Batch, results: Mapping[str, Result]) -> None:
+def audit(subject: Subject, batch: Batch, results: Mapping[str, Result]) -> None:
     """Raise MeasurementError when a result disagrees with plain autograd."""
     if any(result.measured.kernel == UNAVAILABLE for result in results.values()):
         return  # the model does not run on a batch of one, so the audit cannot either
     for i in sorted({0, batch.num_examples // 2, batch.num_examples - 1})[:AUDITED]:
-        _audit_example(engine, batch, i, results)
-    _audit_sums(engine, batch, results)
+        _audit_example(subject, batch, i, results)
+    _audit_sums(subject, batch, results)
 
 
-def _audit_example(engine: Engine, batch: Batch, i: int, results: Mapping[str, Result]) -> None:
-    truth = {name: _norm(g) for name, g in engine.gradients_of_one(batch, i, engine.parameters).items()}
+def _audit_example(subject: Subject, batch: Batch, i: int, results: Mapping[str, Result]) -> None:
+    truth = {name: _norm(g) for name, g in subject.gradients_of_one(batch, i, subject.parameters).items()}
     whole = math.hypot(*truth.values())
     for name, slow in truth.items():
         fast = float(results[name].sq_norms[i]) ** 0.5
-        if not abs(fast - slow) <= _allowed(engine, name, slow, whole):
+        if not abs(fast - slow) <= _allowed(subject, name, slow, whole):
             raise _error(name, results[name], f"the gradient norm of example {i}", fast, slow)
 
 
-def _audit_sums(engine: Engine, batch: Batch, results: Mapping[str, Result]) -> None:
-    truth = engine.plain_gradients(batch, engine.parameters)
+def _audit_sums(subject: Subject, batch: Batch, results: Mapping[str, Result]) -> None:
+    truth = subject.plain_gradients(batch, subject.parameters)
     # Rounding of a sum grows with its terms, not with the sum, which may cancel.
     terms = {name: float(result.sq_norms.double().sum()) ** 0.5 for name, result in results.items()}
     whole = math.hypot(*terms.values())
     for name, gradient in truth.items():
         difference = _norm(results[name].grad_sum - gradient)
-        if not difference <= _allowed(engine, name, _norm(gradient) + terms[name], whole):
+        if not difference <= _allowed(subject, name, _norm(gradient) + terms[name], whole):
             raise _error(name, results[name], "the summed gradient", difference, 0.0)
 
 
@@ -58,10 +58,10 @@ def _norm(x: Tensor) -> float:
     return float(torch.linalg.vector_norm(x, dtype=torch.float64))
 
 
-def _allowed(engine: Engine, name: str, norm: float, whole: float) -> float:
-    parameter = engine.parameters[name]
+def _allowed(subject: Subject, name: str, norm: float, whole: float) -> float:
+    parameter = subject.parameters[name]
     low = torch.is_autocast_enabled(parameter.device.type) or any(
-        p.dtype in (torch.float16, torch.bfloat16) for p in engine.parameters.values()
+        p.dtype in (torch.float16, torch.bfloat16) for p in subject.parameters.values()
     )
     relative, absolute = LOW_PRECISION if low else TOLERANCES[parameter.dtype]
     return relative * norm + absolute * whole

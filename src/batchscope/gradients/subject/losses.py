@@ -9,12 +9,14 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from batchscope.errors import InputError
+from batchscope.gradients.subject.batches import leaves_of
 
 Loss = Callable[[Any, Any], Tensor]
 
@@ -65,3 +67,19 @@ def per_example_losses(loss: Loss, outputs: Any, targets: Any, num_examples: int
             f"expected [{num_examples}] or [{num_examples}, ...]; {REMEDY}"
         )
     return losses.reshape(num_examples, -1).sum(1) if losses.ndim > 1 else losses
+
+
+def sum_of_outputs(outputs: Any, targets: Tensor) -> Tensor:
+    """Every floating-point output [N, ...] added up per example, [N]: a loss where the loop's own is not known.
+
+    targets: any tensor [N]; it counts the examples. InputError when no output has an axis of examples first.
+    """
+    plain = dict(outputs) if isinstance(outputs, Mapping) else outputs  # Hugging Face's dataclasses
+    tensors = [
+        leaf.reshape(len(targets), -1).sum(1)
+        for leaf in leaves_of(plain)
+        if isinstance(leaf, Tensor) and leaf.is_floating_point() and leaf.ndim and len(leaf) == len(targets)
+    ]
+    if not tensors:
+        raise InputError("the model returns no floating-point tensor with an axis of examples first: cannot observe it")
+    return torch.stack(tensors).sum(0)

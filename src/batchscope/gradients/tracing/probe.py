@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +16,9 @@ from torch import Tensor, nn
 from batchscope.errors import MeasurementError
 from batchscope.gradients.rules import REWRITES, load
 from batchscope.gradients.subject.batches import Batch, leaves_of, map_leaves
+from batchscope.gradients.subject.subject import Subject
 from batchscope.gradients.tracing.calls import Interceptor
 from batchscope.gradients.tracing.trace import Trace, build_trace
-
-if TYPE_CHECKING:
-    from batchscope.gradients.backward.engine import Engine
 
 PROBED = 3  # examples: the fewest for which one can be replaced and the number changed with two left to compare
 REPLACED = 1  # which of them is replaced
@@ -52,7 +50,7 @@ class Probe:
         return [i for i in moved if i != REPLACED]
 
 
-def probe(engine: Engine, batch: Batch) -> Probe:
+def probe(subject: Subject, batch: Batch) -> Probe:
     """Probe a prepared batch of at least two examples."""
     load()
     large = batch.head(PROBED)
@@ -63,17 +61,17 @@ def probe(engine: Engine, batch: Batch) -> Probe:
     def run(name: str, examples: Batch) -> Callable[[Interceptor | None], None]:
         def forward(mode: Interceptor | None) -> None:
             torch.random.set_rng_state(state)
-            seen[name] = engine.losses(examples, mode).detach()
+            seen[name] = subject.losses(examples, mode).detach()
 
         return forward
 
     with torch.no_grad():
         run("losses", large)(None)
-        seen["repeated"] = engine.losses(large).detach()  # the random state goes on: dropout differs
+        seen["repeated"] = subject.losses(large).detach()  # the random state goes on: dropout differs
     with torch.enable_grad():
         trace = build_trace(
-            engine.parameters,
-            {**REWRITES, **engine.meaning},
+            subject.parameters,
+            {**REWRITES, **subject.meaning},
             run("large", large),
             run("small", small),
             run("changed", changed),
@@ -82,12 +80,12 @@ def probe(engine: Engine, batch: Batch) -> Probe:
         )
     with torch.no_grad():
         run("changed", changed)(None)
-    return Probe(seen["losses"], seen["repeated"], seen["changed"], trace, _tolerance(engine, seen["losses"]))
+    return Probe(seen["losses"], seen["repeated"], seen["changed"], trace, _tolerance(subject, seen["losses"]))
 
 
-def _tolerance(engine: Engine, losses: Tensor) -> float:
+def _tolerance(subject: Subject, losses: Tensor) -> float:
     """How far losses [m] may be apart that would be equal without rounding."""
-    dtypes = {losses.dtype, *(p.dtype for p in engine.parameters.values())}
+    dtypes = {losses.dtype, *(p.dtype for p in subject.parameters.values())}
     if torch.is_autocast_enabled(losses.device.type):
         dtypes.add(torch.get_autocast_dtype(losses.device.type))
     scale = float(losses[losses.isfinite()].abs().sum())
@@ -120,15 +118,15 @@ def _disturb(leaf: Any) -> Any:
     return leaf
 
 
-def coupling_error(engine: Engine, batch: Batch) -> MeasurementError:
+def coupling_error(subject: Subject, batch: Batch) -> MeasurementError:
     """The error for coupled examples; runs the model once more to name the first module in which it happens."""
     large = batch.head(PROBED)
-    before, after = (_outputs(engine, examples) for examples in (large, _replace_one(batch, large)))
+    before, after = (_outputs(subject, examples) for examples in (large, _replace_one(batch, large)))
     keep = [i for i in range(large.num_examples) if i != REPLACED]
     where = "the loss function"
     for name, value in before.items():
         if name in after and not torch.allclose(value[keep], after[name][keep], rtol=1e-4, atol=1e-7):
-            where = f"module {name!r} ({type(engine.model.get_submodule(name)).__name__})"
+            where = f"module {name!r} ({type(subject.model.get_submodule(name)).__name__})"
             break
     return MeasurementError(
         f"the loss of an example changes when another example of its batch is replaced, so one example's gradient is "
@@ -137,7 +135,7 @@ def coupling_error(engine: Engine, batch: Batch) -> MeasurementError:
     )
 
 
-def _outputs(engine: Engine, batch: Batch) -> dict[str, Tensor]:
+def _outputs(subject: Subject, batch: Batch) -> dict[str, Tensor]:
     """Module name -> its output [N, ...], innermost modules first, in the order of the forward pass."""
     outputs: dict[str, Tensor] = {}
 
@@ -148,10 +146,10 @@ def _outputs(engine: Engine, batch: Batch) -> dict[str, Tensor]:
 
         return hook
 
-    hooks = [module.register_forward_hook(keep(name)) for name, module in engine.model.named_modules()]
+    hooks = [module.register_forward_hook(keep(name)) for name, module in subject.model.named_modules()]
     try:
-        with torch.no_grad(), Interceptor(engine.meaning):
-            engine.outputs(batch)
+        with torch.no_grad(), Interceptor(subject.meaning):
+            subject.outputs(batch)
     finally:
         for hook in hooks:
             hook.remove()
