@@ -35,7 +35,7 @@ def test_the_widths_are_those_of_the_papers_text():
     assert [(net.depth, net.width) for net in (nets[0], nets[-1])] == [(1, 21), (10, 17)]
     nets = architectures(chen2018.figure3("d"), GISETTE)
     assert [(net.depth, net.width) for net in (nets[0], nets[-1])] == [(1, 52), (10, 48)]
-    assert [(net.depth, net.width) for net in architectures(chen2018.figure1(), MNIST)] == [(1, 21), (10, 17)]
+    assert [(net.depth, net.width) for net in architectures(chen2018.figure1(), MNIST)][::3] == [(1, 21), (10, 17)]
 
 
 def test_the_papers_targets():
@@ -49,9 +49,35 @@ def test_figure3b_is_ten_shapes_at_eight_batch_sizes():
     assert len(cells(chen2018.figure3("b"), MNIST)) == 80
 
 
-def test_figure2_measures_diversity_and_the_others_do_not():
-    assert chen2018.figure2().diversity_every == 5
-    assert chen2018.figure3("b").diversity_every == 0
+def test_figure2_is_the_papers_and_its_runs_are_those_of_figure3a():
+    figure2, panel = chen2018.figure2(), chen2018.figure3("a")
+    assert (figure2.dataset, figure2.family, figure2.diversity_every) == ("synthetic", "linear", 10)
+    same = {"name", "diversity_every"}
+    assert {key: value for key, value in figure2.to_dict().items() if key not in same} == {
+        key: value for key, value in panel.to_dict().items() if key not in same
+    }
+    assert chen2018.figure2_mnist().diversity_every == 5
+
+
+@pytest.mark.parametrize("variant", chen2018.VARIANTS)
+def test_a_variant_changes_what_it_says_and_says_what_it_changes(variant):
+    plain, varied = chen2018.figure3("b"), chen2018.figure3("b", variant=variant)
+    assert varied.name == f"{plain.name}-{variant}"
+    changed = {name for name in plain.to_dict() if getattr(plain, name) != getattr(varied, name)}
+    assert changed - {"name", "assumptions"} == set(chen2018.VARIANTS[variant].changes)
+    if varied.optimizer != plain.optimizer or varied.momentum:
+        assert not any(line.startswith("plain SGD") for line in varied.assumptions)
+        assert len(varied.assumptions) == len(plain.assumptions)
+
+
+def test_variants_combine_and_wrong_ones_are_named():
+    both = chen2018.figure3("c", variant="adam+tuned")
+    assert (both.optimizer, both.protocol, both.name) == ("adam", "tuned", "chen2018-figure3c-adam-tuned")
+    assert find("chen2018/figure3c", "adam+tuned") == (both,)
+    with pytest.raises(InputError, match="unknown variant 'adem': did you mean 'adam'"):
+        chen2018.figure2("adem")
+    with pytest.raises(InputError, match="only the recipes chen2018/.* have variants"):
+        find("quickstart", "adam")
 
 
 def test_another_data_set_in_a_panel_is_said():

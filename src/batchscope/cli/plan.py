@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    studies = find(arguments.study)
+    studies = find(arguments.study, arguments.variant)
     workers = default_workers("cpu") if arguments.workers is None else arguments.workers
     if workers < 1:
         raise InputError(f"workers = {workers}; expected at least 1")

@@ -29,8 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    studies = find(arguments.study)
-    out = arguments.out or default_directory(arguments.study)
+    studies = find(arguments.study, arguments.variant)
+    out = arguments.out or default_directory(arguments.study, arguments.variant)
     with progress_display(quiet=arguments.json or not leads()) as display:
         results = run_studies(
             studies,
@@ -58,9 +58,10 @@ def run(arguments: argparse.Namespace) -> int:
     return EXIT_CRASHED_TRIALS if crashed else EXIT_DONE
 
 
-def default_directory(study: str) -> str:
-    """Return runs/STUDY: the name of the recipe, or of the file without its folder and ending."""
-    return f"runs/{study if study in RECIPES else Path(study).stem}"
+def default_directory(study: str, variant: str = "") -> str:
+    """Return runs/STUDY: the name of the recipe and variant, or of the file without its folder and ending."""
+    name = study if study in RECIPES else Path(study).stem
+    return f"runs/{name}-{variant}" if variant else f"runs/{name}"
 
 
 def _summary(results: Results, out: str) -> dict[str, object]:

@@ -9,6 +9,12 @@ from batchscope.studies import Study
 
 def add_study(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("study", metavar="STUDY", help="a recipe (see `batchscope recipes`) or a TOML file")
+    parser.add_argument(
+        "--variant",
+        metavar="NAME",
+        default="",
+        help="of a recipe of the paper, such as adam, momentum, tuned, adam+tuned",
+    )
     parser.add_argument("--data-dir", metavar="DIR", help="where to look for data first")
     parser.add_argument("--workers", type=int, metavar="N", help="processes at once (default: one per usable core)")
 

@@ -18,12 +18,13 @@ __all__ = ["RECIPES", "Recipe", "chen2018", "find", "quickstart"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """A named study. minutes: wall time on two cores, as measured or (with "about") predicted.
+    """A named study. Those of the paper are made in variants too: ``make(variant="adam")``.
 
-    gpu_hours: on one data-centre GPU, predicted; empty where a GPU is not worth it.
+    minutes: wall time on two cores, as measured or (with "about") predicted. gpu_hours: on one data-centre GPU,
+    predicted; empty where a GPU is not worth it.
     """
 
-    make: Callable[[], Study | Studies]
+    make: Callable[..., Study | Studies]
     summary: str
     minutes: str
     gpu_hours: str = ""
@@ -31,32 +32,40 @@ class Recipe:
 
 RECIPES: dict[str, Recipe] = {
     "quickstart": Recipe(quickstart, "wide or deep on digits and synthetic data: small, and real", "1"),
-    "chen2018/figure1": Recipe(chen2018.figure1, "MNIST: the widest and the deepest net, B up to 4096", "about 10"),
+    "chen2018/figure1": Recipe(chen2018.figure1, "MNIST: four shapes, up to 250 epochs", "about 40"),
     "chen2018/figure2": Recipe(
-        chen2018.figure2, "MNIST: ten shapes, with gradient diversity along training", "about 30"
+        chen2018.figure2, "synthetic data, linear nets, gradient diversity along training", "about 10"
     ),
-    "chen2018/figure3a": Recipe(lambda: chen2018.figure3("a"), "synthetic data, linear nets", "about 30"),
-    "chen2018/figure3b": Recipe(lambda: chen2018.figure3("b"), "MNIST, fully-connected nets", "about 30"),
-    "chen2018/figure3c": Recipe(lambda: chen2018.figure3("c"), "EMNIST-47 (reduced), fully-connected nets", "about 30"),
-    "chen2018/figure3d": Recipe(lambda: chen2018.figure3("d"), "Gisette, fully-connected nets", "about 30"),
+    "chen2018/figure2-mnist": Recipe(
+        chen2018.figure2_mnist, "the same question on MNIST: the runs of figure3b", "about 35"
+    ),
+    "chen2018/figure3a": Recipe(functools.partial(chen2018.figure3, "a"), "synthetic data, linear nets", "about 10"),
+    "chen2018/figure3b": Recipe(functools.partial(chen2018.figure3, "b"), "MNIST, fully-connected nets", "about 30"),
+    "chen2018/figure3c": Recipe(
+        functools.partial(chen2018.figure3, "c"), "EMNIST-47 (reduced), fully-connected nets", "about 30"
+    ),
+    "chen2018/figure3d": Recipe(functools.partial(chen2018.figure3, "d"), "Gisette, fully-connected nets", "about 30"),
     "chen2018/figure3d-like": Recipe(
-        lambda: chen2018.figure3("d", "gisette_like"),
+        functools.partial(chen2018.figure3, "d", "gisette_like"),
         "a generated stand-in for Gisette, which needs no files",
         "about 30",
     ),
     # Costs of the full panels: predicted from 30 epochs to the target, 20 GFLOP/s of a core, 100 TFLOP/s of a GPU.
-    "chen2018/figure3e": Recipe(lambda: chen2018.figure3("e"), "MNIST, LeNet", "200 core-hours", "1"),
+    "chen2018/figure3e": Recipe(functools.partial(chen2018.figure3, "e"), "MNIST, LeNet", "200 core-hours", "1"),
     "chen2018/figure3f": Recipe(
-        lambda: chen2018.figure3("f"), "CIFAR-10, ResNet-18, fully-connected part", "40 000 core-hours", "about 9"
+        functools.partial(chen2018.figure3, "f"),
+        "CIFAR-10, ResNet-18, fully-connected part",
+        "40 000 core-hours",
+        "about 9",
     ),
     "chen2018/figure3g": Recipe(
-        lambda: chen2018.figure3("g"), "CIFAR-10, ResNet-18, blocks", "17 000 core-hours", "about 4"
+        functools.partial(chen2018.figure3, "g"), "CIFAR-10, ResNet-18, blocks", "17 000 core-hours", "about 4"
     ),
     "chen2018/figure3h": Recipe(
-        lambda: chen2018.figure3("h"), "CIFAR-10, ResNet-34, blocks", "45 000 core-hours", "about 9"
+        functools.partial(chen2018.figure3, "h"), "CIFAR-10, ResNet-34, blocks", "45 000 core-hours", "about 9"
     ),
     "chen2018/figure3e-small": Recipe(
-        lambda: chen2018.figure3("e", scale="small"), "the same on 3000 examples, 3 x 3 cells", "about 10"
+        functools.partial(chen2018.figure3, "e", scale="small"), "the same on 3000 examples, 3 x 3 cells", "about 10"
     ),
     **{
         f"chen2018/figure3{panel}-small": Recipe(
@@ -69,10 +78,15 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-def find(name: str) -> Studies:
-    """Return the studies of a recipe name or of a TOML file; raise InputError naming the closest recipe."""
+def find(name: str, variant: str = "") -> Studies:
+    """Return the studies of a recipe name or of a TOML file; raise InputError naming the closest recipe.
+
+    variant: of a recipe of the paper, a name in `chen2018.VARIANTS` or several joined by "+".
+    """
+    if variant and not (name in RECIPES and name.startswith("chen2018/")):
+        raise InputError(f"variant {variant!r} of {name!r}; only the recipes chen2018/... have variants: leave it out")
     if name in RECIPES:
-        return as_studies(RECIPES[name].make())
+        return as_studies(RECIPES[name].make(variant=variant) if variant else RECIPES[name].make())
     if name.endswith(".toml") or Path(name).is_file():
         return read_studies(Path(name))
     raise InputError(f"unknown study {name!r}: {closest(name, RECIPES)} A study file must end in .toml.")
