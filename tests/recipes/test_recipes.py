@@ -76,7 +76,7 @@ def test_variants_combine_and_wrong_ones_are_named():
     assert find("chen2018/figure3c", "adam+tuned") == (both,)
     with pytest.raises(InputError, match="unknown variant 'adem': did you mean 'adam'"):
         chen2018.figure2("adem")
-    with pytest.raises(InputError, match="only the recipes chen2018/.* have variants"):
+    with pytest.raises(InputError, match=r"only the recipes chen2018/.* have variants"):
         find("quickstart", "adam")
 
 
