@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from batchscope.architectures import FAMILIES, Architecture, build, lenet, resnet
+from batchscope.architectures.architecture import NORMS
 from batchscope.architectures.lenet import count_parameters as count_lenet
-from batchscope.architectures.resnet import BLOCKS, NORMS
+from batchscope.architectures.resnet import BLOCKS
 from batchscope.architectures.resnet import count_parameters as count_resnet
 from batchscope.errors import InputError
 

@@ -103,7 +103,7 @@ MISTAKES = [
     ({"shapes": [[1, 2]]}, "expected budget with depths, or shapes"),
     ({"activation": "rellu"}, "unknown activation 'rellu': did you mean 'relu'"),
     ({"protocol": "paper"}, "unknown protocol 'paper': did you mean 'paper2018'"),
-    ({"family": "linear", "activation": "tanh"}, "family 'linear' has no activation"),
+    ({"family": "linear", "activation": "tanh"}, "activation = 'tanh' for family 'linear', which has no choice"),
     ({"optimizer": "adam", "momentum": 0.9}, "no meaning for optimizer 'adam'"),
     ({"momentum": float("nan")}, "momentum = nan"),
     ({"step_sizes": {"min": 1.0, "max": 0.1}}, "expected min <= max"),

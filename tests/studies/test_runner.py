@@ -110,6 +110,21 @@ def test_a_cohort_that_kills_its_worker_twice_is_recorded_and_the_rest_goes_on(
     assert {cell.batch_size for cell in results.table() if cell.reached + cell.censored == 3} == {11, 211}
 
 
+def test_worker_processes_import_a_family_of_the_users_own(tmp_path, monkeypatch):
+    (tmp_path / "ownfamily.py").write_text(
+        "from torch import nn\nfrom batchscope.architectures import Family\n\n\n"
+        "class Bent(Family):\n    def module(self, net):\n"
+        "        return nn.Sequential(nn.Linear(net.d_in, net.width), nn.SiLU(), nn.Linear(net.width, net.d_out))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    one = {"batch_sizes": (211,), "step_sizes": {"min": 0.1, "max": 0.1}, "num_seeds": 2, "max_epochs": 2}
+    study = make_study(family="ownfamily:Bent", protocol="tuned", depths=(1, 2), **one)
+    results = bs.run(study, "run", workers=2)
+    assert {row.family for row in results.rows} == {"ownfamily:Bent"}
+    assert {row.outcome for row in results.rows} <= {Outcome.REACHED, Outcome.CENSORED, Outcome.DIVERGED}
+    assert same_rows(bs.run(study, "inline", executor="inline"), results)
+
+
 def test_shards_share_a_directory_and_sum_to_the_whole(tmp_path, study, fake):
     whole = bs.run(study, tmp_path / "whole", executor="inline")
     first = bs.run(study, tmp_path / "shards", executor="inline", shard="1/2")

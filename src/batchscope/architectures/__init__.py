@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from batchscope.architectures.architecture import FAMILIES, Architecture
+from batchscope.architectures import linear as linear  # a family without functions of its own
+from batchscope.architectures.architecture import FAMILIES, Architecture, Family, family_named
 from batchscope.architectures.budget import count_parameters, count_weights, shapes_within, solve_depth, solve_width
 
-# These functions have the names of their modules; imported here, the names mean the functions.
+# Families register themselves; these functions have the names of their modules: imported, the names mean the functions.
 from batchscope.architectures.fully_connected import fully_connected
 from batchscope.architectures.initialisation import INITIALISATIONS, initial_values, weight_std
 from batchscope.architectures.lenet import lenet
 from batchscope.architectures.resnet import resnet
 
 if TYPE_CHECKING:
-    from batchscope.architectures.modules import build
+    from batchscope.architectures.building import build
 
 __all__ = [
     "FAMILIES",
     "INITIALISATIONS",
     "Architecture",
+    "Family",
     "build",
     "count_parameters",
     "count_weights",
+    "family_named",
     "fully_connected",
     "initial_values",
     "lenet",
@@ -36,7 +39,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "build":
-        from batchscope.architectures.modules import build
+        from batchscope.architectures.building import build
 
         return build
     raise AttributeError(f"module 'batchscope.architectures' has no attribute {name!r}")

@@ -1,35 +1,165 @@
-"""`Architecture`: the currency of this room. What a network is, in numbers; torch is needed only to build it."""
+"""`Architecture`: what a network is, in numbers; `Family`: a way to draw one. torch is needed only to build it.
+
+A family is one file: a subclass of `Family`, registered by ``FAMILIES["name"] = ...`` and imported by the package. One
+of a user's own is named as ``package.module:Name`` and registered nowhere.
+"""
 
 from __future__ import annotations
 
+import abc
+import functools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
 
-from batchscope.architectures.family import Family, Parameter
-from batchscope.architectures.fully_connected import ACTIVATIONS, FullyConnectedFamily
-from batchscope.architectures.lenet import LeNetFamily
-from batchscope.architectures.resnet import NORMS, ResNetBlocks, ResNetHead
+from batchscope.architectures.budget import nearest_width
 from batchscope.errors import InputError, choose
+from batchscope.importing import import_object
 
-__all__ = ["ACTIVATIONS", "FAMILIES", "NORMS", "Architecture"]
+if TYPE_CHECKING:
+    from torch import nn
 
-FAMILIES: dict[str, Family] = {
-    "fully_connected": FullyConnectedFamily(),
-    "lenet": LeNetFamily(),
-    "resnet18_head": ResNetHead("resnet18"),
-    "resnet18_blocks": ResNetBlocks("resnet18"),
-    "resnet34_blocks": ResNetBlocks("resnet34"),
-}
+__all__ = ["ACTIVATIONS", "FAMILIES", "NORMS", "Architecture", "Family", "Parameter", "family_named"]
+
+ACTIVATIONS = ("relu", "tanh", "softsign", "arctan", "linear")
+NORMS = ("batch_norm", "group_norm")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One trained tensor. shape: as in the module. positions: places per example where a weight is applied.
+
+    A weight of a linear layer is applied once per example, that of a convolution once per output pixel.
+    """
+
+    shape: tuple[int, ...]
+    positions: int = 1
+
+    @property
+    def size(self) -> int:
+        """Numbers in the tensor."""
+        return math.prod(self.shape)
+
+    @property
+    def is_weight(self) -> bool:
+        """Whether it multiplies activations: biases and the gains of normalisation layers have one dimension."""
+        return len(self.shape) > 1
+
+
+class Family(abc.ABC):
+    """A way to draw a network of any (depth, width); stateless, one instance per name in FAMILIES.
+
+    Only `module` must be defined: without more, its parameters are counted on the built network and the width for a
+    budget is found by bisection. The library's families say both in closed form, so that planning needs no torch.
+
+    standard: (depth, width) of the network the family is named after.
+    depth_means, width_means: what the two numbers count, for tables.
+    budget_counts: "weights" (the paper's fully-connected nets) or "parameters" (its convolutional ones: 431 080 is
+        LeNet with its biases).
+    activations, norms: names to choose from, the default first; one name is no choice.
+    default_filters: `Architecture.filters` unless given; 0 where there is none to choose.
+    takes_images: whether examples must be images (channels, height, width); allows image augmentation, memory formats
+        and bfloat16.
+    stacked: whether its networks are linear layers with one activation, all hidden ones of one width, named as in
+        `fully_connected`: cohorts then train as stacked tensors without autograd, else as modules.
+    identity: joins, and where names agree replaces, the architecture's fields in the identities of trials. A family of
+        your own sets {"version": "2"} here when the same depth and width begin to mean another network.
+    """
+
+    standard: ClassVar[tuple[int, int]] = (2, 16)
+    depth_means: ClassVar[str] = "hidden layers"
+    width_means: ClassVar[str] = "units"
+    budget_counts: ClassVar[str] = "parameters"
+    activations: ClassVar[tuple[str, ...]] = ("relu",)
+    norms: ClassVar[tuple[str, ...]] = ("",)
+    default_filters: ClassVar[int] = 0
+    takes_images: ClassVar[bool] = False
+    stacked: ClassVar[bool] = False
+    identity: ClassVar[Mapping[str, str]] = {}
+
+    @abc.abstractmethod
+    def module(self, net: Architecture) -> nn.Module:
+        """Build it: a module from [N, *input_shape] to [N, d_out]. Its initial weights are replaced by `build`."""
+
+    def check(self, net: Architecture) -> None:
+        """Raise InputError for a network that cannot exist."""
+        del net
+
+    def parameters(self, net: Architecture) -> dict[str, Parameter]:
+        """Every trained tensor, in the order and with the names of the module."""
+        from batchscope.architectures.counting import count_tensors
+
+        return count_tensors(self.module, net)
+
+    def solve_width(self, net: Architecture, budget: int) -> int:
+        """The width that brings `net`, whose own width is ignored, nearest to the budget."""
+        return nearest_width(budget, lambda width: _counted(replace(net, width=width), self.budget_counts))
+
+    def label(self, net: Architecture) -> str:
+        """A short name, unique within a study."""
+        name = net.family.rpartition(":")[2]
+        variant = "".join(f" {word}" for word in (net.activation, net.norm) if word)
+        return f"{name} {net.d_in}-{hidden_label(net.depth, net.width)}-{net.d_out}{variant}"
+
+
+FAMILIES: dict[str, Family] = {}
+
+
+def family_named(name: str) -> Family:
+    """Return the family of this name: one of FAMILIES, or ``package.module:Name`` of the user's own.
+
+    Name is a subclass of `Family` or an instance of one. Raises InputError for an unknown name, a module that cannot be
+    imported, a name it does not have, and an object that is no family.
+    """
+    if ":" in name:
+        return _own_family(name)
+    try:
+        return FAMILIES[choose("family", name, FAMILIES)]
+    except InputError as error:
+        raise InputError(f"{error} A family of your own is named package.module:Name.") from None
+
+
+@functools.cache
+def _own_family(name: str) -> Family:
+    found = import_object(name, "family")
+    if isinstance(found, type) and issubclass(found, Family):
+        found = _instance(name, found)
+    if not isinstance(found, Family):
+        raise InputError(
+            f"family {name!r} is a {type(found).__name__}: expected a subclass of batchscope.architectures.Family, or "
+            "an instance"
+        )
+    return found
+
+
+def _instance(name: str, kind: type[Family]) -> Family:
+    try:
+        return kind()
+    except TypeError as error:
+        raise InputError(
+            f"family {name!r}: {error}; expected a class that needs no arguments, or an instance"
+        ) from error
+
+
+def hidden_label(depth: int, width: int) -> str:
+    """``17x10`` for ten hidden layers of 17 units, ``17`` for one."""
+    return f"{width}" if depth == 1 else f"{width}x{depth}"
+
+
+def _counted(net: Architecture, counts: str) -> int:
+    return net.num_weights if counts == "weights" else net.num_parameters
 
 
 @dataclass(frozen=True)
 class Architecture:
     """A network of a family, at one depth and width.
 
-    family: name in FAMILIES. input_shape: shape of one example, such as (784,) or (1, 28, 28).
+    family: name in FAMILIES, or package.module:Name. input_shape: shape of one example, such as (784,) or (1, 28, 28).
     d_out: outputs. depth: hidden layers L, each of `width` units K (so L + 1 weight matrices); for the families
         ``*_blocks`` residual blocks in the first chunk, and filters of the first chunk.
-    activation: name in ACTIVATIONS. bias: whether every layer adds one (Keras' default, and ours).
+    activation: one of the family's activations, its first if left out. bias: whether every layer of a fully-connected
+        net adds one (Keras' default, and ours).
     norm: "batch_norm" or "group_norm" in residual nets, empty elsewhere; left empty there it is batch_norm.
     filters: of the first chunk of ``resnet18_head``, 64 unless given; 0 elsewhere.
 
@@ -44,20 +174,20 @@ class Architecture:
     d_out: int
     depth: int
     width: int
-    activation: str = "relu"
+    activation: str = ""
     bias: bool = True
     norm: str = ""
     filters: int = 0
 
     def __post_init__(self) -> None:
-        kind = FAMILIES[choose("family", self.family, FAMILIES)]
+        kind = self.kind
         for name, number in (("d_in", self.d_in), ("d_out", self.d_out), ("depth", self.depth), ("width", self.width)):
             if number < 1:
                 raise InputError(f"{name} = {number} in an architecture; expected at least 1")
-        object.__setattr__(self, "norm", self.norm or kind.norms[0])
+        for name, names in (("activation", kind.activations), ("norm", kind.norms)):
+            object.__setattr__(self, name, getattr(self, name) or names[0])
+            _check_choice(name, getattr(self, name), names, self.family)
         object.__setattr__(self, "filters", self.filters or kind.default_filters)
-        if self.norm not in kind.norms:
-            raise InputError(f"norm {self.norm!r} in family {self.family!r}; expected {_or_nothing(kind.norms)}")
         if self.filters and not kind.default_filters:
             raise InputError(
                 f"filters = {self.filters} in family {self.family!r}, which has none to choose: leave it out"
@@ -72,13 +202,18 @@ class Architecture:
         d_out: int,
         depth: int,
         budget: int,
-        activation: str = "relu",
+        activation: str = "",
         norm: str = "",
         filters: int = 0,
     ) -> Architecture:
         """The network of this depth nearest to `budget`: weights if fully connected, all parameters otherwise."""
         draft = cls(family, input_shape, d_out, depth, 1, activation, norm=norm, filters=filters)
-        return replace(draft, width=FAMILIES[family].solve_width(draft, budget))
+        return replace(draft, width=draft.kind.solve_width(draft, budget))
+
+    @property
+    def kind(self) -> Family:
+        """The family itself."""
+        return family_named(self.family)
 
     @property
     def d_in(self) -> int:
@@ -122,18 +257,26 @@ class Architecture:
 
     @property
     def _parameters(self) -> dict[str, Parameter]:
-        return FAMILIES[self.family].parameters(self)
+        return _parameters_of(self)
 
     @property
     def label(self) -> str:
         """A short name, unique within a study: ``784-17x10-10 relu``."""
-        return FAMILIES[self.family].label(self)
+        return self.kind.label(self)
 
     def __str__(self) -> str:
-        counts = FAMILIES[self.family].budget_counts
-        number = self.num_weights if counts == "weights" else self.num_parameters
-        return f"{self.label} ({number:,} {counts})".replace(",", " ")
+        counts = self.kind.budget_counts
+        return f"{self.label} ({_counted(self, counts):,} {counts})".replace(",", " ")
 
 
-def _or_nothing(norms: tuple[str, ...]) -> str:
-    return "none" if norms == ("",) else " or ".join(norms)
+@functools.lru_cache(maxsize=256)
+def _parameters_of(net: Architecture) -> dict[str, Parameter]:
+    """Kept, for families that count them on a built network."""
+    return net.kind.parameters(net)
+
+
+def _check_choice(kind: str, name: str, names: tuple[str, ...], family: str) -> None:
+    if name in names:
+        return
+    expected = " or ".join(names) if len(names) > 1 else f"{names[0] or 'none'}: leave it out"
+    raise InputError(f"{kind} {name!r} in family {family!r}; expected {expected}")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from batchscope.architectures.architecture import ACTIVATIONS, FAMILIES, Family, Parameter, hidden_label
 from batchscope.architectures.budget import solve_width
-from batchscope.architectures.family import Family, Parameter, hidden_label
 from batchscope.errors import choose
 
 if TYPE_CHECKING:
@@ -14,17 +14,14 @@ if TYPE_CHECKING:
 
     from batchscope.architectures.architecture import Architecture
 
-ACTIVATIONS = ("relu", "tanh", "softsign", "arctan", "linear")
-
 
 class FullyConnectedFamily(Family):
     """d_in-K-...-K-d_out. The budget counts weights, as in the paper: d_in K + (L - 1) K² + K d_out."""
 
     standard = (2, 19)  # 784-19x2-10 has 15 447 weights, near the paper's budget of 16k
     budget_counts = "weights"
-
-    def check(self, net: Architecture) -> None:
-        choose("activation", net.activation, ACTIVATIONS)
+    activations: ClassVar[tuple[str, ...]] = ACTIVATIONS
+    stacked = True
 
     def parameters(self, net: Architecture) -> dict[str, Parameter]:
         return linear_parameters(net.layer_sizes, net.bias)
@@ -37,6 +34,9 @@ class FullyConnectedFamily(Family):
 
     def module(self, net: Architecture) -> nn.Module:
         return fully_connected(net.d_in, net.d_out, net.depth, net.width, net.activation, net.bias)
+
+
+FAMILIES["fully_connected"] = FullyConnectedFamily()
 
 
 def linear_parameters(sizes: tuple[int, ...], bias: bool, prefix: str = "") -> dict[str, Parameter]:

@@ -10,10 +10,10 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from batchscope.architectures.architecture import ACTIVATIONS, FAMILIES, Family, Parameter, hidden_label
 from batchscope.architectures.budget import count_parameters as count_fully_connected
 from batchscope.architectures.budget import nearest_width
-from batchscope.architectures.family import Family, Parameter, hidden_label
-from batchscope.architectures.fully_connected import ACTIVATIONS, linear_parameters
+from batchscope.architectures.fully_connected import linear_parameters
 from batchscope.errors import InputError, choose
 
 if TYPE_CHECKING:
@@ -30,9 +30,10 @@ class LeNetFamily(Family):
     """The convolutions fixed, the fully-connected part varied; the budget counts every parameter."""
 
     standard = (1, 500)
+    activations = ACTIVATIONS
+    takes_images = True
 
     def check(self, net: Architecture) -> None:
-        choose("activation", net.activation, ACTIVATIONS)
         _check_image(net.input_shape)
 
     def parameters(self, net: Architecture) -> dict[str, Parameter]:
@@ -56,6 +57,9 @@ class LeNetFamily(Family):
 
     def module(self, net: Architecture) -> nn.Module:
         return lenet(net.depth, net.width, net.d_out, net.input_shape, net.activation)
+
+
+FAMILIES["lenet"] = LeNetFamily()
 
 
 def count_parameters(

@@ -1,4 +1,4 @@
-"""The families as nn.Modules, and `build`: from an `Architecture` to an initialised network."""
+"""The families' networks as nn.Modules, and the layers they are made of."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from batchscope.architectures.architecture import FAMILIES, Architecture
-from batchscope.architectures.initialisation import initial_values
-from batchscope.architectures.resnet import num_groups
+# GroupNorm of Wu & He 2018: 32 groups; the largest divisor up to it where 32 does not divide the filters.
+MAX_GROUPS = 32
 
 
 class Arctan(nn.Module):
@@ -115,18 +114,10 @@ def _norm(name: str, filters: int) -> nn.Module:
     return nn.BatchNorm2d(filters) if name == "batch_norm" else nn.GroupNorm(num_groups(filters), filters)
 
 
-def build(
-    architecture: Architecture,
-    initialisation: str = "glorot_uniform",
-    seed: int = 0,
-    dtype: torch.dtype = torch.float32,
-) -> nn.Module:
-    """Return the network on the CPU with the initial weights that (initialisation, seed) determine.
+def num_groups(filters: int) -> int:
+    """Return the largest divisor of `filters` that is at most 32.
 
-    The same arguments give the same weights as a cohort's member with that seed starts from.
+    >>> [num_groups(filters) for filters in (64, 51, 97)]
+    [32, 17, 1]
     """
-    module = FAMILIES[architecture.family].module(architecture).to(dtype)
-    values = initial_values(architecture.parameter_shapes, initialisation, seed)
-    state = {name: torch.from_numpy(value).to(dtype) for name, value in values.items()}
-    module.load_state_dict(module.state_dict() | state)  # running statistics stay as they are
-    return module
+    return max(groups for groups in range(1, MAX_GROUPS + 1) if filters % groups == 0)

@@ -14,9 +14,9 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from batchscope.architectures.architecture import FAMILIES, NORMS, Family, Parameter, hidden_label
 from batchscope.architectures.budget import count_parameters as count_fully_connected
 from batchscope.architectures.budget import nearest_width
-from batchscope.architectures.family import Family, Parameter, hidden_label
 from batchscope.architectures.fully_connected import linear_parameters
 from batchscope.errors import InputError, choose
 
@@ -25,11 +25,8 @@ if TYPE_CHECKING:
 
     from batchscope.architectures.architecture import Architecture
 
-NORMS = ("batch_norm", "group_norm")
 BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}
 FILTERS = 64
-# GroupNorm of Wu & He 2018: 32 groups; the largest divisor up to it where 32 does not divide the filters.
-MAX_GROUPS = 32
 # Halved three times, more than one pixel is left: normalising one number leaves nothing of it.
 SMALLEST_IMAGE = 9
 
@@ -39,6 +36,7 @@ class ResNetBlocks(Family):
 
     depth_means, width_means = "blocks in the first chunk", "filters of the first chunk"
     norms = NORMS
+    takes_images = True
 
     def __init__(self, name: str) -> None:
         self.name, self.blocks = name, BLOCKS[name]
@@ -69,6 +67,7 @@ class ResNetHead(Family):
     """Depth: hidden layers between the pooled features and the outputs. Width: units in each."""
 
     norms = NORMS
+    takes_images = True
     default_filters = FILTERS
 
     def __init__(self, name: str) -> None:
@@ -103,6 +102,11 @@ class ResNetHead(Family):
     def module(self, net: Architecture) -> nn.Module:
         head = (net.width,) * net.depth
         return resnet(self.blocks, net.filters, net.d_out, head=head, norm=net.norm, channels=net.input_shape[0])
+
+
+FAMILIES["resnet18_head"] = ResNetHead("resnet18")
+FAMILIES["resnet18_blocks"] = ResNetBlocks("resnet18")
+FAMILIES["resnet34_blocks"] = ResNetBlocks("resnet34")
 
 
 def count_parameters(blocks: Sequence[int], filters: int, d_out: int = 10, channels: int = 3) -> int:
@@ -178,15 +182,6 @@ def resnet(
     return ResNet(channels, tuple(blocks), filters, (filters * 2 ** (len(blocks) - 1), *head, d_out), norm)
 
 
-def num_groups(filters: int) -> int:
-    """Return the largest divisor of `filters` that is at most 32.
-
-    >>> [num_groups(filters) for filters in (64, 51, 97)]
-    [32, 17, 1]
-    """
-    return max(groups for groups in range(1, MAX_GROUPS + 1) if filters % groups == 0)
-
-
 def _convolution(name: str, norm: str, fan_in: int, fan_out: int, kernel: int, pixels: int) -> dict[str, Parameter]:
     """A convolution without bias and the normalisation after it."""
     return {
@@ -213,5 +208,3 @@ def _check(net: Architecture) -> None:
             f"a residual net got examples of shape {tuple(net.input_shape)}; expected images (channels, height, width) "
             f"of at least {SMALLEST_IMAGE} x {SMALLEST_IMAGE}"
         )
-    if net.activation != "relu":
-        raise InputError(f"activation {net.activation!r} in a residual net; expected relu: leave it out")

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import importlib
-import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from batchscope.architectures import INITIALISATIONS, Architecture
 from batchscope.architectures.architecture import ACTIVATIONS, FAMILIES, NORMS
 from batchscope.data import Dataset
 from batchscope.errors import InputError, closest
+from batchscope.importing import import_object
 
 if TYPE_CHECKING:
     from torch import nn
@@ -50,7 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     shape.add_argument("--budget", type=int, help="instead of a width: number of weights, or of all parameters")
     family.add_argument("--filters", type=int, help="filters of the first chunk of a residual net")
     family.add_argument("--norm", choices=NORMS, help="of a residual net; batch_norm if left out")
-    family.add_argument("--activation", choices=ACTIVATIONS, help="relu if left out")
+    family.add_argument("--activation", choices=ACTIVATIONS, help="the first that the family has, relu, if left out")
     family.add_argument("--initialisation", choices=tuple(INITIALISATIONS), help="glorot_uniform if left out")
 
 
@@ -95,7 +93,7 @@ def _architecture(arguments: argparse.Namespace, dataset: Dataset) -> Architectu
         raise InputError(f"--filters {filters}: expected at least 1")
     depth = family.standard[0] if arguments.depth is None else arguments.depth
     about = (name, dataset.inputs.shape[1:], dataset.d_out, depth)
-    rest = (arguments.activation or "relu", arguments.norm or "", filters or 0)
+    rest = (arguments.activation or "", arguments.norm or "", filters or 0)
     if arguments.budget is not None:
         return Architecture.within_budget(*about, arguments.budget, *rest)
     activation, norm, filters = rest
@@ -117,16 +115,7 @@ def _from_callable(name: str) -> nn.Module:
     """module:callable, looked for in the current folder first; called without arguments, or a module as it is."""
     from torch import nn
 
-    module_name, _, attribute = name.partition(":")
-    sys.path.insert(0, os.getcwd())
-    try:
-        found: Any = importlib.import_module(module_name)
-        for part in attribute.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"--model {name}: {error}; expected module:callable, importable from here") from error
-    finally:
-        sys.path.remove(os.getcwd())
+    found = import_object(name, "--model")
     model = found() if callable(found) and not isinstance(found, nn.Module) else found
     if not isinstance(model, nn.Module):
         raise InputError(f"--model {name} gave a {type(model).__name__}: expected a torch.nn.Module")

@@ -44,7 +44,7 @@ def _row(study: Study, trial: Trial, outcome: dict[str, Any], seconds: float, de
         dataset=study.dataset,
         data_fingerprint=trial.data.fingerprint,
         num_examples=trial.data.num_examples,
-        family=study.family,
+        family=net.family,
         shape=net.label,
         depth=net.depth,
         width=net.width,

@@ -35,8 +35,7 @@ class Cell:
 
 def architectures(study: Study, data: DataFacts) -> tuple[Architecture, ...]:
     """Return the study's networks, wide to deep; raise InputError for a budget too small for a depth."""
-    family = "fully_connected" if study.family == "linear" else study.family
-    activation = "linear" if study.family == "linear" else study.activation
+    family, activation = study.family, study.activation
     conv: dict[str, Any] = {"norm": study.norm, "filters": study.filters or 0}
     if study.shapes is not None:
         return tuple(

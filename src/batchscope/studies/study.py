@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, field_validator, model_validator
 
-from batchscope.architectures.architecture import ACTIVATIONS, FAMILIES, NORMS
+from batchscope.architectures.architecture import NORMS, Family, family_named
 from batchscope.architectures.initialisation import INITIALISATIONS
 from batchscope.errors import InputError, choose, closest
 from batchscope.records.row import Target
@@ -19,9 +19,6 @@ PROTOCOLS = ("paper2018", "tuned")
 METRICS = ("train_accuracy", "train_loss")
 MAX_STEP_SIZES = 100
 
-# "linear": fully connected without activations; a name of its own because the paper's theorems are about it.
-STUDY_FAMILIES = (*FAMILIES, "linear")
-
 Count = Annotated[int, Field(strict=True, ge=1)]
 Whole = Annotated[int, Field(strict=True, ge=0)]
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
@@ -29,8 +26,6 @@ Name = Annotated[str, Field(strict=True, min_length=1)]
 Option = bool | int | float | str | tuple[int, ...]
 
 _CHOICES = {
-    "family": STUDY_FAMILIES,
-    "activation": ACTIVATIONS,
     "protocol": PROTOCOLS,
     "optimizer": OPTIMIZERS,
     "initialisation": INITIALISATIONS,
@@ -88,7 +83,9 @@ class Study(BaseModel):
     {d_in: 100} for "synthetic".
     Either budget with depths, or shapes = [[depth, width], ...]. Fully-connected nets: a budget of weights, depths in
     hidden layers. lenet, resnet18_head: a budget of parameters, hidden layers of the fully-connected part.
-    resnet18_blocks, resnet34_blocks: a budget of parameters, residual blocks in the first chunk.
+    resnet18_blocks, resnet34_blocks: a budget of parameters, residual blocks in the first chunk. A family of your own:
+    "package.module:Name", a subclass of `batchscope.architectures.Family` that every process can import.
+    activation: one of the family's, its first if left out.
     norm: "batch_norm" or "group_norm" of residual nets; filters: of the first chunk of resnet18_head (None = 64).
     target: {train_accuracy: fraction} or {train_loss: value}; max_epochs: passes before a run is CENSORED.
     step_sizes: the grid tuned over, for the mean loss. seed: tuning runs use it, the reported runs seed+1, seed+2, ...
@@ -108,7 +105,7 @@ class Study(BaseModel):
     num_examples: Count | None = None
     dataset_options: dict[str, Option] = {}
     family: Name = "fully_connected"
-    activation: Name = "relu"
+    activation: str = ""
     norm: str = ""
     filters: Count | None = None
     budget: Count | None = None
@@ -165,8 +162,8 @@ class Study(BaseModel):
         values = {name: getattr(self, name) for name in type(self).model_fields}
         values["target"] = {self.target.metric: self.target.value}
         values["step_sizes"] = self.step_sizes.model_dump()
-        if self.family == "linear":
-            del values["activation"]  # it has none, and a study file that names one is refused
+        if len(self._kind.activations) == 1:
+            del values["activation"]  # there is no choice
         return {key: value for key, value in values.items() if value not in (None, (), {}, "")}
 
     @field_validator("dataset_options")
@@ -193,7 +190,13 @@ class Study(BaseModel):
             raise ValueError(f"train_accuracy = {number:g}; expected a fraction in (0, 1], such as 0.96 for 96 %")
         return Target(metric, float(number))
 
-    @field_validator("family", "activation", "optimizer", "initialisation", "sampling", "dtype", "augmentation")
+    @field_validator("family")
+    @classmethod
+    def _known_family(cls, value: str) -> str:
+        family_named(value)
+        return value
+
+    @field_validator("optimizer", "initialisation", "sampling", "dtype", "augmentation")
     @classmethod
     def _known(cls, value: str, info: Any) -> str:
         return choose(info.field_name, value, _CHOICES[info.field_name])
@@ -214,19 +217,13 @@ class Study(BaseModel):
             raise ValueError(f"an entry is repeated in {list(values)}; expected distinct entries")
         return tuple(sorted(values))
 
-    @model_validator(mode="before")
-    @classmethod
-    def _linear_by_default(cls, values: dict[str, Any]) -> dict[str, Any]:
-        return {"activation": "linear"} | values if values.get("family") == "linear" else values
-
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         by_budget = (self.budget is not None) + (self.depths is not None)
         if (by_budget, self.shapes is not None) not in ((2, False), (0, True)):
             given = [key for key in ("budget", "depths", "shapes") if getattr(self, key) is not None]
             raise ValueError(f"got {given or 'none of budget, depths, shapes'}; expected budget with depths, or shapes")
-        if self.family == "linear" and self.activation != "linear":
-            raise ValueError(f"family 'linear' has no activation, yet activation = {self.activation!r}; leave it out")
+        object.__setattr__(self, "activation", self.activation or self._kind.activations[0])
         self._check_family()
         if self.optimizer != "sgd" and self.momentum:
             raise ValueError(
@@ -234,18 +231,29 @@ class Study(BaseModel):
             )
         return self
 
+    @property
+    def _kind(self) -> Family:
+        return family_named(self.family)
+
     def _check_family(self) -> None:
         """Keys that have a meaning for some families only."""
-        kind = FAMILIES.get(self.family, FAMILIES["fully_connected"])
+        kind = self._kind
+        if self.activation not in kind.activations:
+            if len(kind.activations) == 1:
+                raise ValueError(
+                    f"activation = {self.activation!r} for family {self.family!r}, which has no choice of activations; "
+                    "leave it out"
+                )
+            choose("activation", self.activation, kind.activations)
         if self.norm and self.norm not in kind.norms:
             expected = " or ".join(NORMS) if kind.norms == NORMS else "the key left out: it is for residual nets"
             raise ValueError(f"norm = {self.norm!r} for family {self.family!r}; expected {expected}")
         if self.filters and not kind.default_filters:
             raise ValueError(f"filters = {self.filters} has no meaning for family {self.family!r}; leave it out")
-        if self.family in ("fully_connected", "linear"):
+        if not kind.takes_images:
             for key, value in (("dtype", "bfloat16"), ("augmentation", "pad_crop_flip")):
                 if getattr(self, key) == value:
-                    raise ValueError(f"{key} = {value!r} is for convolutional families, not {self.family!r}")
+                    raise ValueError(f"{key} = {value!r} is for families of images, not {self.family!r}")
         if self.batchnorm_shares > 1 and (self.norm or kind.norms[0]) != "batch_norm":
             raise ValueError(f"batchnorm_shares = {self.batchnorm_shares} in nets without BatchNorm; leave it out")
 

@@ -49,7 +49,7 @@ class Trial:
         """First 16 hex digits of the sha256 of everything that affects the numbers, as canonical JSON."""
         content = {
             "numerics": NUMERICS_VERSION,
-            "architecture": _identity(self.architecture),
+            "architecture": _identity(self.architecture) | dict(self.architecture.kind.identity),
             "data": [self.data.fingerprint, self.data.num_examples, self.data.seed],
             "settings": _identity(self.settings),
             "step_size": self.step_size,

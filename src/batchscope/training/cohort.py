@@ -68,7 +68,7 @@ def train_cohort(
     _check(architecture, dataset, settings, members, ranks)
     kept = Checkpoint.of(checkpoint, architecture, settings, members, writes=ranks.rank == 0)
     saved = kept.load()
-    stacked = architecture.family == "fully_connected" and ranks.size == 1
+    stacked = architecture.kind.stacked and ranks.size == 1
     with torch.inference_mode() if stacked else contextlib.nullcontext():
         how = saved["execution"] if saved else execution
         cohort = Cohort(architecture, dataset, settings, members, torch.device(device), ranks, how)
@@ -259,8 +259,8 @@ def _check(
             f"{architecture.label} takes {architecture.d_in} numbers to {architecture.d_out}, but {dataset.name!r} has "
             f"{dataset.d_in} per example and {dataset.d_out} outputs; solve the shape for this data set"
         )
-    if settings.dtype == "bfloat16" and architecture.family == "fully_connected":
-        raise InputError("dtype 'bfloat16' is for convolutional families; use float32 or float64")
+    if settings.dtype == "bfloat16" and not architecture.kind.takes_images:
+        raise InputError("dtype 'bfloat16' is for families of images; use float32 or float64")
     if settings.batchnorm_shares not in {1, ranks.size} and ranks.size > 1:
         raise InputError(
             f"batchnorm_shares = {settings.batchnorm_shares} on {ranks.size} processes; expected 1 (statistics over "

@@ -187,7 +187,7 @@ def make_engine(
     execution: str | None = None,
 ) -> Engine:
     """Return the engine for these members; for networks trained by autograd the one named, or the fastest."""
-    if architecture.family == "fully_connected" and ranks.size == 1:
+    if architecture.kind.stacked and ranks.size == 1:
         return StackEngine(architecture, dataset, settings, members, device)
     modules = _initial_modules(architecture, settings, members)
     ways = possible_executions(architecture, settings, len(members), device, ranks)
@@ -209,7 +209,7 @@ def possible_executions(
     plain = settings.augmentation == "none" and settings.dtype != "bfloat16" and settings.batchnorm_shares == 1
     if num_members > 1 and ranks.size == 1 and plain:
         ways.append(VECTORISED)
-    if architecture.family == "fully_connected" or ranks.size > 1:
+    if not architecture.kind.takes_images or ranks.size > 1:
         return ways
     ways = [", ".join(parts) for parts in itertools.product(ways, (CHANNELS_LAST,))] + ways
     recorded = device.type == "cuda" and settings.augmentation == "none"
