@@ -53,7 +53,7 @@ def test_a_model_of_ones_own_with_a_checkpoint(capsys, tmp_path, monkeypatch):
     ("words", "what"),
     [
         (["--model", "fully_conected"], "did you mean 'fully_connected'"),
-        (["--model", "nowhere:make"], "No module named"),
+        (["--model", "nowhere:make"], "no module 'nowhere'"),
         (["--model", "math:pi"], "expected a torch.nn.Module"),
         (["--model", "fully_connected", "--checkpoint", "missing.pt"], "not found"),
     ],

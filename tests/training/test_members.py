@@ -189,7 +189,7 @@ def test_bfloat16_trains_near_float32_with_weights_in_float32():
 
 
 def test_bfloat16_is_refused_for_stacked_nets():
-    with pytest.raises(InputError, match="convolutional"):
+    with pytest.raises(InputError, match="families of images"):
         train_cohort(
             Architecture("fully_connected", (2, 16, 17), 5, 1, 3),
             images((2, 16, 17)),
