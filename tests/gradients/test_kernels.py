@@ -22,6 +22,8 @@ def check(use):
             found = kernel.run(use, chunk)
             torch.testing.assert_close(found[0], norms, rtol=1e-10, atol=1e-12, msg=f"{kernel.name}: norms")
             torch.testing.assert_close(found[1], total, rtol=1e-10, atol=1e-12, msg=f"{kernel.name}: sum")
+            alone = kernel.norms(use, chunk)
+            torch.testing.assert_close(alone, norms, rtol=1e-10, atol=1e-12, msg=f"{kernel.name}: norms alone")
 
 
 @given(sizes, sizes, sizes, sizes, st.integers(0, 9))

@@ -36,7 +36,8 @@ class Measured:
 
 @dataclass(frozen=True)
 class Result:
-    """sq_norms: [N], ‖g_i‖² of one parameter. grad_sum: its sum_i g_i. measured: how."""
+    """sq_norms: [N], ‖g_i‖² of one parameter. grad_sum: its sum_i g_i; empty where norms alone were wanted.
+    measured: how."""
 
     sq_norms: Tensor
     grad_sum: Tensor
@@ -48,13 +49,17 @@ _ROWWISE = Measured(("linear",), "outer")
 
 @dataclass
 class Collector:
-    """Receives Uses during the backward pass; `results` is complete after `finish`."""
+    """Receives Uses during the backward pass; `results` is complete after `finish`.
+
+    norms_alone: leave out the summed gradients, which the ordinary backward pass forms beside it.
+    """
 
     parameters: Mapping[str, Tensor]
     planner: Planner
     num_examples: int
     meetings_of: Mapping[str, int] = field(default_factory=dict)
     results: dict[str, Result] = field(default_factory=dict)
+    norms_alone: bool = False
     _waiting: list[tuple[Shared, Use, str]] = field(default_factory=list)
     _received: dict[str, int] = field(default_factory=dict)
 
@@ -109,15 +114,21 @@ class Collector:
         kinds = join(uses)
         if kinds is None:
             return self._dense([name], [(operand, use, "") for use in uses], rules)[name]
-        (norms, total), choice = self.planner.run(kinds[0])
+        (norms, total), choice = self._run(kinds[0])
         if len(kinds) == 2:  # a tied table: ‖a + b‖² = ‖a‖² + ‖b‖² + 2 <a, b>
-            (more_norms, more), _ = self.planner.run(kinds[1])
+            (more_norms, more), _ = self._run(kinds[1])
             norms, total = norms + more_norms + 2 * cross_term(*kinds), total + more
             rules = (*rules, "tied")
         parameter = self.parameters[name]
-        if operand.tensor is not parameter or total.shape != parameter.shape:
+        if not self.norms_alone and (operand.tensor is not parameter or total.shape != parameter.shape):
             total = _place(parameter, operand.tensor, total.unsqueeze(0)).squeeze(0)
         return Result(norms, total, Measured(rules, choice.kernel, choice))
+
+    def _run(self, use: Use) -> tuple[tuple[Tensor, Tensor], Choice]:
+        if not self.norms_alone:
+            return self.planner.run(use)
+        norms, choice = self.planner.norms(use)
+        return (norms, norms.new_empty(0)), choice
 
     def _dense(
         self, names: list[str], group: list[tuple[Shared, Use, str]], rules: tuple[str, ...]
@@ -131,6 +142,8 @@ class Collector:
             for name, gradients in self._gradients(names, group, rows).items():
                 norms[name].append(sq_norms(gradients))
                 totals[name] += gradients.sum(0)
+        if self.norms_alone:
+            totals = {name: total.new_empty(0) for name, total in totals.items()}
         measured = Measured(rules, "dense")
         return {name: Result(torch.cat(norms[name]), totals[name], measured) for name in names}
 

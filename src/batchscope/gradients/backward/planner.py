@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from batchscope.gradients.kernels import Kernel, Result, candidates
 from batchscope.gradients.rules.lazy_gradients import Use
@@ -45,28 +46,37 @@ class Planner:
 
     def run(self, use: Use) -> tuple[Result, Choice]:
         """(squared norms [N], sum [*shape]) of `use`, and how it was computed."""
-        key = (use.signature, torch.get_num_threads(), self.memory_budget)
+        choice, kernel, chunk = self._chosen(use, norms_alone=False)
+        return kernel.run(use, chunk), choice
+
+    def norms(self, use: Use) -> tuple[Tensor, Choice]:
+        """Squared norms [N] of `use` alone, and how they were computed."""
+        choice, kernel, chunk = self._chosen(use, norms_alone=True)
+        return kernel.norms(use, chunk), choice
+
+    def _chosen(self, use: Use, norms_alone: bool) -> tuple[Choice, Kernel, int]:
+        key = (use.signature, torch.get_num_threads(), self.memory_budget, norms_alone)
         if key not in _CHOICES:
-            _CHOICES[key] = self._choose(use)
+            _CHOICES[key] = self._choose(use, norms_alone)
         choice, kernel, size = _CHOICES[key]
         self.choices[key] = choice
-        return kernel.run(use, self._chunk(size, use)), choice
+        return choice, kernel, self._chunk(size, use)
 
-    def _choose(self, use: Use) -> tuple[Choice, Kernel, int]:
+    def _choose(self, use: Use, norms_alone: bool) -> tuple[Choice, Kernel, int]:
         kernels = list(self._admissible(use))
-        seconds = self._race(kernels, use) if len(kernels) > 1 else {}
+        seconds = self._race(kernels, use, norms_alone) if len(kernels) > 1 else {}
         best = min(kernels, key=lambda kernel: seconds.get(kernel.name, 0.0))
         size = _bytes(best, use)
         return Choice(_layer(use), best.name, seconds, use.num_examples, size), best, size
 
-    def _race(self, kernels: list[Kernel], use: Use) -> dict[str, float]:
+    def _race(self, kernels: list[Kernel], use: Use, norms_alone: bool) -> dict[str, float]:
         """Kernel -> least seconds of several runs. The first run warms up and sorts out the slow; the rest take turns,
         so that a disturbance of the machine hits all alike."""
-        seconds = {kernel.name: self._time(kernel, use) for kernel in kernels}
+        seconds = {kernel.name: self._time(kernel, use, norms_alone) for kernel in kernels}
         close = [kernel for kernel in kernels if seconds[kernel.name] <= CLOSE * min(seconds.values())]
         for _ in range(ROUNDS):
             for kernel in close:
-                seconds[kernel.name] = min(seconds[kernel.name], self._time(kernel, use))
+                seconds[kernel.name] = min(seconds[kernel.name], self._time(kernel, use, norms_alone))
         return seconds
 
     def _admissible(self, use: Use) -> Iterator[Kernel]:
@@ -77,12 +87,13 @@ class Planner:
         least = min(kernel.flops(use) for kernel in fitting)
         return (kernel for kernel in fitting if kernel.flops(use) <= HOPELESS * least)
 
-    def _time(self, kernel: Kernel, use: Use) -> float:
+    def _time(self, kernel: Kernel, use: Use, norms_alone: bool) -> float:
         """Seconds of one run."""
         chunk = self._chunk(_bytes(kernel, use), use)
         _synchronise(use)
+        run = kernel.norms if norms_alone else kernel.run
         start = time.perf_counter()
-        kernel.run(use, chunk)
+        run(use, chunk)
         _synchronise(use)
         return time.perf_counter() - start
 

@@ -22,7 +22,8 @@ Result = tuple[Tensor, Tensor]  # squared norms [N], sum [*shape]
 
 @dataclass(frozen=True)
 class Kernel:
-    """name: for the plan. run(use, chunk): the result, `chunk` examples at a time.
+    """name: for the plan. run(use, chunk): the result, `chunk` examples at a time. norms(use, chunk): its norms alone,
+    for a loop whose own backward pass forms the sum anyway.
 
     applies(use): whether it can treat this use. scratch(use): scratch elements per example. flops(use): floating-point
     operations per example, used only to leave out candidates that cannot win.
@@ -33,6 +34,7 @@ class Kernel:
     applies: Callable[[Any], bool]
     scratch: Callable[[Any], int]
     flops: Callable[[Any], float]
+    norms: Callable[[Any, int], Tensor]
 
 
 KERNELS: dict[type, list[Kernel]] = {}
@@ -44,12 +46,25 @@ def kernel(
     scratch: Callable[[Any], int],
     flops: Callable[[Any], float],
     applies: Callable[[Any], bool] = lambda use: True,
-) -> Callable[[Callable[[Any, int], Result]], Callable[[Any, int], Result]]:
-    """Register a kernel for one kind of Use, named after the function."""
+    summed: Callable[[Any], Tensor] | None = None,
+    norms: Callable[[Any, int], Tensor] | None = None,
+) -> Callable[[Callable[[Any, int], Any]], Callable[[Any, int], Any]]:
+    """Register a kernel for one kind of Use, named after the function.
 
-    def register(run: Callable[[Any, int], Result]) -> Callable[[Any, int], Result]:
-        KERNELS.setdefault(kind, []).append(Kernel(run.__name__, run, applies, scratch, flops))
-        return run
+    summed: the sum; then the function returns the norms alone. Without it, the function returns the whole Result, and
+    `norms`, when given, forms the norms alone for less.
+    """
+
+    def register(function: Callable[[Any, int], Any]) -> Callable[[Any, int], Any]:
+        def both(use: Any, chunk: int) -> Result:
+            return function(use, chunk), summed(use)  # type: ignore[misc]
+
+        def first(use: Any, chunk: int) -> Tensor:
+            return function(use, chunk)[0]  # type: ignore[no-any-return]
+
+        run, alone = (both, function) if summed is not None else (function, norms or first)
+        KERNELS.setdefault(kind, []).append(Kernel(function.__name__, run, applies, scratch, flops, alone))
+        return function
 
     return register
 

@@ -16,6 +16,10 @@ from batchscope.gradients.kernels import Result, chunks, kernel, norms_and_sum, 
 from batchscope.gradients.rules.lazy_gradients import Patches
 
 
+def _summed(use: Patches) -> Tensor:
+    return use.weight_gradient(slice(0, use.num_examples))
+
+
 def _weights(use: Patches) -> int:
     return math.prod(use.shape)
 
@@ -104,15 +108,16 @@ def _ghost_flops(use: Patches) -> float:
     Patches,
     scratch=lambda use: _columns(use) + 3 * use.groups * _positions(use) ** 2,
     flops=_ghost_flops,
+    summed=_summed,
 )
-def ghost(use: Patches, chunk: int) -> Result:
+def ghost(use: Patches, chunk: int) -> Tensor:
     """<A A', G G'> over positions, with A the unfolded patches; the sum by the library's own weight gradient."""
     parts = []
     for rows in chunks(use.num_examples, chunk):
         grads, columns = _as_groups(use.grads[rows], use.groups), _unfold(use, rows)
         products = torch.bmm(grads.mT, grads).mul_(torch.bmm(columns.mT, columns))
         parts.append(products.view(len(use.grads[rows]), -1).sum(1))
-    return torch.cat(parts), use.weight_gradient(slice(0, use.num_examples))
+    return torch.cat(parts)
 
 
 def _pixels(use: Patches) -> int:
@@ -131,8 +136,9 @@ def _pixel_flops(use: Patches) -> float:
     applies=lambda use: math.prod(use.shape[2:]) > 1,
     scratch=lambda use: use.groups * (2 * _pixels(use) ** 2 + 2 * _positions(use) ** 2),
     flops=_pixel_flops,
+    summed=_summed,
 )
-def pixel_ghost(use: Patches, chunk: int) -> Result:
+def pixel_ghost(use: Patches, chunk: int) -> Tensor:
     """As ghost, with the patch Gram as the sum of K shifted slices of the Gram of padded pixels: patches overlap, and
     the inner product of two pixels is formed once instead of K times."""
     parts = []
@@ -142,7 +148,7 @@ def pixel_ghost(use: Patches, chunk: int) -> Result:
         patch_gram = _patch_gram(use, torch.bmm(flat.mT, flat), tuple(pixels.shape[2:]))
         gram = torch.bmm(grads.mT, grads).view(patch_gram.shape).mul_(patch_gram)
         parts.append(gram.view(len(pixels), -1).sum(1))
-    return torch.cat(parts), use.weight_gradient(slice(0, use.num_examples))
+    return torch.cat(parts)
 
 
 def _patch_gram(use: Patches, gram: Tensor, sizes: tuple[int, ...]) -> Tensor:

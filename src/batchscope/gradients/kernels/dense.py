@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from batchscope.gradients.kernels import Result, kernel
+from torch import Tensor
+
+from batchscope.gradients.kernels import kernel
 from batchscope.gradients.rules.lazy_gradients import Dense, Norms
 
 
-@kernel(Dense, scratch=lambda use: use.grads[0].numel(), flops=lambda use: 3 * use.grads[0].numel())
-def direct(use: Dense, chunk: int) -> Result:
+def _summed(use: Dense) -> Tensor:
+    return use.grads.sum(0)
+
+
+@kernel(Dense, scratch=lambda use: use.grads[0].numel(), flops=lambda use: 3 * use.grads[0].numel(), summed=_summed)
+def direct(use: Dense, chunk: int) -> Tensor:
     """Square and add."""
-    return (use.norms or Norms(use.grads)).squares, use.grads.sum(0)
+    return (use.norms or Norms(use.grads)).squares

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from batchscope.gradients.kernels import Result, chunks, kernel
+from batchscope.gradients.kernels import chunks, kernel
 from batchscope.gradients.rules.lazy_gradients import Rows
 
 
@@ -18,14 +18,15 @@ def _summed(use: Rows) -> Tensor:
     Rows,
     scratch=lambda use: 2 * use.grads[0].numel(),
     flops=lambda use: 6.0 * use.grads[0].numel(),
+    summed=_summed,
 )
-def gathered(use: Rows, chunk: int) -> Result:
+def gathered(use: Rows, chunk: int) -> Tensor:
     """Add up the entries of equal (example, row), square, add per example."""
     example = torch.arange(use.num_examples, device=use.index.device).unsqueeze(1)
     keys, place = torch.unique(example * use.shape[0] + use.index, return_inverse=True)
     rows = use.grads.new_zeros(len(keys), use.shape[1]).index_add_(0, place.flatten(), use.grads.flatten(0, 1))
     norms = use.grads.new_zeros(use.num_examples)
-    return norms.index_add_(0, keys // use.shape[0], (rows * rows).sum(1)), _summed(use)
+    return norms.index_add_(0, keys // use.shape[0], (rows * rows).sum(1))
 
 
 def _gram_flops(use: Rows) -> float:
@@ -33,12 +34,12 @@ def _gram_flops(use: Rows) -> float:
     return 2.0 * positions**2 * (d + 1)
 
 
-@kernel(Rows, scratch=lambda use: 2 * use.index.shape[1] ** 2, flops=_gram_flops)
-def ghost(use: Rows, chunk: int) -> Result:
+@kernel(Rows, scratch=lambda use: 2 * use.index.shape[1] ** 2, flops=_gram_flops, summed=_summed)
+def ghost(use: Rows, chunk: int) -> Tensor:
     """sum over pairs of positions with the same row of <g_t, g_s>."""
     norms = []
     for rows in chunks(use.num_examples, chunk):
         index, grads = use.index[rows], use.grads[rows]
         same = index.unsqueeze(1) == index.unsqueeze(2)
         norms.append((torch.bmm(grads, grads.mT) * same).sum((1, 2)))
-    return torch.cat(norms), _summed(use)
+    return torch.cat(norms)

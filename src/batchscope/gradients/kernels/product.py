@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from batchscope.gradients.kernels import Result, chunks, kernel, norms_and_sum, sq_norms
 from batchscope.gradients.rules.lazy_gradients import Factors, Norms
@@ -13,7 +14,7 @@ def _sizes(use: Factors) -> tuple[int, int, int]:
     return positions, rows, use.right.shape[2]
 
 
-def _summed(use: Factors) -> torch.Tensor:
+def _summed(use: Factors) -> Tensor:
     """The ordinary weight gradient: one product over examples and positions."""
     if use.left.shape[1] == 1:
         return (use.left.squeeze(1).t() @ use.right.squeeze(1)).view(use.shape)
@@ -25,11 +26,17 @@ def _outer_flops(use: Factors) -> float:
     return 2.0 * positions * p * d + 2 * (p + d)
 
 
-@kernel(Factors, applies=lambda use: use.left.shape[1] == 1, scratch=lambda use: sum(_sizes(use)), flops=_outer_flops)
-def outer(use: Factors, chunk: int) -> Result:
+@kernel(
+    Factors,
+    applies=lambda use: use.left.shape[1] == 1,
+    scratch=lambda use: sum(_sizes(use)),
+    flops=_outer_flops,
+    summed=_summed,
+)
+def outer(use: Factors, chunk: int) -> Tensor:
     """T = 1: ‖l r'‖² = ‖l‖² ‖r‖²."""
     left = use.left_norms or Norms(use.left)
-    return (left.values * Norms(use.right).values).square_(), _summed(use)
+    return (left.values * Norms(use.right).values).square_()
 
 
 def _ghost_scratch(use: Factors) -> int:
@@ -41,14 +48,14 @@ def _ghost_flops(use: Factors) -> float:
     return 2.0 * positions * p * d + 2.0 * positions**2 * (p + d + 1)
 
 
-@kernel(Factors, applies=lambda use: use.left.shape[1] > 1, scratch=_ghost_scratch, flops=_ghost_flops)
-def ghost(use: Factors, chunk: int) -> Result:
+@kernel(Factors, applies=lambda use: use.left.shape[1] > 1, scratch=_ghost_scratch, flops=_ghost_flops, summed=_summed)
+def ghost(use: Factors, chunk: int) -> Tensor:
     """‖L'R‖² = <L L', R R'>: two Gram matrices over positions, no per-example gradient (Goodfellow 2015, Li 2022)."""
     parts = [
         (torch.bmm(use.left[rows], use.left[rows].mT) * torch.bmm(use.right[rows], use.right[rows].mT)).sum((1, 2))
         for rows in chunks(use.num_examples, chunk)
     ]
-    return torch.cat(parts), _summed(use)
+    return torch.cat(parts)
 
 
 def _direct_scratch(use: Factors) -> int:
@@ -61,12 +68,9 @@ def _direct_flops(use: Factors) -> float:
     return 2.0 * positions * p * d + 3.0 * p * d
 
 
-@kernel(Factors, applies=lambda use: use.left.shape[1] > 1, scratch=_direct_scratch, flops=_direct_flops)
-def direct(use: Factors, chunk: int) -> Result:
-    """Form the per-example gradients of a chunk at once; their sum replaces the ordinary weight gradient."""
+def _direct_norms(use: Factors, chunk: int) -> Tensor:
     gradients = (torch.bmm(use.left[rows].mT, use.right[rows]) for rows in chunks(use.num_examples, chunk))
-    norms, total = norms_and_sum(gradients)
-    return norms, total.reshape(use.shape)
+    return torch.cat([sq_norms(piece) for piece in gradients])
 
 
 @kernel(
@@ -74,6 +78,30 @@ def direct(use: Factors, chunk: int) -> Result:
     applies=lambda use: use.left.shape[1] > 1,
     scratch=_direct_scratch,
     flops=_direct_flops,
+    norms=_direct_norms,
+)
+def direct(use: Factors, chunk: int) -> Result:
+    """Form the per-example gradients of a chunk at once; their sum replaces the ordinary weight gradient."""
+    gradients = (torch.bmm(use.left[rows].mT, use.right[rows]) for rows in chunks(use.num_examples, chunk))
+    norms, total = norms_and_sum(gradients)
+    return norms, total.reshape(use.shape)
+
+
+def _looped_norms(use: Factors, chunk: int) -> Tensor:
+    squares = use.left.new_empty(use.num_examples)
+    gradient = use.left.new_empty(use.left.shape[2], use.right.shape[2])
+    for i in range(use.num_examples):
+        torch.mm(use.left[i].mT, use.right[i], out=gradient)
+        squares[i] = sq_norms(gradient.unsqueeze(0))[0]
+    return squares
+
+
+@kernel(
+    Factors,
+    applies=lambda use: use.left.shape[1] > 1,
+    scratch=_direct_scratch,
+    flops=_direct_flops,
+    norms=_looped_norms,
 )
 def looped(use: Factors, chunk: int) -> Result:
     """As direct, one example at a time in one buffer that stays in cache."""
