@@ -146,7 +146,7 @@ def matmul_side(*_: int) -> Step:
 
 
 # Side -> (maker, processes at once, models advanced by one step of one process)
-SIDES = {
+SIDES: dict[str, tuple[Callable[..., Step], int, int]] = {
     "loop": (loop_side, 1, 1),
     "jax": (jax_side, 1, MEMBERS),
     "cohort": (cohort_side, 2, MEMBERS),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
+from numpy.typing import NDArray
 
 from batchscope.analysis.fit.critical_batch import fit_critical_batch
 from batchscope.analysis.formatting import plain
@@ -63,7 +64,7 @@ def fits(
     }
 
 
-SIZES = 2.0 ** np.arange(5, 13)
+SIZES: NDArray[np.float64] = 2.0 ** np.arange(5, 13)
 
 
 def drawn(rng: np.random.Generator, seeds: int, spread: float, resolution: float, shape: str = "drawn") -> Sweep:

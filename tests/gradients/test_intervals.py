@@ -158,7 +158,7 @@ def test_everyone_measured_is_exact() -> None:
 
 @pytest.mark.parametrize("num_examples", [0, 1, 2])
 def test_too_few_examples_have_no_interval(num_examples: int) -> None:
-    estimate = sample_interval(recorded(np.ones((num_examples, DIM)), 2, 1), None)
+    estimate = sample_interval(recorded(np.ones((num_examples, DIM)), 2, 1), math.inf)
     assert math.isnan(estimate.low)
     assert math.isnan(estimate.high)
     assert "too few" in estimate.statement
@@ -167,7 +167,7 @@ def test_too_few_examples_have_no_interval(num_examples: int) -> None:
 def test_a_record_without_groups_or_with_one_has_an_estimate_and_no_interval() -> None:
     g = draw(np.random.default_rng(6), 50, 5.0)
     for moments in (recorded(g, 0, 5), recorded(g, 10, 50)):
-        estimate = sample_interval(moments, None)
+        estimate = sample_interval(moments, math.inf)
         assert estimate.value > 1
         assert math.isnan(estimate.low)
         assert f"B_S = {estimate.value:.4g}" in str(estimate)
@@ -176,7 +176,7 @@ def test_a_record_without_groups_or_with_one_has_an_estimate_and_no_interval() -
 def test_an_unmeasured_parameter_has_no_interval() -> None:
     moments = GradientMoments.from_batch(3, {"w": math.nan}, {"w": torch.ones(2)}, group=0)
     moments = moments.merge(GradientMoments.from_batch(3, {"w": 1.0}, {"w": torch.ones(2)}, group=1))
-    estimate = sample_interval(moments, None)
+    estimate = sample_interval(moments, math.inf)
     assert math.isnan(estimate.value)
     assert math.isnan(estimate.low)
     assert estimate.statement.startswith("B_S unknown")

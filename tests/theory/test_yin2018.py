@@ -19,7 +19,7 @@ def gradients(n, seed=3, mean=0.3):
 
 
 def bound_of(g):
-    return yin2018.batch_size_bound(np.sum(g * g), np.sum(g.sum(axis=0) ** 2), len(g))
+    return yin2018.batch_size_bound(len(g), np.sum(g * g), np.sum(g.sum(axis=0) ** 2))
 
 
 def test_diversity_of_orthogonal_equal_and_cancelling_gradients():
@@ -71,7 +71,7 @@ def test_finite_n_law_of_exchangeable_gradients_exactly():
     S1 = np.mean([np.sum(g[[i, j]] ** 2) for i, j in pairs])
     Q = np.mean([np.sum((g[i] + g[j]) ** 2) for i, j in pairs])
     limit = np.mean(np.sum(g * g, axis=1)) / np.sum(g.mean(axis=0) ** 2)
-    assert yin2018.at_num_examples(limit, 2) == pytest.approx(yin2018.batch_size_bound(S1, Q, 2), rel=1e-12)
+    assert yin2018.at_num_examples(limit, 2) == pytest.approx(yin2018.batch_size_bound(2, S1, Q), rel=1e-12)
 
 
 def test_subsamples_are_corrected_to_the_population():
@@ -80,7 +80,7 @@ def test_subsamples_are_corrected_to_the_population():
     chosen = [list(rows) for rows in itertools.combinations(range(9), 3)]
     S1 = np.mean([np.sum(g[rows] ** 2) for rows in chosen])
     Q = np.mean([np.sum(g[rows].sum(axis=0) ** 2) for rows in chosen])
-    measured = yin2018.batch_size_bound(S1, Q, 3)
+    measured = yin2018.batch_size_bound(3, S1, Q)
     assert measured < 0.8 * bound_of(g)
     assert yin2018.correct_subsample(measured, 3, 9) == pytest.approx(bound_of(g), rel=1e-12)
     assert yin2018.correct_subsample(measured, 3, 3) == pytest.approx(measured)

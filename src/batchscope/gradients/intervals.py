@@ -89,18 +89,17 @@ class SampleEstimate:
 
 
 def sample_interval(
-    moments: GradientMoments, population: int | None, level: float = 0.95, names: Iterable[str] | None = None
+    moments: GradientMoments, population: float, level: float = 0.95, names: Iterable[str] | None = None
 ) -> SampleEstimate:
     """Estimate and interval of the population's B_S from a random sample of it, drawn without replacement.
 
     moments: measured on the sample, with groups (`MomentsAccumulator(num_groups=...)`); without, the interval is NaN.
-    population: n, the number of examples the sample was drawn from; None for an infinite population (fresh data).
+    population: n, the number of examples the sample was drawn from; math.inf for fresh data.
     names: parameters to cover, e.g. those of one module; all when None.
     Raises InputError when the population is smaller than the sample or the level is not inside (0, 1).
     """
     names = list(moments.grad_sums) if names is None else list(names)
-    size = math.inf if population is None else population
-    return jackknife_interval(moments.select(names), moments.leave_one_out(names), size, level)
+    return jackknife_interval(moments.select(names), moments.leave_one_out(names), population, level)
 
 
 def jackknife_interval(

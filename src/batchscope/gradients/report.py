@@ -183,7 +183,7 @@ class Report:
         """B_S of the population the data is a sample of, with its interval; None when the data is all there is."""
         if self.population is None or self.population == self.num_examples:
             return None
-        return sample_interval(self.moments, None if math.isinf(self.population) else int(self.population))
+        return sample_interval(self.moments, self.population)
 
     @property
     def interval(self) -> tuple[float, float] | None:

@@ -30,12 +30,12 @@ def gradient_diversity(sum_sq_norms: float, sq_norm_sum: float) -> float:
     return S1 / Q
 
 
-def batch_size_bound(sum_sq_norms: float, sq_norm_sum: float, num_examples: int) -> float:
+def batch_size_bound(num_examples: int, sum_sq_norms: float, sq_norm_sum: float) -> float:
     """Return B_S = n Δ_S, in examples: the batch size up to which mini-batch SGD keeps pace with serial SGD.
 
     At least 1 by Cauchy-Schwarz; equal to 1 + B_simple (`mccandlish2018`). Source: Yin et al. 2018, Definition 2.
 
-    >>> batch_size_bound(12.0, 4.0, num_examples=10)
+    >>> batch_size_bound(num_examples=10, sum_sq_norms=12.0, sq_norm_sum=4.0)
     30.0
     """
     return check_count("num_examples", num_examples) * gradient_diversity(sum_sq_norms, sq_norm_sum)
