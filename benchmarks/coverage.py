@@ -64,7 +64,7 @@ def fits(
     }
 
 
-SIZES: NDArray[np.float64] = 2.0 ** np.arange(5, 13)
+SIZES: NDArray[np.float64] = np.exp2(np.arange(5.0, 13.0))
 
 
 def drawn(rng: np.random.Generator, seeds: int, spread: float, resolution: float, shape: str = "drawn") -> Sweep:
