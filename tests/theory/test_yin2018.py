@@ -102,7 +102,7 @@ def test_gradient_noise_raises_the_bound_of_aligned_gradients_and_lowers_that_of
     noisy = g + noise
     Q = np.sum(noisy.sum(axis=1) ** 2, axis=1)
     expected = yin2018.with_gradient_noise(bound_of(g), 30, 2.0)
-    assert yin2018.batch_size_bound(np.sum(noisy**2) / 20_000, Q.mean(), 30) == pytest.approx(expected, rel=0.03)
+    assert yin2018.batch_size_bound(30, np.sum(noisy**2) / 20_000, Q.mean()) == pytest.approx(expected, rel=0.03)
 
 
 @given(bound=BOUNDS)
@@ -136,7 +136,7 @@ def test_steps_and_examples_trade_off(B, s_min, b_crit):
     [
         (lambda: yin2018.gradient_diversity(-1, 2), "sum_sq_norms must be"),
         (lambda: yin2018.gradient_diversity(1, math.nan), "sq_norm_sum must be"),
-        (lambda: yin2018.batch_size_bound(1, 2, 0), "num_examples must be >= 1"),
+        (lambda: yin2018.batch_size_bound(0, 1, 2), "num_examples must be >= 1"),
         (lambda: yin2018.suboptimality_factor(0, 5), "batch_size must be >= 1"),
         (lambda: yin2018.suboptimality_factor(3, 0.2), "must be >= 1"),
         (lambda: yin2018.suboptimality_factor(3, math.nan), "must be >= 1"),
