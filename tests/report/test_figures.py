@@ -5,6 +5,7 @@ import pytest
 from batchscope.analysis.cells import cells
 from batchscope.analysis.context import context
 from batchscope.analysis.digest import digest, epoch_limits
+from batchscope.analysis.formatting import number
 from batchscope.errors import StoreError
 from batchscope.report import figures
 from batchscope.report.drawing import static as style
@@ -90,7 +91,16 @@ def test_powers_of_two_enclose_the_range():
 def test_numbers_of_epochs_run_from_the_fastest_cell_to_the_slowest_run():
     table = cells(factory.study())
     limits = epoch_limits(table, 7)
-    assert limits[0] >= min(cell.epochs.mean for cell in table)
+    assert limits[0] >= min(cell.epochs.value for cell in table)
     assert limits[-1] >= max(cell.epochs.most for cell in table if not cell.never)
     assert limits == sorted(set(limits))
     assert epoch_limits((), 7) == []
+
+
+@pytest.mark.parametrize(("least", "most"), [(990, 1030), (0.05, 0.3), (1.3, 8.9), (0.4, 1200)])
+def test_every_number_of_epochs_prints_differently(least, most):
+    table = cells([factory.row(batch_size=8, epochs_to_target=least), factory.row(epochs_to_target=most)])
+    limits = epoch_limits(table, 40)
+    assert len(set(map(number, limits))) == len(limits) > 15
+    assert limits[0] >= least
+    assert limits[-1] >= most

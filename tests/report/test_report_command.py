@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import dataclasses
 import json
 import re
 import subprocess
@@ -219,14 +220,10 @@ def test_no_bound_is_printed_as_inf_or_nan(called, tmp_path, name):
     assert not words.search(record)
 
 
-def test_the_table_agrees_with_that_of_studies(directory):
-    known = {(cell.shape, cell.batch_size): cell for cell in read(directory).table()}
-    for cell in cells(ROWS):
-        other = known[cell.shape, cell.batch_size]
-        assert (cell.reached, cell.censored, cell.diverged) == (other.reached, other.censored, other.diverged)
-        if other.epochs_mean is not None:
-            assert cell.epochs.mean == pytest.approx(other.epochs_mean)
-            assert (cell.epochs.low, cell.epochs.high) == pytest.approx(other.epochs_interval)
+def test_the_table_is_that_of_run(directory):
+    assert [dataclasses.replace(cell, seconds=0) for cell in read(directory).table()] == [
+        dataclasses.replace(cell, seconds=0) for cell in cells(ROWS)
+    ]
 
 
 def test_reading_and_reporting_imports_no_torch(directory):

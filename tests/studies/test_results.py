@@ -6,11 +6,11 @@ import csv
 import dataclasses
 import json
 import math
-import statistics
 
 import pytest
 
 import batchscope as bs
+from batchscope.analysis.digest import digest
 from batchscope.errors import InputError, StoreError
 from batchscope.records.export import export
 from batchscope.records.row import Outcome
@@ -44,51 +44,39 @@ def results_with(study, data, epochs, tuned=()):
 def test_a_summary_counts_and_averages_the_reported_runs(study, data):
     (cell,) = results_with(study, data, [3.0, 5.0, 10.0], tuned=range(-2, 4)).table()
     assert (cell.reached, cell.censored, cell.step_size) == (3, 0, 0.08)
-    assert (cell.grid_widened, cell.at_grid_edge) == (2, False)
-    assert (cell.epochs_mean, cell.epochs_median, cell.epochs_min, cell.epochs_max) == (6.0, 5.0, 3.0, 10.0)
-    assert cell.epochs_sd == statistics.stdev([3, 5, 10])
-    half = 4.302653 * cell.epochs_sd / math.sqrt(3)  # Student's t, 2 degrees of freedom, 97.5 %
-    assert cell.epochs_interval == pytest.approx((6 * math.exp(-half / 6), 6 * math.exp(half / 6)))
-    assert cell.steps_mean == 6 * 64
+    assert (cell.num_step_sizes, cell.at_grid_edge) == (6, False)
+    assert (cell.epochs.value, cell.epochs.least, cell.epochs.most) == (6.0, 3.0, 10.0)
+    assert cell.steps.value == 6 * 64
     assert cell.heldout_accuracy == 0.25
     assert cell.seconds == 18.0
 
 
-def test_a_mean_over_runs_that_never_reached_the_target_is_not_given(study, data):
-    (cell,) = results_with(study, data, [3.0, None, 4.0]).table()
-    assert (cell.epochs_mean, cell.epochs_sd, cell.epochs_interval, cell.steps_mean) == (None,) * 4
-    assert (cell.epochs_median, cell.epochs_min, cell.epochs_max) == (4.0, 3.0, 4.0)
-    (cell,) = results_with(study, data, [3.0, None, None]).table()
-    assert cell.epochs_median is None
+def test_run_and_report_summarise_with_one_function(study, data):
+    results = results_with(study, data, [3.0, None, 4.0], tuned=range(4))
+    assert tuple(results.table()) == digest(results.rows).table
 
 
 def test_crashed_runs_say_nothing_about_epochs(study, data):
     results = results_with(study, data, [3.0, 5.0])
     lost = dataclasses.replace(results.rows[0], trial_id="0", outcome=Outcome.CRASHED, epochs_to_target=None)
     (cell,) = Results((lost, *results.rows), (study,)).table()
-    assert (cell.crashed, cell.epochs_mean) == (1, 4.0)
+    assert (cell.crashed, cell.epochs.value) == (1, 4.0)
 
 
 def test_one_run_has_no_interval_and_no_runs_no_epochs(study, data):
     (cell,) = results_with(study, data, [3.0]).table()
-    assert (cell.epochs_mean, cell.epochs_sd, cell.epochs_interval) == (3.0, None, None)
+    assert (cell.epochs.value, cell.epochs.low) == (3.0, None)
     (cell,) = results_with(study, data, [], tuned=range(4)).table()
-    assert (cell.step_size, cell.epochs_mean, cell.reached) == (None, None, 0)
+    assert (cell.step_size, cell.epochs, cell.reached) == (None, None, 0)
     assert "not yet run" in str(results_with(study, data, [], tuned=range(4)).table())
     assert len(Results((), (study,)).table()) == 0
-
-
-def test_a_best_value_at_the_edge_of_what_was_tried_is_marked(study, data):
-    (cell,) = results_with(study, data, [3.0], tuned=range(3)).table()  # 0.02, 0.04, 0.08
-    assert cell.at_grid_edge
 
 
 def test_the_printed_table_has_a_line_for_each_cell(tmp_path, study, fake):
     table = bs.run(study, tmp_path, executor="inline").table()
     lines = str(table).splitlines()
-    assert len(lines) == 1 + 6 + 1
-    assert lines[-1] == "* the grid of step sizes was widened"
-    assert lines[0].split() == ["study", "shape", "B", "step", "size", "epochs", "min-max", "outcomes"]
+    assert lines[0].split()[:4] == ["shape", "batch", "size", "step"]
+    assert sum(line.startswith("13-") for line in lines) == len(table) == 6
     assert json.loads(json.dumps(table.to_dicts()))[0]["shape"] == table[0].shape
 
 

@@ -1,6 +1,4 @@
-"""The tidy table: one `Cell` per (shape, batch size), what its seeds did, in numbers with their n and interval.
-
-Definitions, used by every table and figure:
+"""The one summary of a cell (a shape at a batch size), which `run`, report, gate, export and every chart read.
 
 * *epochs to target* and *steps to target*: mean over the seeds of the cell. A seed that ran out of epochs counts with
   the epochs it ran, and the mean is then a lower bound, printed with "≥". A seed that diverged or crashed has no epochs
@@ -13,56 +11,79 @@ Definitions, used by every table and figure:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import stdtrit
 
+from batchscope.analysis.formatting import WIDTH, number, plain, rendered, spread, text_table
 from batchscope.records.row import Outcome, Row
-from batchscope.records.rows import Rows
+from batchscope.records.rows import Column, Rows
 
 CONFIDENCE = 0.95
+EPOCHS_MEANING = (
+    "epochs: mean over seeds [95 % interval, Student t on a log scale]; ≥: some seeds ran out of epochs, the mean is "
+    "a lower bound; >: no seed reached the target."
+)
 
 
 @dataclass(frozen=True)
-class Mean:
-    """A mean over n seeds: spread (least and most, sample standard deviation; None for n = 1) and 95 % interval."""
+class Summary:
+    """What the n seeds of a cell say of one quantity.
 
-    mean: float
+    value: as the module says. least, most: of the seeds. low, high: 95 % interval of the value, None without one.
+    lower_bound: the value is only known to be at least this.
+    """
+
+    value: float
     n: int
     least: float
     most: float
-    sd: float | None = None
     low: float | None = None
     high: float | None = None
     lower_bound: bool = False
 
     def __str__(self) -> str:
         if self.lower_bound or self.low is None or self.high is None:
-            return f"{'≥ ' if self.lower_bound else ''}{number(self.mean)}"
-        return f"{number(self.mean)} [{number(self.low)}, {number(self.high)}]"
+            return f"{'≥ ' if self.lower_bound else ''}{number(self.value)}"
+        return f"{number(self.value)} [{number(self.low)}, {number(self.high)}]"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One shape at one batch size. `epochs` and `steps` are None when every seed diverged or crashed."""
+    """One shape at one batch size: its reported (final) runs, and how their step size was found.
 
+    step_size: of the reported runs; None when they did not share one, or have not been run. num_step_sizes: tried in
+    tuning; at_grid_edge: the chosen one is the smallest or largest of several tried. reached, censored, diverged,
+    crashed: reported runs with that outcome. epochs, steps (to the target): None when every seed diverged or crashed.
+    batch_size_bound: B_S (examples), None when not measured. heldout_accuracy: mean over seeds, NaN without any.
+    seconds: of all runs, tuning included; those not recorded are left out.
+    """
+
+    study: str
+    dataset: str
     shape: str
     depth: int
     width: int
+    num_weights: int
     num_parameters: int
     batch_size: int
-    step_size: float | None  # None when the seeds did not share one
+    step_size: float | None
+    num_step_sizes: int
+    at_grid_edge: bool
     num_seeds: int
     reached: int
     censored: int
     diverged: int
     crashed: int
-    epochs: Mean | None
-    steps: Mean | None
-    batch_size_bound: Mean | None
-    seconds: float  # summed over seeds; NaN where not recorded
+    epochs: Summary | None
+    steps: Summary | None
+    batch_size_bound: Summary | None
+    heldout_accuracy: float
+    seconds: float
 
     @property
     def never(self) -> bool:
@@ -71,85 +92,162 @@ class Cell:
 
     @property
     def outcomes(self) -> str:
-        """Such as "4 reached, 1 censored"."""
+        """Such as "4 reached, 1 censored"; "not yet run" before the first reported run."""
         counts = {outcome.value: getattr(self, outcome.value) for outcome in Outcome}
-        return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+        return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "not yet run"
+
+    @property
+    def step_size_text(self) -> str:
+        """Such as "0.16", with "*" where it lies at the edge of those tried; "-" without one."""
+        return "-" if self.step_size is None else f"{self.step_size:g}{'*' if self.at_grid_edge else ''}"
 
     @property
     def epochs_text(self) -> str:
+        """Such as "12.3 [11, 13.6]", "≥ 35" (a lower bound), "> 40" (no seed arrived) or "never" (all blew up)."""
         return self._text(self.epochs)
 
     @property
     def steps_text(self) -> str:
+        """The same of update steps."""
         return self._text(self.steps)
 
-    def _text(self, mean: Mean | None) -> str:
-        """Such as "12.3 [11, 13.6]", "≥ 35" (a lower bound), "> 40" (no seed arrived) or "never" (all blew up)."""
-        if mean is None:
+    @property
+    def seeds_text(self) -> str:
+        """The fewest and the most epochs of the seeds, "7 - 13"; "-" where none arrived."""
+        return "-" if self.epochs is None or self.never else spread(self.epochs.least, self.epochs.most)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Shape, batch size, step size, epochs, epochs of the seeds, steps and outcomes, as tables print them."""
+        steps = self.steps_text.partition(" [")[0]  # its interval is that of the epochs
+        texts = (self.step_size_text, self.epochs_text, self.seeds_text, steps, self.outcomes)
+        return (self.shape, str(self.batch_size), *texts)
+
+    def _text(self, summary: Summary | None) -> str:
+        if not self.num_seeds:
+            return "-"
+        if summary is None:
             return "never"
-        return f"> {number(mean.mean)}" if self.never else str(mean)
+        return f"> {number(summary.value)}" if self.never else str(summary)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: NaN is None."""
+        record: dict[str, Any] = plain(asdict(self))
+        return record
 
 
-def number(value: float) -> str:
-    """Three significant digits, no powers of ten where a person counts: 0.0123, 12.3, 12 300; "-" for NaN, "∞"."""
-    if not math.isfinite(value):
-        return "-" if math.isnan(value) else "∞" if value > 0 else "-∞"
-    if value == 0:
-        return "0"
-    rounded = float(f"{value:.3g}")
-    if abs(rounded) >= 1e9 or abs(rounded) < 1e-4:
-        return f"{rounded:.2e}"
-    return f"{rounded:,.0f}".replace(",", " ") if abs(rounded) >= 100 else f"{rounded:g}"
+EDGE_NOTE = "* the step size lies at the edge of those tried"
 
 
-def summarise(values: Sequence[float], lower_bound: bool = False) -> Mean | None:
-    """Return mean, spread and interval of `values`; None for no values."""
+@dataclass(frozen=True)
+class Table:
+    """Cells by study, shape (shallow and wide first) and batch size; iterate over it, index it, or print it."""
+
+    cells: tuple[Cell, ...]
+
+    def __iter__(self) -> Iterator[Cell]:
+        return iter(self.cells)
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    def __getitem__(self, index: int) -> Cell:
+        return self.cells[index]
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """One dictionary per cell, ready for JSON or a data frame."""
+        return [cell.as_dict() for cell in self.cells]
+
+    def __str__(self) -> str:
+        """The table in 100 columns, with what its numbers mean below."""
+        heads = ("shape", "batch size", "step size", "epochs to target", "seeds", "steps", "outcomes")
+        studies = {cell.study for cell in self.cells}
+        lines = [cell.words if len(studies) == 1 else (cell.study, *cell.words) for cell in self.cells]
+        table = text_table(
+            heads if len(studies) == 1 else ("study", *heads), lines, left=("study", "shape", "outcomes")
+        )
+        return "\n".join([rendered(table), "", *(textwrap.fill(note, WIDTH) for note in self.notes)])
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the numbers mean, and the marks that are used."""
+        edge = any(cell.at_grid_edge for cell in self.cells)
+        return (EPOCHS_MEANING, EDGE_NOTE) if edge else (EPOCHS_MEANING,)
+
+
+def summarise(values: Sequence[float], lower_bound: bool = False) -> Summary | None:
+    """Mean, spread and interval of `values`; None for no values."""
     if not values:
         return None
     n, mean, least, most = len(values), math.fsum(values) / len(values), min(values), max(values)
-    sd = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1)) if n > 1 else None
-    if sd is None or lower_bound:
-        return Mean(mean, n, least, most, sd, lower_bound=lower_bound)
+    if n < 2 or lower_bound:
+        return Summary(mean, n, least, most, lower_bound=lower_bound)
+    sd = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
     half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * sd / math.sqrt(n)
     factor = math.exp(half / mean) if mean > 0 else 1.0
-    return Mean(mean, n, least, most, sd, mean / factor, mean * factor)
+    return Summary(mean, n, least, most, mean / factor, mean * factor)
 
 
-def cells(rows: Iterable[Row]) -> tuple[Cell, ...]:
-    """Return the cells of the reported runs (phase "final"), from shallow and wide to deep, small batches first."""
-    groups = Rows.of(rows).where(phase="final").group_by("depth", "width", "shape", "batch_size")
-    return tuple(_cell(groups[key]) for key in sorted(groups, key=lambda key: (key[0], -key[1], *key[2:])))
+def cells(rows: Iterable[Row], unfinished: bool = False) -> tuple[Cell, ...]:
+    """The cells of the reported runs, by study, from shallow and wide to deep, small batches first.
+
+    unfinished: those as well that were only tuned so far.
+    """
+    keys = ("study", "depth", "width", "shape", "batch_size")
+    given = Rows.of(rows)
+    finals, tunes = (given.where(phase=phase).group_by(*keys) for phase in ("final", "tune"))
+    none = given.pick(slice(0, 0))
+    found = {*finals, *tunes} if unfinished else set(finals)
+    in_order = sorted(found, key=lambda key: (key[0], key[1], -key[2], *key[3:]))
+    return tuple(_cell(finals.get(key, none), tunes.get(key, none)) for key in in_order)
 
 
-def _cell(rows: Rows) -> Cell:
-    first, outcomes, bounds = rows[0], rows.column("outcome"), rows.column("batch_size_bound")
-    counts = {outcome.value: int(np.count_nonzero(outcomes == outcome)) for outcome in Outcome}
-    step_sizes = set(rows.entries("step_size"))
-    timed = rows.where(outcome=(Outcome.REACHED, Outcome.CENSORED))
+def _cell(finals: Rows, tunes: Rows) -> Cell:
+    first, outcomes, bounds = (finals or tunes)[0], finals.column("outcome"), finals.column("batch_size_bound")
+    counts: dict[str, Any] = {outcome.value: int(np.count_nonzero(outcomes == outcome)) for outcome in Outcome}
+    timed = finals.where(outcome=(Outcome.REACHED, Outcome.CENSORED))
+    seconds = np.concatenate([finals.column("seconds"), tunes.column("seconds")])
     return Cell(
+        study=first.study,
+        dataset=first.dataset,
         shape=first.shape,
         depth=first.depth,
         width=first.width,
+        num_weights=first.num_weights,
         num_parameters=first.num_parameters,
         batch_size=first.batch_size,
-        step_size=first.step_size if len(step_sizes) == 1 else None,
-        num_seeds=len(rows),
+        num_seeds=len(finals),
         **counts,
+        **_step_size(finals.column("step_size"), tunes.column("step_size")),
         epochs=_to_target(timed, "epochs", lower_bound=counts["censored"] > 0),
         steps=_to_target(timed, "steps", lower_bound=counts["censored"] > 0),
         batch_size_bound=summarise(bounds[np.isfinite(bounds)].tolist()),
-        seconds=math.fsum(rows.column("seconds")),
+        heldout_accuracy=_mean(finals.column("heldout_accuracy")),
+        seconds=math.fsum(seconds[np.isfinite(seconds)]),
     )
 
 
-def _to_target(rows: Rows, unit: str, lower_bound: bool) -> Mean | None:
-    """Mean "epochs" or "steps" to the target; of a run that ended before, those it ran."""
+def _step_size(chosen: Column, tried: Column) -> dict[str, Any]:
+    """The fields about the step size; those of a geometric grid that differ by rounding are the same."""
+    shared = float(chosen[0]) if len(chosen) and (chosen == chosen[0]).all() else None
+    grid = np.unique(tried)
+    edge = len(grid) > 1 and shared is not None and bool(np.isclose(shared, grid[[0, -1]], rtol=1e-9).any())
+    return {"step_size": shared, "num_step_sizes": len(grid), "at_grid_edge": edge}
+
+
+def _to_target(rows: Rows, unit: str, lower_bound: bool) -> Summary | None:
+    """ "epochs" or "steps" to the target; of a run that ended before, those it ran."""
     to_target, ran = rows.column(f"{unit}_to_target"), rows.column(f"{unit}_run")
     return summarise(np.where(np.isnan(to_target), ran, to_target).tolist(), lower_bound)
 
 
+def _mean(values: Column) -> float:
+    known = values[~np.isnan(values.astype(float))]
+    return float(known.mean()) if len(known) else math.nan
+
+
 def by_shape(table: Iterable[Cell]) -> dict[str, list[Cell]]:
-    """Return shape -> its cells, in the table's order."""
+    """Shape -> its cells, in the table's order."""
     groups: dict[str, list[Cell]] = {}
     for cell in table:
         groups.setdefault(cell.shape, []).append(cell)
@@ -157,9 +255,10 @@ def by_shape(table: Iterable[Cell]) -> dict[str, list[Cell]]:
 
 
 def batch_sizes(table: Iterable[Cell]) -> list[int]:
+    """The batch sizes that occur, ascending."""
     return sorted({cell.batch_size for cell in table})
 
 
-def tidy(table: Iterable[Cell]) -> list[dict[str, object]]:
-    """Return the table as plain records, one flat level below each name: ready for JSON or a data frame."""
-    return [asdict(cell) for cell in table]
+def summary_table(rows: Iterable[Row]) -> Table:
+    """The cells of a run, those that were only tuned so far among them, as a table that prints."""
+    return Table(cells(rows, unfinished=True))

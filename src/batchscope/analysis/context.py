@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from batchscope.analysis.formatting import grouped
 from batchscope.records.row import Row
 from batchscope.records.rows import Rows
 
@@ -37,7 +38,7 @@ def context(rows: Iterable[Row]) -> Context:
     return Context(
         study=_join(final.entries("study")),
         dataset=_join(final.entries("dataset")),
-        num_examples=_join(f"{size:,}".replace(",", " ") for (size,) in final.distinct("num_examples")),
+        num_examples=_join(grouped(size) for (size,) in final.distinct("num_examples")),
         target=_join(
             f"{metric.replace('_', ' ')} {signs.get(metric, '=')} {value:g}"
             for metric, value in final.distinct("target_metric", "target_value")

@@ -95,14 +95,15 @@ def _at_equal_cost(sweeps: dict[str, Sweep]) -> tuple[Verdict, ...]:
 
 
 def epoch_limits(table: Iterable[Cell], count: int) -> list[float]:
-    """Return up to `count` numbers of epochs, evenly spread in log from the fastest mean to the most epochs seen.
+    """Return up to `count` numbers of epochs, evenly spread in log from the fastest cell to the most epochs seen.
 
-    Whole numbers from ten epochs on, else two digits: a reader can say them. Empty when no run reached the target.
+    Whole numbers where the most is ten or more, else two digits: a reader can say them, and `formatting.number` prints
+    every one differently. Empty when no run reached the target.
     """
-    means = [cell.epochs for cell in table if cell.epochs and not cell.never]
-    if not means:
+    known = [cell.epochs for cell in table if cell.epochs and not cell.never]
+    if not known:
         return []
-    low, high = math.log(min(mean.mean for mean in means)), math.log(max(mean.most for mean in means))
-    places = [low + (high - low) * k / max(count - 1, 1) for k in range(count)]
-    digits = 1 if high < math.log(10) else 10
-    return sorted({math.ceil(math.exp(place) * 10 / digits - 1e-9) * digits / 10 for place in places})
+    low, high = min(epochs.value for epochs in known), max(epochs.most for epochs in known)
+    step = 1.0 if high >= 10 and low >= 1 else 10.0 ** (math.floor(math.log10(low)) - 1)
+    limits = np.geomspace(low, high, count)
+    return sorted({round(math.ceil(limit / step - 1e-9) * step, 9) for limit in limits.tolist()})

@@ -1,25 +1,66 @@
-"""How this room's numbers read, in a sentence and in JSON."""
+"""How numbers, intervals, durations and probabilities read, in every sentence, table, chart and JSON. One rendering."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
+GROUPED_FROM = 10_000  # 1024 as it is typed, 12 300 with a space: four digits are read at a glance
+POWERS_FROM = 1e9
+WIDTH = 100  # columns of a terminal that every table of text fits
+
 
 def number(value: float) -> str:
-    """A batch size or count: whole numbers in full, others with three or four digits: 0.5, 37.2, 1024, 47130.
+    """A whole number exactly, any other with three digits: 1024, 12 300 (for 12345.6), 37.2, 0.0123.
 
-    "-" for NaN. An infinite number is a bound that is missing, and is put in words (`bounds_text`, `batch_interval`).
+    From 10^9 on, and below 10^-4, three digits and a power of ten. "-" for NaN. An infinite number is a bound that is
+    missing, and is put in words where that matters (`bounds_text`, `batch_interval`).
+
+    >>> number(1024), number(1024.3), number(60000), number(0.01234)
+    ('1024', '1020', '60 000', '0.0123')
     """
-    if math.isnan(value):
+    if not math.isfinite(value):
+        return "-" if math.isnan(value) else "unbounded"
+    if value == 0:
+        return "0"
+    rounded = float(value) if float(value).is_integer() else float(f"{value:.3g}")
+    if abs(rounded) >= POWERS_FROM or abs(rounded) < 1e-4:
+        return f"{value:.2e}"
+    return grouped(round(rounded)) if abs(rounded) >= 100 or rounded.is_integer() else f"{rounded:g}"
+
+
+def grouped(count: int) -> str:
+    """A count in full, its digits in threes from five digits on: 1797, 60 000."""
+    return f"{count:,}".replace(",", " ") if abs(count) >= GROUPED_FROM else str(count)
+
+
+def tick(value: float, power: str) -> str:
+    """The label of a tick: the number, or the power of two that it is where it would be long.
+
+    power: how a power is written, with {} for the exponent: "2<sup>{}</sup>" or "$2^{{{}}}$".
+    """
+    exponent = math.log2(value) if value > 0 else math.nan
+    return power.format(int(exponent)) if exponent > 16 and exponent.is_integer() else f"{value:g}"
+
+
+def duration(seconds: float) -> str:
+    """``12.3 s``, ``4.1 min`` or ``2.5 h``; "-" where it was not recorded."""
+    if not math.isfinite(seconds):
         return "-"
-    if math.isinf(value):
-        return "unbounded"
-    if abs(value) < 100 or float(value).is_integer():
-        return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
-    return f"{round(value, min(0, 3 - math.floor(math.log10(abs(value))))):.0f}"
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
+
+
+def spread(least: float, most: float) -> str:
+    """``7 - 13``, or ``7`` where both are the same."""
+    return number(least) if least == most else f"{number(least)} - {number(most)}"
 
 
 def batch_interval(interval: tuple[float, float], smallest: float, largest: float) -> str:
@@ -68,3 +109,30 @@ def plain(value: Any) -> Any:
     if isinstance(value, (float, np.floating)):
         return float(value) if math.isfinite(value) else None
     return value.item() if isinstance(value, np.generic) else value
+
+
+def text_table(
+    heads: Sequence[str], lines: Iterable[Sequence[str]], title: str = "", left: Sequence[str] = ("shape",)
+) -> Table:
+    """A table for a terminal. left: the heads of columns of words, set flush left and wrapped; the others never wrap."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text  # rich would take "[no bounds]" for markup
+
+    table = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 0, 0, 1))
+    for head in heads:
+        words = head in left
+        table.add_column(Text(head), justify="left" if words else "right", overflow="fold", no_wrap=not words)
+    for line in lines:
+        table.add_row(*map(Text, line))
+    return table
+
+
+def rendered(table: Table, width: int = WIDTH) -> str:
+    """The table as plain text."""
+    from rich.console import Console
+
+    console = Console(width=width, color_system=None, highlight=False, legacy_windows=False)
+    with console.capture() as capture:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in capture.get().strip("\n").splitlines())

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from batchscope.analysis.formatting import duration
 from batchscope.running.progress import OnStatus, Status
 
 # Seconds between plain lines: a log of an hour's run stays readable.
@@ -54,10 +55,3 @@ def sentence(status: Status) -> str:
         best = status.best
         parts.append(f"best {best.shape} B={best.batch_size}: {best.epochs_to_target:g} epochs")
     return " | ".join([*parts, status.latest] if status.latest else parts)
-
-
-def duration(seconds: float) -> str:
-    """Return seconds, minutes or hours, whichever is readable."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

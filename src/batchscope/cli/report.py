@@ -12,9 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from batchscope.analysis.cells import tidy
 from batchscope.analysis.digest import digest
-from batchscope.analysis.formatting import plain
 from batchscope.analysis.gate import GateResult, parse, require
 from batchscope.cli.console import console, print_json
 from batchscope.cli.study import notes
@@ -125,14 +123,14 @@ def _study_record(one: Digest) -> dict[str, Any]:
         "at_equal_cost": [verdict.as_dict() for verdict in one.at_equal_cost],
         "tuning": one.tuning.as_dict(),
         "protocols": {shape: effect.as_dict() for shape, effect in one.protocols.items()},
-        "table": plain(tidy(one.table)),
+        "table": [cell.as_dict() for cell in one.table],
     }
 
 
 def _print(out: Console, digests: dict[str, Digest], gates: dict[str, GateResult]) -> None:
     for one in digests.values():
         out.print(tables.epochs_table(one.table, one.about))
-        out.print(tables.EPOCHS_MEANING, style="dim", markup=False)
+        out.print(tables.MEANING, style="dim", markup=False)
         out.print(tables.thresholds_table(one.thresholds))
         out.print(tables.thresholds_meaning(one.thresholds), style="dim", markup=False)
         out.print(f"Tuning: {one.tuning.statement}.", markup=False)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from batchscope.analysis.cells import Cell, Mean, cells
+from batchscope.analysis.cells import Cell, Summary, cells
 from batchscope.analysis.context import Context, context
 from batchscope.analysis.digest import Digest, digest
 
-__all__ = ["Cell", "Context", "Digest", "Mean", "cells", "context", "digest"]
+__all__ = ["Cell", "Context", "Digest", "Summary", "cells", "context", "digest"]

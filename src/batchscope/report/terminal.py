@@ -5,57 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rich.table import Table
-from rich.text import Text  # rich would take "[no bounds]" for markup
 
 from batchscope.analysis import ProtocolEffect, ThresholdEstimate
-from batchscope.analysis.cells import Cell, number
+from batchscope.analysis.cells import EPOCHS_MEANING, Cell
 from batchscope.analysis.context import Context
-from batchscope.analysis.formatting import probability_text
+from batchscope.analysis.formatting import number, probability_text, text_table
 
-EPOCHS_MEANING = (
-    "epochs: mean over seeds [95 % interval, Student t on a log scale]; ≥: some seeds ran out of epochs, the mean is "
-    "a lower bound; >: no seed reached the target. B_S: batch-size bound n·diversity, mean along training."
-)
+MEANING = f"{EPOCHS_MEANING} seeds: fewest and most. B_S: batch-size bound n·diversity, mean along training."
 
 
 def epochs_table(table: Sequence[Cell], about: Context) -> Table:
     """Return the tidy table: one line per shape and batch size."""
-    result = Table(title=f"{about.study}: {about.subtitle}", title_justify="left")
-    result.add_column("shape")
-    for name in ("batch size", "step size", "epochs to target", "seeds' spread", "steps", "B_S"):
-        result.add_column(name, justify="right")
-    result.add_column("outcomes")
-    for index, cell in enumerate(table):
-        last = index + 1 == len(table) or table[index + 1].shape != cell.shape
-        result.add_row(*map(Text, _words(cell)), end_section=last)
-    return result
+    heads = ("shape", "batch size", "step size", "epochs to target", "seeds", "steps", "B_S", "outcomes")
+    lines = [(*cell.words[:-1], _bound(cell), cell.outcomes) for cell in table]
+    return text_table(heads, lines, f"{about.study}: {about.subtitle}", left=("shape", "outcomes"))
 
 
-def _words(cell: Cell) -> tuple[str, ...]:
-    spread = f"{number(cell.epochs.least)} - {number(cell.epochs.most)}" if cell.epochs and not cell.never else "-"
-    return (
-        cell.shape,
-        str(cell.batch_size),
-        "-" if cell.step_size is None else f"{cell.step_size:g}",
-        cell.epochs_text,
-        spread,
-        cell.steps_text,
-        number(cell.batch_size_bound.mean) if cell.batch_size_bound else "-",
-        cell.outcomes,
-    )
+def _bound(cell: Cell) -> str:
+    return number(cell.batch_size_bound.value) if cell.batch_size_bound else "-"
 
 
 def thresholds_table(thresholds: Mapping[str, ThresholdEstimate]) -> Table:
     """Return one line per shape: its largest safe batch by one definition, with interval and n."""
-    result = Table(title="Largest safe batch B*", title_justify="left")
-    result.add_column("shape")
-    for name in ("B*", "95 % interval", "runs"):
-        result.add_column(name, justify="right")
-    result.add_column("note")
-    for shape, threshold in thresholds.items():
-        words = (shape, threshold.text, threshold.interval_text or "-", str(threshold.n), threshold.statement)
-        result.add_row(*map(Text, words))
-    return result
+    lines = [
+        (shape, threshold.text, threshold.interval_text or "-", str(threshold.n), threshold.statement)
+        for shape, threshold in thresholds.items()
+    ]
+    heads = ("shape", "B*", "95 % interval", "runs", "note")
+    return text_table(heads, lines, "Largest safe batch B*", left=("shape", "note"))
 
 
 def thresholds_meaning(thresholds: Mapping[str, ThresholdEstimate]) -> str:
@@ -67,13 +44,8 @@ def thresholds_meaning(thresholds: Mapping[str, ThresholdEstimate]) -> str:
 
 def protocols_table(effects: Mapping[str, ProtocolEffect]) -> Table:
     """Return one line per shape: its threshold under both protocols of tuning, their ratio, and the runs lost."""
-    result = Table(title="B* under both protocols of tuning", title_justify="left")
-    result.add_column("shape")
-    for name in ("paper2018", "tuned", "paper2018 / tuned", "P(tuned larger)", "runs lost", "to the choice"):
-        result.add_column(name, justify="right")
-    for effect in effects.values():
-        result.add_row(*map(Text, protocol_words(effect)))
-    return result
+    heads = ("shape", "paper2018", "tuned", "paper2018 / tuned", "P(tuned larger)", "runs lost", "to the choice")
+    return text_table(heads, map(protocol_words, effects.values()), "B* under both protocols of tuning")
 
 
 def protocol_words(effect: ProtocolEffect) -> tuple[str, ...]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from batchscope.records.export import export
-from batchscope.studies.results import CellSummary, Results, Table, read
+from batchscope.studies.results import Results, read
 from batchscope.studies.study import StepSizes, Study
 from batchscope.studies.study_file import read_studies
 
-__all__ = ["CellSummary", "Results", "StepSizes", "Study", "Table", "export", "read", "read_studies"]
+__all__ = ["Results", "StepSizes", "Study", "export", "read", "read_studies"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Protocol
 
-from batchscope.analysis.cells import number
+from batchscope.analysis.formatting import number
 from batchscope.errors import InputError, StoreError
 from batchscope.gradients.parts import KINDS, Part
 from batchscope.report.drawing import palette

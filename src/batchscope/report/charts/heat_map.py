@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from batchscope.analysis.cells import Cell, batch_sizes, by_shape, number
+from batchscope.analysis.cells import Cell, batch_sizes, by_shape
 from batchscope.analysis.digest import Digest
+from batchscope.analysis.formatting import number
 from batchscope.report.charts.sweeps import cell_table, hover
 from batchscope.report.drawing import interactive as layout
 from batchscope.report.page.parts import Chart
@@ -21,8 +22,8 @@ def heat_map(one: Digest) -> Chart:
     for cell in one.table:
         row, column = shapes.index(cell.shape), sizes.index(cell.batch_size)
         if cell.epochs and not cell.never:
-            text[row][column] = f"{'≥ ' if cell.epochs.lower_bound else ''}{number(cell.epochs.mean)}"
-            z[row][column] = round(math.log2(cell.epochs.mean), 3)
+            text[row][column] = f"{'≥ ' if cell.epochs.lower_bound else ''}{number(cell.epochs.value)}"
+            z[row][column] = round(math.log2(cell.epochs.value), 3)
     never = [cell for cell in one.table if cell.never]
     data = [_heat_trace(z, text), _hatched(never, shapes, sizes)]
     x = layout.axis("batch size B (examples)", tickvals=list(range(len(sizes))), ticktext=[str(s) for s in sizes])

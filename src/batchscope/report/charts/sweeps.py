@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from batchscope.analysis import CriticalBatchFit
-from batchscope.analysis.cells import Cell, Mean, batch_sizes, by_shape, number
+from batchscope.analysis.cells import EDGE_NOTE, EPOCHS_MEANING, Cell, Summary, batch_sizes, by_shape
 from batchscope.analysis.digest import Digest
 from batchscope.analysis.formatting import bounds_text
 from batchscope.report.charts.words import positive_text
@@ -18,10 +18,6 @@ from batchscope.report.page.parts import Chart, Table
 
 FEW_SHAPES = 4
 CURVE_POINTS = 40  # of a fitted curve and its band
-CELLS = (
-    "mean over seeds [95 % Student t interval over seeds, log scale]; ≥ a lower bound, some seeds ran out of epochs; "
-    "> no seed arrived"
-)
 NOTE = (
     "Filled: {what} to target, mean over the n seeds of a cell; bars: its 95 % Student t interval over seeds, log "
     "scale (none for n = 1). Open arrow: at least one seed ran out of epochs, the mean is a lower bound. ×: every seed "
@@ -47,7 +43,7 @@ def against_batch_size(one: Digest, what: str) -> Chart:
     return Chart(f"{what}-batch", title, figure, NOTE.format(what=what), cell_table(one.table))
 
 
-def _value(cell: Cell, what: str) -> Mean | None:
+def _value(cell: Cell, what: str) -> Summary | None:
     return cell.epochs if what == "epochs" else cell.steps
 
 
@@ -66,18 +62,18 @@ def _cell_traces(
     bars = {
         "type": "data",
         "symmetric": False,
-        "array": [(value.high or value.mean) - value.mean for _, value in complete],
-        "arrayminus": [value.mean - (value.mean if value.low is None else value.low) for _, value in complete],
+        "array": [(value.high or value.value) - value.value for _, value in complete],
+        "arrayminus": [value.value - (value.value if value.low is None else value.low) for _, value in complete],
         "color": layout.colour(index),
         "thickness": 1.4,
         "width": 4,
     }
-    sizes, means = [cell.batch_size for cell, _ in complete], [value.mean for _, value in complete]
+    sizes, means = [cell.batch_size for cell, _ in complete], [value.value for _, value in complete]
     texts = [hover(cell, what) for cell, _ in complete]
     # Without a point a trace would have no place in the legend either.
     traces = [layout.points(index, shape, sizes or [None], means or [None], texts, error_y=bars, mode=mode)]
     for cells, heights, mark in (
-        ([cell for cell, _ in bounds], [value.mean for _, value in bounds], "arrow-up-open"),
+        ([cell for cell, _ in bounds], [value.value for _, value in bounds], "arrow-up-open"),
         (lost, [top] * len(lost), "x"),
     ):
         style = {"color": layout.colour(index), "symbol": mark, "size": 13 if mark != "x" else 9, "line": {"width": 2}}
@@ -117,7 +113,7 @@ def _perfect_traces(index: int, shape: str, line: Sequence[Cell], what: str, fir
     if value is None or len(line) < 2:
         return []
     sizes = [arrived[0].batch_size, line[-1].batch_size]
-    ends = [value.mean, value.mean if what == "epochs" else value.mean * sizes[0] / sizes[1]]
+    ends = [value.value, value.value if what == "epochs" else value.value * sizes[0] / sizes[1]]
     named = {"legendgroup": shape, "showlegend": False} if not first else {"showlegend": True}
     return [layout.guide("perfect scaling", sizes, rounded(ends), layout.colour(index, 60), **named)]
 
@@ -143,16 +139,16 @@ def cell_table(table: Sequence[Cell]) -> Table:
         (
             cell.shape,
             str(cell.batch_size),
-            "-" if cell.step_size is None else f"{cell.step_size:g}",
+            cell.step_size_text,
             cell.epochs_text,
-            f"{number(cell.epochs.least)} - {number(cell.epochs.most)}" if cell.epochs and not cell.never else "-",
+            cell.seeds_text,
             cell.steps_text,
             str(cell.num_seeds),
             cell.outcomes,
         )
         for cell in table
     )
-    return Table(heads, lines, f"Epochs and steps to target: {CELLS}. Spread: least to most of the seeds.")
+    return Table(heads, lines, f"{EPOCHS_MEANING} {EDGE_NOTE}.")
 
 
 def fit_table(one: Digest) -> Table:

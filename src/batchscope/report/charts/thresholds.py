@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from batchscope.analysis import Correlation, ThresholdEstimate, batch_threshold
-from batchscope.analysis.cells import batch_sizes, number
+from batchscope.analysis.cells import batch_sizes
 from batchscope.analysis.digest import Digest, epoch_limits
 from batchscope.analysis.diversity import AT_EQUAL_EPOCHS, has_curves
+from batchscope.analysis.formatting import number
 from batchscope.report.charts.words import correlation_text, threshold_text
 from batchscope.report.drawing import interactive as layout
 from batchscope.report.page.parts import Chart, Table

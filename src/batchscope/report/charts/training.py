@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from batchscope.analysis.cells import batch_sizes, number
+from batchscope.analysis.cells import batch_sizes
 from batchscope.analysis.digest import Digest
 from batchscope.analysis.diversity import MAX_SEEDS, middle
+from batchscope.analysis.formatting import number
 from batchscope.analysis.tuning import TunedCell, step_size_trends
 from batchscope.report.charts.sweeps import rounded
 from batchscope.report.charts.words import interval_text

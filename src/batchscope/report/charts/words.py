@@ -26,12 +26,3 @@ def threshold_text(estimate: ThresholdEstimate) -> str:
 def correlation_text(correlation: Correlation) -> str:
     """The correlation in a sentence."""
     return f"{correlation.sentence[:1].upper()}{correlation.sentence[1:]}"
-
-
-def seconds_text(seconds: float) -> str:
-    """Such as "12.3 s", "4.1 min" or "2.5 h"; "-" where not recorded."""
-    if not math.isfinite(seconds):
-        return "-"
-    if seconds < 120:
-        return f"{seconds:.3g} s"
-    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"

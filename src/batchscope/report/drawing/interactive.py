@@ -10,6 +10,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from batchscope.analysis.formatting import tick
+
 SYMBOLS = ("circle", "square", "diamond", "cross", "star", "pentagon", "bowtie", "hexagon", "hourglass", "star-square")
 TEXT_SIZE = 13
 
@@ -48,9 +50,7 @@ def log_axis(
 
 
 def _tick(value: float) -> str:
-    """The number, or the power of two that it is where it would be long."""
-    power = math.log2(value)
-    return f"2<sup>{power:.0f}</sup>" if power > 16 and power.is_integer() else f"{value:g}"
+    return tick(value, "2<sup>{}</sup>")
 
 
 def doubling(values: Iterable[float], title: str) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from batchscope.analysis.formatting import tick
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -76,9 +78,7 @@ def log2_axis(axis: Any, ticks: Sequence[float], most: int = 12) -> None:
 
 
 def _tick(value: float) -> str:
-    """The number, or the power of two that it is where it would be long."""
-    power = math.log2(value)
-    return f"$2^{{{power:.0f}}}$" if power > 16 and power.is_integer() else f"{value:g}"
+    return tick(value, "$2^{{{}}}$")
 
 
 def arrow(axes: Axes, x: float, y: float, factor: float, colour: str) -> None:

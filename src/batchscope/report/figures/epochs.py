@@ -46,7 +46,7 @@ def epochs_against_batch_size(table: Sequence[Cell], about: Context) -> Figure:
 def _draw_line(
     axes: Axes, line: Sequence[Cell], shift: float, top: float, colour: str, marker: str, label: str
 ) -> None:
-    points = [(cell, cell.batch_size * shift, cell.epochs.mean if cell.epochs else top) for cell in line]
+    points = [(cell, cell.batch_size * shift, cell.epochs.value if cell.epochs else top) for cell in line]
     for (cell_a, x_a, y_a), (cell_b, x_b, y_b) in pairwise(points):
         certain = not (_open(cell_a) or _open(cell_b))
         axes.plot([x_a, x_b], [y_a, y_b], color=colour, linewidth=1.6, linestyle="-" if certain else (0, (1, 2)))

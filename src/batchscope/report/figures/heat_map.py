@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from batchscope.analysis.cells import Cell, batch_sizes, by_shape, number
+from batchscope.analysis.cells import Cell, batch_sizes, by_shape
+from batchscope.analysis.formatting import number
 from batchscope.analysis.context import Context
 from batchscope.report.drawing import static as style
 
@@ -28,7 +29,7 @@ def heat_map(table: Sequence[Cell], about: Context) -> Figure:
     width = max(6.0, 2.9 + 0.8 * len(sizes))
     size = (max(8.0, width), 2.3 + 0.46 * max(len(shapes), 2))
     figure, axes = style.canvas("Epochs to target, shape by batch size", about.subtitle, NOTE, size)
-    reached = [cell.epochs.mean for cell in table if cell.epochs and not cell.never]
+    reached = [cell.epochs.value for cell in table if cell.epochs and not cell.never]
     for cell in table:
         place = (sizes.index(cell.batch_size), list(shapes).index(cell.shape))
         _draw_cell(axes, cell, place, _fraction(cell, reached))
@@ -50,7 +51,7 @@ def _fraction(cell: Cell, reached: Sequence[float]) -> float:
     """Return where the cell's epochs lie between the least and the most, on a log scale in [0, 1]."""
     if cell.epochs is None or cell.never or max(reached) == min(reached):
         return 0.0
-    return math.log(cell.epochs.mean / min(reached)) / math.log(max(reached) / min(reached))
+    return math.log(cell.epochs.value / min(reached)) / math.log(max(reached) / min(reached))
 
 
 def _draw_cell(axes: Axes, cell: Cell, place: tuple[int, int], fraction: float) -> None:
@@ -70,7 +71,7 @@ def _draw_cell(axes: Axes, cell: Cell, place: tuple[int, int], fraction: float) 
 
 def _short(cell: Cell) -> str:
     assert cell.epochs is not None
-    return f"{'≥ ' if cell.epochs.lower_bound else ''}{number(cell.epochs.mean)}"
+    return f"{'≥ ' if cell.epochs.lower_bound else ''}{number(cell.epochs.value)}"
 
 
 def _colours() -> Colormap:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from batchscope.analysis import ThresholdEstimate
-from batchscope.analysis.cells import number
 from batchscope.analysis.context import Context
+from batchscope.analysis.formatting import number
 from batchscope.report.drawing import palette
 from batchscope.report.drawing import static as style
 

@@ -11,10 +11,10 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from batchscope.analysis.formatting import duration
 from batchscope.analysis.sweeps import by_shape
 from batchscope.records.row import Outcome
 from batchscope.records.rows import COLUMNS, Rows
-from batchscope.report.charts.words import seconds_text
 from batchscope.report.page.parts import Table
 
 CSV_COLUMNS = tuple(name for name in COLUMNS if name != "history")
@@ -35,7 +35,7 @@ def _outcomes(rows: Rows) -> Table:
     for (phase,), runs in sorted(rows.group_by("phase").items()):
         for shape, group in by_shape(runs).items():
             counts = (str(len(group.where(outcome=outcome))) for outcome in Outcome)
-            lines.append((phase, shape, *counts, str(len(group)), seconds_text(sum(group.entries("seconds")))))
+            lines.append((phase, shape, *counts, str(len(group)), duration(sum(group.entries("seconds")))))
     meanings = " ".join(f"{outcome.value}: {outcome.sentence}" for outcome in Outcome)
     note = "Compute: wall time of a cohort divided by its members, summed; tuning runs are meant to stop early."
     return Table(heads, tuple(lines), f"{meanings} {note}")

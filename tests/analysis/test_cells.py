@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 from scipy import stats
 
-from batchscope.analysis.cells import batch_sizes, cells, number, summarise, tidy
+from batchscope.analysis.cells import Table, batch_sizes, cells, summarise, summary_table
 from batchscope.analysis.context import context
+from batchscope.analysis.formatting import number
 from batchscope.records.row import Outcome
 from tests.report import factory
 
@@ -19,14 +20,14 @@ def test_a_cell_holds_mean_spread_and_student_interval_of_its_seeds():
     assert (cell.epochs.n, cell.epochs.least, cell.epochs.most) == (3, 7, 13)
     half = stats.t.interval(0.95, 2, scale=stats.tstd(epochs) / math.sqrt(3))[1]
     low, high = (31 / 3 * math.exp(sign * half / (31 / 3)) for sign in (-1, 1))
-    assert cell.epochs.mean == pytest.approx(31 / 3)
+    assert cell.epochs.value == pytest.approx(31 / 3)
     assert (cell.epochs.low, cell.epochs.high) == pytest.approx((low, high))
     assert cell.outcomes == "3 reached"
 
 
 def test_a_censored_seed_makes_the_mean_a_lower_bound_without_interval():
     (cell,) = cells([factory.row(seed=0, epochs_to_target=40.0), factory.censored(seed=1)])
-    assert cell.epochs.mean == 70
+    assert cell.epochs.value == 70
     assert cell.epochs.lower_bound
     assert cell.epochs.low is None
     assert cell.epochs_text == "≥ 70"
@@ -35,7 +36,7 @@ def test_a_censored_seed_makes_the_mean_a_lower_bound_without_interval():
 
 def test_diverged_and_crashed_seeds_are_counted_and_have_no_epochs():
     (cell,) = cells([factory.row(seed=0), factory.diverged(seed=1), factory.crashed(seed=2)])
-    assert (cell.epochs.mean, cell.epochs.n) == (7, 1)
+    assert (cell.epochs.value, cell.epochs.n) == (7, 1)
     assert cell.outcomes == "1 reached, 1 diverged, 1 crashed"
     (lost,) = cells([factory.diverged(seed=1), factory.crashed(seed=2)])
     assert lost.epochs is None
@@ -52,7 +53,7 @@ def test_only_censored_seeds_read_as_more_than_the_epochs_they_ran():
 def test_no_rows_give_no_cells_and_one_row_no_interval():
     assert cells([]) == ()
     (cell,) = cells([factory.row()])
-    assert (cell.epochs.n, cell.epochs.sd, cell.epochs.low) == (1, None, None)
+    assert (cell.epochs.n, cell.epochs.low) == (1, None)
     assert summarise([]) is None
 
 
@@ -71,7 +72,7 @@ def test_cells_run_from_wide_to_deep_and_small_to_large():
     order = [(cell.depth, cell.batch_size) for cell in table]
     assert order == sorted(order)
     assert batch_sizes(table) == list(factory.BATCH_SIZES)
-    assert tidy(table)[0]["epochs"]["n"] == 5
+    assert table[0].as_dict()["epochs"]["n"] == 5
 
 
 def test_seeds_that_did_not_share_a_step_size_have_none():
@@ -85,13 +86,20 @@ def test_seeds_that_did_not_share_a_step_size_have_none():
         (12.345, "12.3"),
         (0.01234, "0.0123"),
         (12345.6, "12 300"),
+        (1024, "1024"),
+        (1024.3, "1020"),
+        (1023.9999, "1020"),
+        (60000, "60 000"),
+        (-1797, "-1797"),
+        (math.inf, "unbounded"),
+        (3e-5, "3.00e-05"),
         (0, "0"),
         (99.96, "100"),
         (2e12, "2.00e+12"),
         (math.nan, "-"),
     ],
 )
-def test_numbers_have_three_digits_and_no_needless_powers(value, text):
+def test_counts_are_exact_and_estimates_have_three_digits(value, text):
     assert number(value) == text
 
 
@@ -106,3 +114,29 @@ def test_context_names_what_runs_share_and_what_they_do_not():
 def test_outcome_counts_add_up():
     for cell in cells(factory.study()):
         assert sum(getattr(cell, outcome.value) for outcome in Outcome) == cell.num_seeds
+
+
+def test_the_table_prints_in_a_hundred_columns_and_explains_itself():
+    table = summary_table(factory.study())
+    lines = str(table).splitlines()
+    assert max(map(len, lines)) <= 100
+    assert [line.split()[0] for line in lines[2 : len(table) + 2]] == [cell.shape.split()[0] for cell in table]
+    assert "mean over seeds" in lines[len(table) + 3]
+    assert str(Table(())).startswith("shape")
+
+
+def test_cells_that_were_only_tuned_are_in_the_table_of_a_run_and_nowhere_else():
+    rows = [factory.row(phase="tune", step_size=step, seconds=2.0) for step in (0.1, 0.2, 0.4)]
+    (cell,) = summary_table(rows)
+    assert (cell.outcomes, cell.epochs_text, cell.step_size, cell.seconds) == ("not yet run", "-", None, 6.0)
+    assert cells(rows) == ()
+
+
+@pytest.mark.parametrize(("chosen", "edge"), [(0.1, True), (0.2, False), (0.4, True)])
+def test_a_step_size_at_the_edge_of_those_tried_is_marked(chosen, edge):
+    rows = [factory.row(phase="tune", step_size=step) for step in (0.1, 0.2, 0.4)]
+    (cell,) = cells([*rows, factory.row(step_size=chosen)])
+    assert (cell.at_grid_edge, cell.num_step_sizes) == (edge, 3)
+    assert cell.step_size_text == f"{chosen:g}{'*' if edge else ''}"
+    (alone,) = cells([factory.row(phase="tune"), factory.row()])
+    assert not alone.at_grid_edge
