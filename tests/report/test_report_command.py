@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import dataclasses
 import json
 import re
 import subprocess

@@ -161,11 +161,9 @@ class Table:
     def __str__(self) -> str:
         """The table in 100 columns, with what its numbers mean below."""
         heads = ("shape", "batch size", "step size", "epochs to target", "seeds", "steps", "outcomes")
-        studies = {cell.study for cell in self.cells}
-        lines = [cell.words if len(studies) == 1 else (cell.study, *cell.words) for cell in self.cells]
-        table = text_table(
-            heads if len(studies) == 1 else ("study", *heads), lines, left=("study", "shape", "outcomes")
-        )
+        several = len({cell.study for cell in self.cells}) > 1
+        lines = [(cell.study, *cell.words) if several else cell.words for cell in self.cells]
+        table = text_table(("study", *heads) if several else heads, lines, left=("study", "shape", "outcomes"))
         return "\n".join([rendered(table), "", *(textwrap.fill(note, WIDTH) for note in self.notes)])
 
     @property

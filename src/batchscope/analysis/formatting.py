@@ -114,12 +114,20 @@ def plain(value: Any) -> Any:
 def text_table(
     heads: Sequence[str], lines: Iterable[Sequence[str]], title: str = "", left: Sequence[str] = ("shape",)
 ) -> Table:
-    """A table for a terminal. left: the heads of columns of words, set flush left and wrapped; the others never wrap."""
+    """A table for a terminal. left: the heads of columns of words, flush left and wrapped; others never wrap."""
     from rich import box
     from rich.table import Table
     from rich.text import Text  # rich would take "[no bounds]" for markup
 
-    table = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 0, 0, 1))
+    table = Table(
+        title=title or None,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        show_edge=False,
+        padding=(0, 0, 0, 1),
+    )
     for head in heads:
         words = head in left
         table.add_column(Text(head), justify="left" if words else "right", overflow="fold", no_wrap=not words)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from batchscope.analysis.cells import Cell, batch_sizes, by_shape
-from batchscope.analysis.formatting import number
 from batchscope.analysis.context import Context
+from batchscope.analysis.formatting import number
 from batchscope.report.drawing import static as style
 
 if TYPE_CHECKING:
