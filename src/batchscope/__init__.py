@@ -29,6 +29,7 @@ _ROOMS = (
     "recipes",
     "report",
     "running",
+    "scaling",
     "studies",
     "theory",
     "training",
