@@ -39,7 +39,7 @@ def mnist_or_generated() -> Dataset:
 
 
 def shape(data: Dataset, depth: int, width: int) -> Architecture:
-    return Architecture("fully_connected", data.inputs.shape[1:], data.d_out, depth, width, "relu")
+    return Architecture("fully_connected", data.inputs.shape[1:], data.d_out, depth, width)
 
 
 def ends_of_training(

@@ -48,7 +48,7 @@ class Row:
 
     @property
     def settings(self) -> Settings:
-        return Settings(self.batch_size, Target("train_loss", -1.0), 1, dtype=self.dtype)
+        return Settings(self.batch_size, Target("train_loss", -1.0), max_epochs=1, dtype=self.dtype)
 
     @property
     def members(self) -> list[Member]:

@@ -12,7 +12,7 @@ from batchscope.errors import InputError
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("activation", ["relu", "tanh", "softsign", "arctan", "linear"])
 def test_counts_and_shapes_equal_the_modules(depth, bias, activation):
-    architecture = Architecture("fully_connected", (3, 5), 2, depth, 7, activation, bias)
+    architecture = Architecture("fully_connected", (3, 5), 2, depth, 7, activation=activation, bias=bias)
     module = build(architecture)
     assert {name: tuple(p.shape) for name, p in module.named_parameters()} == architecture.parameter_shapes
     assert sum(p.numel() for p in module.parameters()) == architecture.num_parameters
@@ -42,4 +42,4 @@ def test_activation_names_are_checked():
     with pytest.raises(
         InputError, match="activation 'softsgn' in family 'fully_connected'; expected relu or tanh or softsign"
     ):
-        Architecture("fully_connected", (3,), 1, 1, 2, "softsgn")
+        Architecture("fully_connected", (3,), 1, 1, 2, activation="softsgn")

@@ -100,7 +100,7 @@ def test_the_same_seed_gives_the_same_network_and_gains_start_at_one() -> None:
         ({"family": "resnet18_blocks", "input_shape": (784,)}, "expected images"),
         ({"family": "resnet18_blocks", "input_shape": CIFAR, "activation": "tanh"}, "expected relu"),
         ({"family": "lenet", "input_shape": MNIST, "norm": "batch_norm"}, "expected none"),
-        ({"family": "resnet18_head", "input_shape": CIFAR, "norm": "layer"}, "batch_norm or group_norm"),
+        ({"family": "resnet18_head", "input_shape": CIFAR, "norm": "layer"}, "expected batch_norm or group_norm"),
         ({"family": "lenet", "input_shape": MNIST, "filters": 8}, "leave it out"),
         ({"family": "resnet50", "input_shape": CIFAR}, "resnet"),
     ],

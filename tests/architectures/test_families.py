@@ -192,13 +192,15 @@ def test_networks_and_trials_keep_their_identity(name):
 
 
 def test_a_linear_net_is_a_fully_connected_one_without_activation():
-    linear, plain = (Architecture(family, (5,), 3, 2, 7, "linear") for family in ("linear", "fully_connected"))
+    linear, plain = (
+        Architecture(family, (5,), 3, 2, 7, activation="linear") for family in ("linear", "fully_connected")
+    )
     assert (linear.label, linear.parameter_shapes) == (plain.label, plain.parameter_shapes)
     inputs = torch.randn(11, 5, generator=torch.Generator().manual_seed(0))
     assert torch.equal(build(linear, seed=3)(inputs), build(plain, seed=3)(inputs))
     assert Architecture("linear", (5,), 3, 2, 7).activation == "linear"
     with pytest.raises(InputError, match="activation 'relu' in family 'linear'; expected linear: leave it out"):
-        Architecture("linear", (5,), 3, 2, 7, "relu")
+        Architecture("linear", (5,), 3, 2, 7, activation="relu")
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -10,7 +10,7 @@ from batchscope.recipes import RECIPES, chen2018, find
 from batchscope.studies import read_studies
 from batchscope.studies.dataset import DataFacts
 from batchscope.studies.plan import architectures, cells
-from batchscope.studies.study_file import to_toml
+from batchscope.studies.study import to_toml
 
 MNIST = DataFacts("f" * 16, 60_000, (1, 28, 28), 10, 10)
 GISETTE = DataFacts("f" * 16, 6_000, (5000,), 2, 2)

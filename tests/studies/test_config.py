@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from batchscope.errors import InputError
 from batchscope.records.row import Target
 from batchscope.studies import StepSizes, Study, read_studies
-from batchscope.studies.study_file import to_toml
+from batchscope.studies.study import to_toml
 
 from .common import SMALL, make_study
 
@@ -101,9 +101,9 @@ MISTAKES = [
     ({"budget": None}, "expected budget with depths, or shapes"),
     ({"depths": None}, "expected budget with depths, or shapes"),
     ({"shapes": [[1, 2]]}, "expected budget with depths, or shapes"),
-    ({"activation": "rellu"}, "unknown activation 'rellu': did you mean 'relu'"),
+    ({"activation": "rellu"}, "activation 'rellu' in family 'fully_connected'; expected relu or tanh"),
     ({"protocol": "paper"}, "unknown protocol 'paper': did you mean 'paper2018'"),
-    ({"family": "linear", "activation": "tanh"}, "activation = 'tanh' for family 'linear', which has no choice"),
+    ({"family": "linear", "activation": "tanh"}, "activation 'tanh' in family 'linear'; expected linear: leave it out"),
     ({"optimizer": "adam", "momentum": 0.9}, "no meaning for optimizer 'adam'"),
     ({"momentum": float("nan")}, "momentum = nan"),
     ({"step_sizes": {"min": 1.0, "max": 0.1}}, "expected min <= max"),

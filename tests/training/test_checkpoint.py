@@ -16,9 +16,9 @@ from tests.training.test_members import images
 SETTINGS = Settings(batch_size=13, target=Target("train_loss", 1.35), max_epochs=8, dtype="float64")
 MEMBERS = [Member(0.02, 1), Member(0.05, 2), Member(0.15, 3)]
 NETS = {
-    "stacked": Architecture("fully_connected", (2, 16, 17), 5, 2, 3, "tanh"),
-    "one after another": Architecture("lenet", (2, 16, 17), 5, 1, 7, "tanh"),
-    "vectorised": Architecture("lenet", (2, 16, 17), 5, 1, 7, "tanh"),
+    "stacked": Architecture("fully_connected", (2, 16, 17), 5, 2, 3, activation="tanh"),
+    "one after another": Architecture("lenet", (2, 16, 17), 5, 1, 7, activation="tanh"),
+    "vectorised": Architecture("lenet", (2, 16, 17), 5, 1, 7, activation="tanh"),
     "one after another, channels_last": Architecture("resnet18_blocks", (3, 16, 17), 5, 1, 2),
 }
 

@@ -28,7 +28,9 @@ def regression() -> Dataset:
 
 
 def architecture(dataset: Dataset, depth: int = 3, activation: str = "relu", bias: bool = True) -> Architecture:
-    return Architecture("fully_connected", dataset.inputs.shape[1:], dataset.d_out, depth, 5, activation, bias)
+    return Architecture(
+        "fully_connected", dataset.inputs.shape[1:], dataset.d_out, depth, 5, activation=activation, bias=bias
+    )
 
 
 def run(dataset, shape, settings, members) -> Cohort:

@@ -27,7 +27,7 @@ SETTINGS = Settings(batch_size=13, target=NEVER, max_epochs=2, dtype="float64")
 GRID = [Member(step_size, 3) for step_size in (0.01, 0.05, 0.2)]
 SEEDS = [Member(step_size, seed) for step_size, seed in ((0.05, 1), (0.05, 2), (0.1, 7))]
 NETS = {
-    "lenet": Architecture("lenet", (2, 16, 17), 5, 2, 7, "tanh"),
+    "lenet": Architecture("lenet", (2, 16, 17), 5, 2, 7, activation="tanh"),
     "batch_norm": Architecture("resnet18_blocks", (3, 16, 17), 5, 1, 2),
     "group_norm": Architecture("resnet18_head", (3, 16, 16), 5, 2, 7, norm="group_norm", filters=2),
 }

@@ -11,11 +11,12 @@ import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from batchscope.architectures.budget import nearest_width
 from batchscope.errors import InputError, choose
 from batchscope.importing import import_object
+from batchscope.options import ArchitectureOptions, check_options, offer
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,6 +25,8 @@ __all__ = ["ACTIVATIONS", "FAMILIES", "NORMS", "Architecture", "Family", "Parame
 
 ACTIVATIONS = ("relu", "tanh", "softsign", "arctan", "linear")
 NORMS = ("batch_norm", "group_norm")
+offer("activation", ACTIVATIONS)
+offer("norm", NORMS)
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,21 @@ class Family(abc.ABC):
     takes_images: ClassVar[bool] = False
     stacked: ClassVar[bool] = False
     identity: ClassVar[Mapping[str, str]] = {}
+
+    @property
+    def choices(self) -> dict[str, tuple[str, ...]]:
+        """Option -> its names to choose from, the default first."""
+        return {"activation": self.activations, "norm": self.norms}
+
+    def traits(self, norm: str = "") -> frozenset[str]:
+        """What networks with this normalisation are, in the words by which options say which families they are for."""
+        found = {
+            "fully-connected nets": self.stacked,
+            "families of images": self.takes_images,
+            "nets with filters to choose": self.default_filters > 0,
+            "nets with BatchNorm": (norm or self.norms[0]) == "batch_norm",
+        }
+        return frozenset(trait for trait, true in found.items() if true)
 
     @abc.abstractmethod
     def module(self, net: Architecture) -> nn.Module:
@@ -152,12 +170,13 @@ def _counted(net: Architecture, counts: str) -> int:
 
 
 @dataclass(frozen=True)
-class Architecture:
+class Architecture(ArchitectureOptions):
     """A network of a family, at one depth and width.
 
     family: name in FAMILIES, or package.module:Name. input_shape: shape of one example, such as (784,) or (1, 28, 28).
     d_out: outputs. depth: hidden layers L, each of `width` units K (so L + 1 weight matrices); for the families
         ``*_blocks`` residual blocks in the first chunk, and filters of the first chunk.
+    By name alone, the fields of `ArchitectureOptions`.
     activation: one of the family's activations, its first if left out. bias: whether every layer of a fully-connected
         net adds one (Keras' default, and ours).
     norm: "batch_norm" or "group_norm" in residual nets, empty elsewhere; left empty there it is batch_norm.
@@ -174,19 +193,16 @@ class Architecture:
     d_out: int
     depth: int
     width: int
-    activation: str = ""
-    bias: bool = True
-    norm: str = ""
-    filters: int = 0
 
     def __post_init__(self) -> None:
         kind = self.kind
+        check_options(self)
         for name, number in (("d_in", self.d_in), ("d_out", self.d_out), ("depth", self.depth), ("width", self.width)):
             if number < 1:
                 raise InputError(f"{name} = {number} in an architecture; expected at least 1")
-        for name, names in (("activation", kind.activations), ("norm", kind.norms)):
+        for name, names in kind.choices.items():
             object.__setattr__(self, name, getattr(self, name) or names[0])
-            _check_choice(name, getattr(self, name), names, self.family)
+            check_choice(name, getattr(self, name), names, self.family)
         object.__setattr__(self, "filters", self.filters or kind.default_filters)
         if self.filters and not kind.default_filters:
             raise InputError(
@@ -202,12 +218,13 @@ class Architecture:
         d_out: int,
         depth: int,
         budget: int,
-        activation: str = "",
-        norm: str = "",
-        filters: int = 0,
+        **options: Any,
     ) -> Architecture:
-        """The network of this depth nearest to `budget`: weights if fully connected, all parameters otherwise."""
-        draft = cls(family, input_shape, d_out, depth, 1, activation, norm=norm, filters=filters)
+        """The network of this depth nearest to `budget`: weights if fully connected, all parameters otherwise.
+
+        options: those of `ArchitectureOptions`.
+        """
+        draft = cls(family, input_shape, d_out, depth, 1, **options)
         return replace(draft, width=draft.kind.solve_width(draft, budget))
 
     @property
@@ -275,7 +292,8 @@ def _parameters_of(net: Architecture) -> dict[str, Parameter]:
     return net.kind.parameters(net)
 
 
-def _check_choice(kind: str, name: str, names: tuple[str, ...], family: str) -> None:
+def check_choice(kind: str, name: str, names: tuple[str, ...], family: str) -> None:
+    """Raise InputError unless `name` is one of the family's names of this kind."""
     if name in names:
         return
     expected = " or ".join(names) if len(names) > 1 else f"{names[0] or 'none'}: leave it out"

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchscope.errors import choose
+from batchscope.options import offer
 
 # Scheme -> (distribution, source).
 INITIALISATIONS: dict[str, str] = {
@@ -21,6 +22,7 @@ INITIALISATIONS: dict[str, str] = {
     "fan_in": "N(0, 1 / fan_in); LeCun et al. 1998",
     "standard_normal": "N(0, 1); the theorems of Chen et al. 2018",
 }
+offer("initialisation", INITIALISATIONS)
 
 _STREAM = 0x1A17  # keeps the draws of initial weights apart from every other use of the same seed
 

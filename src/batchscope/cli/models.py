@@ -93,12 +93,11 @@ def _architecture(arguments: argparse.Namespace, dataset: Dataset) -> Architectu
         raise InputError(f"--filters {filters}: expected at least 1")
     depth = family.standard[0] if arguments.depth is None else arguments.depth
     about = (name, dataset.inputs.shape[1:], dataset.d_out, depth)
-    rest = (arguments.activation or "", arguments.norm or "", filters or 0)
+    chosen = {"activation": arguments.activation, "norm": arguments.norm, "filters": filters}
+    options = {name: value for name, value in chosen.items() if value is not None}
     if arguments.budget is not None:
-        return Architecture.within_budget(*about, arguments.budget, *rest)
-    activation, norm, filters = rest
-    width = family.standard[1] if width is None else width
-    return Architecture(*about, width, activation, norm=norm, filters=filters)
+        return Architecture.within_budget(*about, arguments.budget, **options)
+    return Architecture(*about, family.standard[1] if width is None else width, **options)
 
 
 def _own(arguments: argparse.Namespace) -> Model:

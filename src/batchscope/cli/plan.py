@@ -37,6 +37,7 @@ def _text(one: Outline) -> str:
         f"{one.study}: {one.dataset}, {one.num_examples} training examples",
         f"  shapes       {'; '.join(one.architectures)}",
         f"  batch sizes  {', '.join(map(str, one.batch_sizes))}",
+        f"  options      {', '.join(f'{name} {value}' for name, value in one.options.items() if value != '')}",
         f"  {one.cells} cells, {one.cohorts} cohorts, {one.trials} trials, and more where a step-size grid is widened;",
         "  which step sizes the final runs use depends on how tuning goes",
         f"  at most {minutes} on {one.workers} workers if none stops early (assumption: the rates in studies/cost.py)",

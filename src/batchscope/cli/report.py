@@ -20,7 +20,7 @@ from batchscope.records.row import Row
 from batchscope.report import Digest
 from batchscope.report import terminal as tables
 from batchscope.studies import Results, read
-from batchscope.studies.study_file import to_toml
+from batchscope.studies.study import to_toml
 
 EXIT_DONE, EXIT_DOES_NOT_HOLD = 0, 1
 

@@ -7,8 +7,10 @@ from numpy.typing import NDArray
 
 from batchscope.data.seeding import Stream, generator
 from batchscope.errors import InputError, choose
+from batchscope.options import offer
 
 SAMPLINGS = ("permutation", "with_replacement")
+offer("sampling", SAMPLINGS)
 
 
 def epoch_order(num_examples: int, seed: int, epoch: int, sampling: str = "permutation") -> NDArray[np.int64]:

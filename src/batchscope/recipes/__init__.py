@@ -11,7 +11,7 @@ from batchscope.errors import InputError, closest
 from batchscope.recipes import chen2018
 from batchscope.recipes.quick import quickstart
 from batchscope.studies import Study, read_studies
-from batchscope.studies.study_file import Studies, as_studies
+from batchscope.studies.study import Studies, as_studies
 
 __all__ = ["RECIPES", "Recipe", "chen2018", "find", "quickstart"]
 

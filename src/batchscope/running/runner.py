@@ -22,8 +22,7 @@ from batchscope.studies.dataset import DataRequest, facts, load_data
 from batchscope.studies.plan import Cell, cells, fewest_trials, is_widening
 from batchscope.studies.protocols import next_cohorts
 from batchscope.studies.results import Results, read
-from batchscope.studies.study import Study
-from batchscope.studies.study_file import as_studies
+from batchscope.studies.study import Study, as_studies
 from batchscope.studies.trial import FINAL, TUNE
 
 DEVICES = ("auto", "cpu", "cuda")

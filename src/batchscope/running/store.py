@@ -24,8 +24,7 @@ from batchscope.records.reading import corrupt, names_of, quoted, read_rows
 from batchscope.records.row import Row
 from batchscope.records.rows import COLUMNS, Rows
 from batchscope.studies.results import STUDY_FILE
-from batchscope.studies.study import Study
-from batchscope.studies.study_file import Studies, read_studies, to_toml
+from batchscope.studies.study import Studies, Study, read_studies, to_toml
 from batchscope.studies.trial import Cohort
 
 # What may grow in a directory that already holds rows; any other difference is another study.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from batchscope.records.export import export
 from batchscope.studies.results import Results, read
-from batchscope.studies.study import StepSizes, Study
-from batchscope.studies.study_file import read_studies
+from batchscope.studies.study import StepSizes, Study, read_studies
 
 __all__ = ["Results", "StepSizes", "Study", "export", "read", "read_studies"]

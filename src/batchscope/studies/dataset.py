@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from batchscope.data import Dataset, load
-from batchscope.studies.study import Option, Study
+from batchscope.studies.study import DataOption, Study
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class DataRequest:
     data_dir: str | None
     num_examples: int | None
     seed: int
-    options: tuple[tuple[str, Option], ...]
+    options: tuple[tuple[str, DataOption], ...]
 
     @classmethod
     def of(cls, study: Study, data_dir: str | Path | None = None) -> DataRequest:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from batchscope.options import OPTIONS
 from batchscope.studies.cost import cell_cost
 from batchscope.studies.dataset import DataRequest, facts, load_data
 from batchscope.studies.plan import cells, fewest_trials
@@ -16,6 +18,7 @@ from batchscope.studies.trial import FINAL, TUNE
 class Outline:
     """The size of a study.
 
+    options: those that have a meaning for these networks, by name.
     cohorts, trials: at least so many; a grid that is widened adds some. minutes_at_most: predicted wall time with
     `workers` processes if every run trains for all its epochs; runs that reach the target or diverge leave earlier.
     """
@@ -25,6 +28,7 @@ class Outline:
     num_examples: int
     architectures: tuple[str, ...]
     batch_sizes: tuple[int, ...]
+    options: dict[str, Any]
     cells: int
     cohorts: int
     trials: int
@@ -44,6 +48,7 @@ def outline(study: Study, workers: int, data_dir: str | Path | None = None) -> O
         num_examples=data.num_examples,
         architectures=tuple(dict.fromkeys(str(cell.architecture) for cell in plan)),
         batch_sizes=study.batch_sizes,
+        options={name: getattr(study, name) for name in OPTIONS if study.has(name)},
         cells=len(plan),
         cohorts=len(plan) * sum(count > 0 for count in needed.values()),
         trials=len(plan) * sum(needed.values()),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
 
 from batchscope.architectures.architecture import Architecture
 from batchscope.errors import InputError
@@ -35,19 +34,12 @@ class Cell:
 
 def architectures(study: Study, data: DataFacts) -> tuple[Architecture, ...]:
     """Return the study's networks, wide to deep; raise InputError for a budget too small for a depth."""
-    family, activation = study.family, study.activation
-    conv: dict[str, Any] = {"norm": study.norm, "filters": study.filters or 0}
+    about, options = (study.family, data.input_shape, data.d_out), study.architecture_options
     if study.shapes is not None:
-        return tuple(
-            Architecture(family, data.input_shape, data.d_out, depth, width, activation, **conv)
-            for depth, width in study.shapes
-        )
+        return tuple(Architecture(*about, depth, width, **options) for depth, width in study.shapes)
     if study.budget is None or study.depths is None:
         raise AssertionError("Study allows budget with depths, or shapes")
-    return tuple(
-        Architecture.within_budget(family, data.input_shape, data.d_out, depth, study.budget, activation, **conv)
-        for depth in study.depths
-    )
+    return tuple(Architecture.within_budget(*about, depth, study.budget, **options) for depth in study.depths)
 
 
 def cells(study: Study, data: DataFacts) -> tuple[Cell, ...]:
@@ -69,20 +61,7 @@ def cells(study: Study, data: DataFacts) -> tuple[Cell, ...]:
 
 def settings(study: Study, batch_size: int, phase: str) -> Settings:
     """Return how the trials of a phase train: the paper's tuning runs go on for 2 epochs whatever they reach."""
-    final = Settings(
-        batch_size=batch_size,
-        target=study.target,
-        max_epochs=study.max_epochs,
-        evaluations_per_epoch=study.evaluations_per_epoch,
-        optimizer=study.optimizer,
-        momentum=study.momentum,
-        initialisation=study.initialisation,
-        sampling=study.sampling,
-        dtype=study.dtype,
-        diversity_every=study.diversity_every,
-        augmentation=study.augmentation,
-        batchnorm_shares=study.batchnorm_shares,
-    )
+    final = Settings(batch_size, study.target, **study.training_options)
     if phase == FINAL:
         return final
     if study.protocol == "tuned":

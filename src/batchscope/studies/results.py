@@ -12,8 +12,7 @@ from batchscope.errors import InputError, StoreError
 from batchscope.records.reading import read_rows, read_runs
 from batchscope.records.row import Outcome, Row
 from batchscope.records.rows import Rows
-from batchscope.studies.study import Study
-from batchscope.studies.study_file import Studies, read_studies
+from batchscope.studies.study import Studies, Study, read_studies
 
 STUDY_FILE = "study.toml"
 

@@ -1,19 +1,31 @@
-"""`Study`: what shall be trained, validated word by word. A study file is these fields in TOML; no torch."""
+"""`Study`: what shall be trained, validated word by word; a study file is its fields in TOML. No torch."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, field_validator, model_validator
+import tomli_w
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
-from batchscope.architectures.architecture import NORMS, Family, family_named
-from batchscope.architectures.initialisation import INITIALISATIONS
+from batchscope.architectures.architecture import FAMILIES, Family, check_choice, family_named
 from batchscope.errors import InputError, choose, closest
+from batchscope.options import OPTIONS, ArchitectureOptions, TrainingOptions, options_of
 from batchscope.records.row import Target
-from batchscope.training.settings import AUGMENTATIONS, DTYPES, OPTIMIZERS, SAMPLINGS
+from batchscope.training import settings  # noqa: F401  offers the names that training options take
 
 PROTOCOLS = ("paper2018", "tuned")
 METRICS = ("train_accuracy", "train_loss")
@@ -23,16 +35,12 @@ Count = Annotated[int, Field(strict=True, ge=1)]
 Whole = Annotated[int, Field(strict=True, ge=0)]
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Name = Annotated[str, Field(strict=True, min_length=1)]
-Option = bool | int | float | str | tuple[int, ...]
+DataOption = bool | int | float | str | tuple[int, ...]
 
-_CHOICES = {
-    "protocol": PROTOCOLS,
-    "optimizer": OPTIMIZERS,
-    "initialisation": INITIALISATIONS,
-    "sampling": SAMPLINGS,
-    "dtype": DTYPES,
-    "augmentation": AUGMENTATIONS,
-}
+
+def says(values: str, meaning: str) -> Any:
+    """What a key of study files may be and what it means, for the table in the documentation."""
+    return Field(description=meaning, examples=[values])
 
 
 class StepSizes(BaseModel):
@@ -69,66 +77,54 @@ class StepSizes(BaseModel):
 
     @property
     def values(self) -> tuple[float, ...]:
+        """The grid as the study file gives it, before any widening."""
         return tuple(self.at(index) for index in range(self.size))
 
     def __contains__(self, step_size: float) -> bool:
         return step_size in self.values
 
 
-class Study(BaseModel):
+class Study(BaseModel, ArchitectureOptions, TrainingOptions, frozen=True, extra="forbid"):
     """One data set, some shapes at equal parameters, some batch sizes, one target: what `run` finishes.
 
-    name: how tables and directories call it. dataset: a name `batchscope.data.load` knows, or a .npz path;
-    num_examples: a seeded subset (None = all); dataset_options: further arguments of `load`, such as
-    {d_in: 100} for "synthetic".
-    Either budget with depths, or shapes = [[depth, width], ...]. Fully-connected nets: a budget of weights, depths in
-    hidden layers. lenet, resnet18_head: a budget of parameters, hidden layers of the fully-connected part.
-    resnet18_blocks, resnet34_blocks: a budget of parameters, residual blocks in the first chunk. A family of your own:
-    "package.module:Name", a subclass of `batchscope.architectures.Family` that every process can import.
-    activation: one of the family's, its first if left out.
-    norm: "batch_norm" or "group_norm" of residual nets; filters: of the first chunk of resnet18_head (None = 64).
-    target: {train_accuracy: fraction} or {train_loss: value}; max_epochs: passes before a run is CENSORED.
-    step_sizes: the grid tuned over, for the mean loss. seed: tuning runs use it, the reported runs seed+1, seed+2, ...
-    diversity_every: epochs between measurements of gradient diversity; 0 = never.
-    dtype: "bfloat16" is autocast, for convolutional families. augmentation: "pad_crop_flip" for images.
-    batchnorm_shares: parts of a batch over which BatchNorm takes its statistics; 1 = the whole batch.
-    assumptions: every value that is ours rather than the paper's; scaled: how the study is smaller than what it
-    stands for. Outputs repeat both.
+    Its fields are the keys of a study file (see the table in docs/studies.md): those below, and the options of
+    batchscope/options.py. Given by name.
 
     Raises InputError for unknown keys (naming the closest), impossible values and impossible combinations.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: Name
-    dataset: Name
-    num_examples: Count | None = None
-    dataset_options: dict[str, Option] = {}
-    family: Name = "fully_connected"
-    activation: str = ""
-    norm: str = ""
-    filters: Count | None = None
-    budget: Count | None = None
-    depths: tuple[Count, ...] | None = None
-    shapes: tuple[tuple[Count, Count], ...] | None = None
-    batch_sizes: tuple[Count, ...]
-    target: InstanceOf[Target]
-    max_epochs: Count = 100
-    evaluations_per_epoch: Count = 1
-    num_seeds: Count = 5
-    protocol: Literal["paper2018", "tuned"] = "paper2018"
-    step_sizes: StepSizes = StepSizes(min=0.01, max=2.56, ratio=2.0)
-    optimizer: Name = "sgd"
-    momentum: Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False)] = 0.0
-    initialisation: Name = "glorot_uniform"
-    sampling: Name = "permutation"
-    dtype: Name = "float32"
-    seed: Whole = 0
-    diversity_every: Whole = 0
-    augmentation: Name = "none"
-    batchnorm_shares: Count = 1
-    assumptions: tuple[str, ...] = ()
-    scaled: str = ""
+    name: Annotated[Name, says("text", "how tables and directories call it")]
+    dataset: Annotated[Name, says("a name that `batchscope data list` knows, or a .npz file", "what is trained on")]
+    num_examples: Annotated[
+        Count | None, says("integer", "a seeded subset of so many training examples; all if left out")
+    ] = None
+    dataset_options: Annotated[dict[str, DataOption], says("such as { d_in = 100 }", "of a generated data set")] = {}
+    family: Annotated[Name, says(", ".join((*FAMILIES, "package.module:Name")), 'see "Families of networks"')] = (
+        "fully_connected"
+    )
+    budget: Annotated[Count | None, says("integer", "weights or parameters of every network; with `depths`")] = None
+    depths: Annotated[
+        tuple[Count, ...] | None, says("list of integers", "the width of each is solved for the budget")
+    ] = None
+    shapes: Annotated[
+        tuple[tuple[Count, Count], ...] | None, says("list of [depth, width]", "instead of budget and depths")
+    ] = None
+    batch_sizes: Annotated[tuple[Count, ...], says("list of integers", "examples per step")]
+    target: Annotated[
+        InstanceOf[Target], says("{ train_accuracy = fraction } or { train_loss = value }", "when a run has converged")
+    ]
+    num_seeds: Annotated[Count, says("integer", "reported runs of every cell; they use seed + 1, seed + 2, ...")] = 5
+    protocol: Annotated[Literal["paper2018", "tuned"], says(", ".join(PROTOCOLS), "how step sizes are tuned")] = (
+        "paper2018"
+    )
+    step_sizes: Annotated[StepSizes, says("{ min, max, ratio }", "grid tuned over, for the mean loss")] = StepSizes(
+        min=0.01, max=2.56
+    )
+    seed: Annotated[Whole, says("integer", "of the tuning runs, the subset and generated data")] = 0
+    assumptions: Annotated[
+        tuple[str, ...], says("list of texts", "every value that is not the paper's; outputs repeat them")
+    ] = ()
+    scaled: Annotated[str, says("text", "how it is smaller than what it stands for; outputs repeat it")] = ""
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -143,9 +139,10 @@ class Study(BaseModel):
 
     @classmethod
     def from_toml(cls, source: str | Path) -> Study:
-        """Read a study from a TOML file (a path) or from TOML text (a string with a line break or an equals sign)."""
-        from batchscope.studies.study_file import read_studies
+        """Read a study from a TOML file (a path) or from TOML text (a string with a line break or an equals sign).
 
+        Raises InputError for a file that cannot be read, is no TOML, or holds several studies (see `read_studies`).
+        """
         studies = read_studies(source)
         if len(studies) != 1:
             raise InputError(f"{len(studies)} studies where one is expected; use batchscope.studies.read_studies")
@@ -153,22 +150,44 @@ class Study(BaseModel):
 
     def to_toml(self) -> str:
         """Return the study as the text of a study file; `from_toml` gives the same study back."""
-        from batchscope.studies.study_file import to_toml
-
         return to_toml(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the keys of a study file with plain values, leaving out what is None or empty."""
-        values = {name: getattr(self, name) for name in type(self).model_fields}
+        """Return the keys of a study file with plain values, leaving out what is None, empty or without a meaning."""
+        names = sorted(type(self).model_fields, key=lambda name: name in OPTIONS)  # what is trained, then how
+        values = {name: getattr(self, name) for name in names if name not in OPTIONS or self.has(name)}
         values["target"] = {self.target.metric: self.target.value}
         values["step_sizes"] = self.step_sizes.model_dump()
-        if len(self._kind.activations) == 1:
-            del values["activation"]  # there is no choice
         return {key: value for key, value in values.items() if value not in (None, (), {}, "")}
+
+    def has(self, option: str) -> bool:
+        """Whether there is a choice of this option for the study's networks, trained as they are."""
+        names = self._kind.choices.get(option)
+        if names is not None:
+            return len(names) > 1
+        return OPTIONS[option].applies(self._traits, self.optimizer)
+
+    @property
+    def architecture_options(self) -> dict[str, Any]:
+        """The options of `ArchitectureOptions`, by name."""
+        return {name: getattr(self, name) for name in options_of(ArchitectureOptions)}
+
+    @property
+    def training_options(self) -> dict[str, Any]:
+        """The options of `TrainingOptions`, by name."""
+        return {name: getattr(self, name) for name in options_of(TrainingOptions)}
+
+    @property
+    def _traits(self) -> frozenset[str]:
+        return self._kind.traits(self.norm)
+
+    @property
+    def _kind(self) -> Family:
+        return family_named(self.family)
 
     @field_validator("dataset_options")
     @classmethod
-    def _no_key_of_the_study(cls, options: dict[str, Option]) -> dict[str, Option]:
+    def _no_key_of_the_study(cls, options: dict[str, DataOption]) -> dict[str, DataOption]:
         for name in ("name", "data_dir", "num_examples", "seed"):
             if name in options:
                 raise ValueError(f"{name!r} is no data set option; the study has keys of its own for it")
@@ -190,16 +209,19 @@ class Study(BaseModel):
             raise ValueError(f"train_accuracy = {number:g}; expected a fraction in (0, 1], such as 0.96 for 96 %")
         return Target(metric, float(number))
 
+    @field_validator(*OPTIONS, mode="before")
+    @classmethod
+    def _possible(cls, value: Any, info: ValidationInfo) -> Any:
+        problem = OPTIONS[str(info.field_name)].problem(value)
+        if problem:
+            raise PydanticCustomError("option", "{problem}", {"problem": problem})
+        return value
+
     @field_validator("family")
     @classmethod
     def _known_family(cls, value: str) -> str:
         family_named(value)
         return value
-
-    @field_validator("optimizer", "initialisation", "sampling", "dtype", "augmentation")
-    @classmethod
-    def _known(cls, value: str, info: Any) -> str:
-        return choose(info.field_name, value, _CHOICES[info.field_name])
 
     @field_validator("protocol", mode="before")
     @classmethod
@@ -223,39 +245,60 @@ class Study(BaseModel):
         if (by_budget, self.shapes is not None) not in ((2, False), (0, True)):
             given = [key for key in ("budget", "depths", "shapes") if getattr(self, key) is not None]
             raise ValueError(f"got {given or 'none of budget, depths, shapes'}; expected budget with depths, or shapes")
+        for name, names in self._kind.choices.items():
+            if getattr(self, name):
+                check_choice(name, getattr(self, name), names, self.family)
         object.__setattr__(self, "activation", self.activation or self._kind.activations[0])
-        self._check_family()
-        if self.optimizer != "sgd" and self.momentum:
-            raise ValueError(
-                f"momentum = {self.momentum:g} has no meaning for optimizer {self.optimizer!r}; leave it out"
-            )
+        for name, option in OPTIONS.items():
+            problem = option.misuse(getattr(self, name), self._traits, self.family, self.optimizer)
+            if problem:
+                raise ValueError(problem)
         return self
 
-    @property
-    def _kind(self) -> Family:
-        return family_named(self.family)
 
-    def _check_family(self) -> None:
-        """Keys that have a meaning for some families only."""
-        kind = self._kind
-        if self.activation not in kind.activations:
-            if len(kind.activations) == 1:
-                raise ValueError(
-                    f"activation = {self.activation!r} for family {self.family!r}, which has no choice of activations; "
-                    "leave it out"
-                )
-            choose("activation", self.activation, kind.activations)
-        if self.norm and self.norm not in kind.norms:
-            expected = " or ".join(NORMS) if kind.norms == NORMS else "the key left out: it is for residual nets"
-            raise ValueError(f"norm = {self.norm!r} for family {self.family!r}; expected {expected}")
-        if self.filters and not kind.default_filters:
-            raise ValueError(f"filters = {self.filters} has no meaning for family {self.family!r}; leave it out")
-        if not kind.takes_images:
-            for key, value in (("dtype", "bfloat16"), ("augmentation", "pad_crop_flip")):
-                if getattr(self, key) == value:
-                    raise ValueError(f"{key} = {value!r} is for families of images, not {self.family!r}")
-        if self.batchnorm_shares > 1 and (self.norm or kind.norms[0]) != "batch_norm":
-            raise ValueError(f"batchnorm_shares = {self.batchnorm_shares} in nets without BatchNorm; leave it out")
+Studies = tuple[Study, ...]
+
+
+def as_studies(study: Study | Sequence[Study]) -> Studies:
+    """Return one study or several as a tuple; raise InputError for none at all and for two of one name."""
+    studies = (study,) if isinstance(study, Study) else tuple(study)
+    names = [s.name for s in studies]
+    if not studies:
+        raise InputError("no study was given; expected a Study, or several with distinct names")
+    if len(set(names)) < len(names):
+        raise InputError(f"two studies of one name in {names}; give each its own name")
+    return studies
+
+
+def read_studies(source: str | Path) -> Studies:
+    """Read all studies of a TOML file (a path) or of TOML text (a string with a line break or an equals sign).
+
+    Several studies are an array of tables ``[[studies]]``. Raises InputError for what cannot be read or is no study.
+    """
+    is_text = isinstance(source, str) and ("\n" in source or "=" in source)
+    where = "the text" if is_text else str(source)
+    try:
+        values = tomllib.loads(str(source) if is_text else Path(source).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"the study file {where} cannot be read: {error.strerror or error}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{where} is not valid TOML: {error}; every line is key = value, texts in quotes") from None
+    if isinstance(values.get("studies"), list):
+        return as_studies([Study.from_dict(_table(entry)) for entry in values["studies"]])
+    return (Study.from_dict(values),)
+
+
+def to_toml(*studies: Study) -> str:
+    """Return the text of a study file that `read_studies` reads back as the same studies."""
+    if len(studies) == 1:
+        return tomli_w.dumps(studies[0].to_dict())
+    return tomli_w.dumps({"studies": [study.to_dict() for study in studies]})
+
+
+def _table(entry: Any) -> Mapping[str, Any]:
+    if not isinstance(entry, Mapping):
+        raise InputError(f"studies holds {entry!r}; expected tables, each headed [[studies]]")
+    return entry
 
 
 def _explain(error: ValidationError, values: Mapping[str, Any]) -> str:
@@ -272,6 +315,8 @@ def _one_problem(problem: Any) -> str:
     if problem["type"] == "missing":
         return f"the key {place!r} is missing"
     reason = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "option":
+        return str(reason)
     if problem["type"] == "value_error":
         return f"{place}: {reason}" if place else reason
     return f"{place} = {problem['input']!r}: {reason[:1].lower()}{reason[1:]}"

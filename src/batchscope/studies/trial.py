@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any
 
 from batchscope.architectures.architecture import Architecture
+from batchscope.options import identity
 from batchscope.studies.dataset import DataFacts
 from batchscope.training.settings import Member, Settings
 
@@ -18,16 +17,6 @@ from batchscope.training.settings import Member, Settings
 NUMERICS_VERSION = 1
 
 TUNE, FINAL = "tune", "final"
-
-
-# Fields that came later, with the values that stand for what was done before there was a choice: left out of a
-# trial's identity, so that earlier results keep theirs.
-_LATER = {"norm": "", "filters": 0, "augmentation": "none", "batchnorm_shares": 1}
-
-
-def _identity(record: Architecture | Settings) -> dict[str, Any]:
-    content = dataclasses.asdict(record)
-    return {name: value for name, value in content.items() if name not in _LATER or value != _LATER[name]}
 
 
 @dataclass(frozen=True)
@@ -49,9 +38,9 @@ class Trial:
         """First 16 hex digits of the sha256 of everything that affects the numbers, as canonical JSON."""
         content = {
             "numerics": NUMERICS_VERSION,
-            "architecture": _identity(self.architecture) | dict(self.architecture.kind.identity),
+            "architecture": identity(self.architecture) | dict(self.architecture.kind.identity),
             "data": [self.data.fingerprint, self.data.num_examples, self.data.seed],
-            "settings": _identity(self.settings),
+            "settings": identity(self.settings),
             "step_size": self.step_size,
             "seed": self.seed,
         }

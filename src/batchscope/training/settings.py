@@ -2,57 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from batchscope.errors import InputError, choose
+# These act on options of `TrainingOptions`, and offer the names that they may take.
+import batchscope.architectures.initialisation
+import batchscope.data.order  # noqa: F401
+from batchscope.errors import InputError
+from batchscope.options import TrainingOptions, check_options, offer
 from batchscope.records.row import Evaluation, Outcome, Target
 
 OPTIMIZERS = ("sgd", "adam")
-SAMPLINGS = ("permutation", "with_replacement")
-# bfloat16: autocast in convolutional nets, weights and updates in float32.
-DTYPES = ("float32", "float64", "bfloat16")
-AUGMENTATIONS = ("none", "pad_crop_flip")
+offer("optimizer", OPTIMIZERS)
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(TrainingOptions):
     """All that the members of a cohort share, besides architecture and data.
 
     batch_size: examples per step; the last, smaller batch of an epoch counts as a step.
     target: when a member has converged, checked on the full training set `evaluations_per_epoch` times an epoch.
-    max_epochs: passes over the data before a member is CENSORED.
     stop_at_target: leave when the target is met (else train on to max_epochs, as the paper's tuning does).
-    momentum: heavy-ball coefficient in [0, 1) of "sgd"; unused by "adam" (beta = 0.9, 0.999; eps = 1e-8).
-    sampling: "permutation" (each epoch visits every example once) or "with_replacement" (Eq. 3.1 of the paper).
-    diversity_every: epochs between measurements of gradient diversity; 0 for never.
-    augmentation: "none", or "pad_crop_flip" of images (the target is still checked on the images as they are).
-    batchnorm_shares: equal parts of a batch over each of which BatchNorm takes its statistics; 1 for the whole batch.
+    By name alone, the fields of `TrainingOptions`.
+
+    Raises InputError for an impossible value.
     """
 
     batch_size: int
     target: Target
-    max_epochs: int
-    evaluations_per_epoch: int = 1
-    stop_at_target: bool = True
-    optimizer: str = "sgd"
-    momentum: float = 0.0
-    initialisation: str = "glorot_uniform"
-    sampling: str = "permutation"
-    dtype: str = "float32"
-    diversity_every: int = 0
-    augmentation: str = "none"
-    batchnorm_shares: int = 1
+    stop_at_target: bool = field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
-        choose("optimizer", self.optimizer, OPTIMIZERS)
-        choose("sampling", self.sampling, SAMPLINGS)
-        choose("dtype", self.dtype, DTYPES)
-        choose("augmentation", self.augmentation, AUGMENTATIONS)
-        for name in ("batch_size", "max_epochs", "evaluations_per_epoch", "batchnorm_shares"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} = {getattr(self, name)}; expected at least 1")
-        if not 0 <= self.momentum < 1:
-            raise InputError(f"momentum = {self.momentum}; expected 0 <= momentum < 1")
+        if self.batch_size < 1:
+            raise InputError(f"batch_size = {self.batch_size}; expected at least 1")
+        check_options(self)
 
 
 @dataclass(frozen=True)
