@@ -82,7 +82,7 @@ def main() -> None:
     arguments = parser.parse_args()
     data = mnist_or_generated()
     settings = Settings(
-        arguments.batch_size, Target("train_loss", 0.0), arguments.epochs,
+        arguments.batch_size, Target("train_loss", 0.0), max_epochs=arguments.epochs,
         stop_at_target=False, diversity_every=arguments.epochs,
     )  # fmt: skip
     print(f"{data.title or data.name}, n = {data.num_examples}, {arguments.seeds} seeds: median [least, most]")
