@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import random
 import signal
 import time
@@ -148,7 +149,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path, study_fil
 def test_a_second_run_on_a_directory_is_refused_and_disturbs_nothing(
     tmp_path, study_file, command, batchscope_command, whole
 ):
-    first = batchscope_command("run", STUDY, "--out", "out", "--executor", "inline", FAKE_SECONDS="0.1")
+    first = batchscope_command("run", STUDY, "--out", "out", "--executor", "inline", FAKE_SECONDS="0.5")
     wait_for(lambda: (tmp_path / "out" / "results-1of1.sqlite").exists())
     status, out, err = command("run", STUDY, "--out", "out", "--executor", "inline")
     assert (status, out) == (2, "")
@@ -187,7 +188,7 @@ NONSENSE = [
 @pytest.mark.parametrize(("words", "message"), NONSENSE, ids=[" ".join(words) for words, _ in NONSENSE])
 def test_nonsense_is_one_message_and_status_2(tmp_path, study_file, command, words, message):
     (tmp_path / "bad.toml").write_text(make_study().to_toml().replace("batch_sizes", "batchsizes"))
-    (tmp_path / "empty.toml").write_text(make_study().to_toml().replace("[11, 53, 211]", "[]"))
+    (tmp_path / "empty.toml").write_text(re.sub(r"(?s)batch_sizes = \[.*?\]", "batch_sizes = []", make_study().to_toml()))
     (tmp_path / "large.toml").write_text(make_study(batch_sizes=[1000]).to_toml())
     (tmp_path / "small.toml").write_text(make_study(budget=3).to_toml())
     missing = Study(name="m", dataset="fashion_mnist", shapes=[[1, 3]], batch_sizes=[7], target={"train_accuracy": 0.9})
