@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
-import re
 import random
+import re
 import signal
 import time
 import uuid
@@ -188,7 +188,9 @@ NONSENSE = [
 @pytest.mark.parametrize(("words", "message"), NONSENSE, ids=[" ".join(words) for words, _ in NONSENSE])
 def test_nonsense_is_one_message_and_status_2(tmp_path, study_file, command, words, message):
     (tmp_path / "bad.toml").write_text(make_study().to_toml().replace("batch_sizes", "batchsizes"))
-    (tmp_path / "empty.toml").write_text(re.sub(r"(?s)batch_sizes = \[.*?\]", "batch_sizes = []", make_study().to_toml()))
+    (tmp_path / "empty.toml").write_text(
+        re.sub(r"(?s)batch_sizes = \[.*?\]", "batch_sizes = []", make_study().to_toml())
+    )
     (tmp_path / "large.toml").write_text(make_study(batch_sizes=[1000]).to_toml())
     (tmp_path / "small.toml").write_text(make_study(budget=3).to_toml())
     missing = Study(name="m", dataset="fashion_mnist", shapes=[[1, 3]], batch_sizes=[7], target={"train_accuracy": 0.9})
