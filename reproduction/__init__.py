@@ -1,0 +1,1 @@
+"""Programs that answer the paper's claims from results/, and that make what is in it."""
