@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from batchscope.errors import InputError
 from batchscope.scaling import TimeModel, synchronising
-from batchscope.scaling.time_model import combine, duration, rate
+from batchscope.scaling.time_model import combine, rate
 from tests.scaling.common import MODEL
 
 SIZE, BANDWIDTH, LATENCY = 5_200_084, 7.3e8, 4.1e-5
@@ -123,26 +123,6 @@ def test_unreadable_files_are_refused_in_words(tmp_path):
 
 def test_beyond_four_times_the_workers_timed_is_extrapolated():
     assert replace(MODEL, measured_workers=2).is_extrapolated([1, 8, 9]).tolist() == [False, False, True]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (3.1e-8, "31 ns"),
-        (8.3e-5, "83 µs"),
-        (0.0015, "1.5 ms"),
-        (0.9999, "1 s"),
-        (12, "12 s"),
-        (119, "119 s"),
-        (120, "2 min"),
-        (9000, "2.5 h"),
-        (86400 * 3, "3 d"),
-        (0, "0 s"),
-        (math.nan, "-"),
-    ],
-)
-def test_durations_in_words(seconds, text):
-    assert duration(seconds) == text
 
 
 def test_rates_in_words():

@@ -16,6 +16,9 @@ POWERS_FROM = 1e9
 WIDTH = 100  # columns of a terminal that every table of text fits
 
 
+SMALL_UNITS = ((1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+
+
 def number(value: float) -> str:
     """A whole number exactly, any other with three digits: 1024, 12 300 (for 12345.6), 37.2, 0.0123.
 
@@ -50,9 +53,12 @@ def tick(value: float, power: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """``12.3 s``, ``4.1 min`` or ``2.5 h``; "-" where it was not recorded."""
+    """``83 µs``, ``1.5 ms``, ``12.3 s``, ``4.1 min`` or ``2.5 h``; "-" where it was not recorded."""
     if not math.isfinite(seconds):
         return "-"
+    if 0 < seconds < 0.09995:
+        size, unit = next((size, unit) for size, unit in SMALL_UNITS if seconds >= 0.9995 * size or unit == "ns")
+        return f"{seconds / size:.3g} {unit}"
     if seconds < 120:
         return f"{seconds:.3g} s"
     return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"

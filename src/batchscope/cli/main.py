@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "plan": "trials, cohorts and predicted time of a study; runs nothing",
     "run": "finish a study, or what is left of it",
     "report": "verdict, table, figures and one HTML page of a run directory; a gate for CI",
+    "advise": "time and cost to target against the number of workers, wide against deep",
     "export": "the rows of a run directory as csv, parquet or json",
     "recipes": "the paper's experiments and the quickstart, with their costs",
     "data": "where data is, fetch it with checksum, verify it",

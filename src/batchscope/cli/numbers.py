@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 from batchscope.errors import InputError
 from batchscope.theory.network import check_num_examples
@@ -45,3 +46,25 @@ def examples(option: str, text: str | None) -> int | float:
 def finite(number: float) -> float | None:
     """Return the number, or None for infinity, which JSON cannot say."""
     return number if math.isfinite(number) else None
+
+
+SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "": 1.0}
+BYTES_PER_SECOND = {
+    unit + rest: size / share
+    for prefix, size in (("k", 1e3), ("M", 1e6), ("G", 1e9), ("T", 1e12))
+    for unit, share in ((f"{prefix}B", 1), (f"{prefix}bit", 8))
+    for rest in ("/s", "")
+} | {"": 1.0}
+
+
+def quantity(option: str, text: str, units: dict[str, float]) -> float:
+    """Read "50us" or "10Gbit/s": a number above 0 and one of the units (none: the base unit); InputError otherwise."""
+    found = re.fullmatch(r"\s*([0-9.]+(?:e[-+]?[0-9]+)?)\s*([^\s0-9.]*)\s*", text)
+    try:
+        value = float(found[1]) if found else math.nan
+    except ValueError:
+        value = math.nan
+    if found is None or found[2] not in units or not 0 < value < math.inf:
+        listed = ", ".join(unit for unit in units if unit)
+        raise InputError(f"{option} {text!r}: give a number above 0 and a unit of {listed}")
+    return value * units[found[2]]

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchscope.analysis.fit.critical_batch import CriticalBatchFit
-from batchscope.analysis.formatting import number, plain
+from batchscope.analysis.formatting import duration, number, plain
 from batchscope.analysis.intervals import LEVEL, quantile_interval
 from batchscope.errors import InputError
 from batchscope.scaling.optimum import allowed, best_batch, seconds_to_target, whole_workers
 from batchscope.scaling.steps import StepsCurve
-from batchscope.scaling.time_model import TimeModel, duration
+from batchscope.scaling.time_model import TimeModel
 
 Array = NDArray[np.float64]
 Interval = tuple[float, float]
@@ -287,8 +287,8 @@ def _notes(model: TimeModel, curve: StepsCurve, points: list[Point]) -> tuple[st
         notes.append(f"Extrapolated from {first} workers on: {timed}, and the model is trusted up to 4 times as many.")
     if any(point.extrapolated_batch for point in points):
         notes.append(
-            f"*: a batch size outside those at which runs met the target ({number(curve.smallest)} to "
-            f"{number(curve.largest)}); steps to target there follow the fitted curve and were not seen."
+            f"* marks batch sizes outside those at which runs met the target ({number(curve.smallest)} to "
+            f"{number(curve.largest)}): steps to target there follow the fitted curve and were not seen."
         )
     missing = [point.workers for point in points if math.isnan(point.seconds)]
     if missing:

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq, nnls
 
-from batchscope.analysis.formatting import plain
+from batchscope.analysis.formatting import duration, plain
 from batchscope.errors import InputError
 from batchscope.scaling import synchronising
-from batchscope.scaling.time_model import MOST_OVERLAP, TimeModel, combine, duration
+from batchscope.scaling.time_model import MOST_OVERLAP, TimeModel, combine
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

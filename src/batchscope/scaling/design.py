@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from batchscope.analysis.fit.critical_batch import CriticalBatchFit
-from batchscope.analysis.formatting import number, plain
+from batchscope.analysis.formatting import duration, number, plain
 from batchscope.analysis.intervals import quantile_interval
 from batchscope.analysis.verdict import EQUAL_PARAMETERS
 from batchscope.errors import InputError
 from batchscope.scaling.advice import Advice, Point, advise
 from batchscope.scaling.steps import StepsCurve
-from batchscope.scaling.time_model import TimeModel, duration
+from batchscope.scaling.time_model import TimeModel
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from batchscope.analysis.formatting import plain
+from batchscope.analysis.formatting import duration, grouped, plain
 from batchscope.errors import InputError, choose
 from batchscope.scaling import synchronising
 
@@ -140,12 +140,16 @@ class TimeModel:
 
     def __str__(self) -> str:
         size = "" if math.isinf(self.max_local_batch) else f"; at most {self.max_local_batch:g} examples per worker"
-        parameters = f"{self.num_parameters:,}".replace(",", " ")
         return (
-            f"{duration(self.overhead)} + {duration(self.per_example)} per example; {parameters} parameters of "
-            f"{self.bytes_per_parameter} bytes by {self.pattern.replace('_', ' ')} over {rate(self.bandwidth)}, "
-            f"{duration(self.latency)} per message; γ = {self.overlap:.3g}{size} ({self.origin})"
+            f"{duration(self.overhead)} + {duration(self.per_example)} per example; {grouped(self.num_parameters)} "
+            f"parameters of {self.bytes_per_parameter} bytes; {self.links}; γ = {self.overlap:.3g}{size} "
+            f"({self.origin})"
         )
+
+    @property
+    def links(self) -> str:
+        """``ring over 1.25 GB/s, 50 µs per message``."""
+        return f"{self.pattern.replace('_', ' ')} over {rate(self.bandwidth)}, {duration(self.latency)} per message"
 
 
 def combine(computing: Array, exchanging: Array, overlap: float) -> Array:
@@ -164,17 +168,6 @@ def read_json(path: str | Path) -> Any:
         raise InputError(
             f"{path} is not a readable JSON file ({error}); expected one that a calibration saved"
         ) from None
-
-
-def duration(seconds: float) -> str:
-    """``83 µs``, ``1.5 ms``, ``12 s``, ``2.5 h``; "-" for NaN."""
-    if not math.isfinite(seconds):
-        return "-" if math.isnan(seconds) else "never"
-    if seconds == 0:
-        return "0 s"
-    units = ((1e-9, "ns"), (1e-6, "µs"), (1e-3, "ms"), (1.0, "s"), (60.0, "min"), (3600.0, "h"), (86400.0, "d"))
-    size, unit = next(((s, u) for s, u in reversed(units) if seconds >= 0.9995 * s * (2 if s >= 60 else 1)), units[0])
-    return f"{seconds / size:.3g} {unit}"
 
 
 def rate(bandwidth: float) -> str:

@@ -1,0 +1,325 @@
+"""`batchscope advise DIR`: time and cost to target against the number of workers, for every shape of a study."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from batchscope.analysis import CriticalBatchFit, find_shape, sweeps_of
+from batchscope.analysis import fit as fit_curves
+from batchscope.analysis.context import Context, context
+from batchscope.analysis.formatting import WIDTH
+from batchscope.cli.console import console, print_json
+from batchscope.cli.numbers import BYTES_PER_SECOND, SECONDS, integers, quantity
+from batchscope.errors import InputError, StoreError
+from batchscope.scaling import Advice, Design, TimeModel, advise, design, tables
+from batchscope.scaling.advice import WORTH
+from batchscope.scaling.synchronising import PATTERNS
+from batchscope.scaling.time_model import read_json
+from batchscope.studies import Results, Study, read
+
+BANDWIDTH, LATENCY = 1.25e9, 5e-5  # assumptions: 10 Gbit/s Ethernet, and what a message over it takes
+FLOPS_PER_MULTIPLY_ADD = 6  # training: 2 forward, 4 backward
+SECONDS_PER_SHAPE = 0.5  # of timing
+NUM_EXAMPLES_TIMED = 256
+
+
+@dataclass(frozen=True)
+class StudyAdvice:
+    """What `advise` says of one study. advices: by shape, wide to deep; left_out: shape -> why there is none."""
+
+    name: str
+    about: Context
+    advices: dict[str, Advice]
+    left_out: dict[str, str]
+    design: Design | None
+
+    @property
+    def wide_and_deep(self) -> tuple[Advice, ...]:
+        """The first and the last of the shapes; one if there is only one."""
+        found = list(self.advices.values())
+        return tuple(found if len(found) < 2 else (found[0], found[-1]))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("directory", metavar="DIR", help="a run directory, finished or not")
+    parser.add_argument("--study", metavar="NAME", help="only this one, where DIR holds several studies")
+    parser.add_argument("--workers", default="1-64", metavar="P,..", help="numbers of workers (default %(default)s)")
+    parser.add_argument("--batch-size", type=float, metavar="B", help="the same for every P, not the best for each")
+    parser.add_argument("--shape", metavar="SHAPE", help='table of this one: a label, "wide" or "deep" (default: both)')
+    links = parser.add_argument_group("the links between workers")
+    links.add_argument("--bandwidth", metavar="W", help="of one link, such as 10Gbit/s (the default) or 1.25GB/s")
+    links.add_argument("--latency", metavar="T", help="of one message, such as 50us (the default)")
+    links.add_argument("--pattern", choices=sorted(PATTERNS), help="of the exchange (default ring)")
+    speed = parser.add_argument_group("the speed of a worker (default: every shape is timed here for a moment)")
+    speed.add_argument("--flops", type=float, metavar="F", help="assume so many per second, and no overhead per step")
+    speed.add_argument("--times", metavar="FILE", help="keep timings in FILE, and read from it those it holds")
+    speed.add_argument(
+        "--processes",
+        type=int,
+        default=1,
+        metavar="N",
+        help="time on N processes at once, with their links (default 1)",
+    )
+    speed.add_argument("--memory", type=float, metavar="EXAMPLES", help="the largest batch one worker's memory takes")
+    speed.add_argument("--data-dir", metavar="DIR", help="where to look for data first, for timing")
+    wishes = parser.add_argument_group("what matters")
+    wishes.add_argument("--price", type=float, metavar="MONEY", help="of one worker for an hour: shows costs")
+    wishes.add_argument("--deadline", metavar="T", help="such as 2h: the fewest workers that keep it")
+    wishes.add_argument(
+        "--worth", type=float, default=100 * WORTH, metavar="%", help="a worker that saves less does not pay (3)"
+    )
+    wishes.add_argument("--figure", metavar="FILE", help="draw speed-up and time, as .png, .svg or .pdf")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    options = _options(arguments)
+    results = read(arguments.directory)
+    results = results.of(arguments.study) if arguments.study else results
+    found = [_study_advice(study, results.of(study.name), arguments, options) for study in results.studies]
+    if not found:
+        raise InputError(f"{arguments.directory} holds no study")
+    written = _draw(found, arguments)
+    if arguments.json:
+        print_json({"directory": arguments.directory, "studies": {one.name: _record(one) for one in found}})
+        return 0
+    for one in found:
+        _print(one, arguments)
+    for path in written:
+        print(path)
+    return 0
+
+
+def _options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The options of `scaling.advise`, checked before anything is read or timed."""
+    if arguments.flops is not None and not 0 < arguments.flops < math.inf:
+        raise InputError(f"--flops {arguments.flops}: expected a number above 0")
+    if arguments.memory is not None and not arguments.memory >= 1:
+        raise InputError(f"--memory {arguments.memory}: expected at least 1 example")
+    if arguments.processes < 1:
+        raise InputError(f"--processes {arguments.processes}: expected at least 1")
+    _links(arguments)
+    return {
+        "workers": integers("--workers", arguments.workers),
+        "batch_size": arguments.batch_size,
+        "price": arguments.price,
+        "deadline": None if arguments.deadline is None else quantity("--deadline", arguments.deadline, SECONDS),
+        "worth": arguments.worth / 100,
+    }
+
+
+def _links(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The fields of a time model that describe the links, as far as they were given."""
+    given: dict[str, Any] = {}
+    if arguments.bandwidth is not None:
+        given["bandwidth"] = quantity("--bandwidth", arguments.bandwidth, BYTES_PER_SECOND)
+    if arguments.latency is not None:
+        given["latency"] = quantity("--latency", arguments.latency, SECONDS)
+    if arguments.pattern is not None:
+        given["pattern"] = arguments.pattern
+    return given
+
+
+def _study_advice(
+    study: Study, results: Results, arguments: argparse.Namespace, options: dict[str, Any]
+) -> StudyAdvice:
+    fits = fit_curves(results)
+    if not fits:
+        raise InputError(f"study {study.name!r} has no finished runs to advise from; run it first")
+    models = _models(study, results, arguments)
+    advices: dict[str, Advice] = {}
+    left_out: dict[str, str] = {}
+    for shape, fitted in fits.items():
+        try:
+            advices[shape] = advise(models[shape], fitted, name=shape, **options)
+        except InputError as error:
+            left_out[shape] = str(error)
+    if not advices:
+        reasons = "; ".join(f"{shape}: {reason}" for shape, reason in left_out.items())
+        raise InputError(f"study {study.name!r} says nothing about workers: {reasons}")
+    return StudyAdvice(study.name, context(results.rows), advices, left_out, _design(models, fits, options))
+
+
+def _design(
+    models: Mapping[str, TimeModel], fits: Mapping[str, CriticalBatchFit], options: dict[str, Any]
+) -> Design | None:
+    try:
+        return design(models, fits, max(options["workers"]))
+    except InputError:
+        return None  # no shape can use that many workers: the tables say why
+
+
+def _models(study: Study, results: Results, arguments: argparse.Namespace) -> dict[str, TimeModel]:
+    """Shape -> its time model: assumed, kept in a file, or timed now; links and memory as given."""
+    first = {row.shape: row for row in reversed(results.rows)}
+    changes = _links(arguments)
+    if arguments.memory is not None:
+        changes["max_local_batch"] = arguments.memory
+    if arguments.flops is not None:
+        sweeps = sweeps_of(results)
+        models = {
+            shape: TimeModel(
+                0.0,
+                FLOPS_PER_MULTIPLY_ADD * sweep.multiply_adds / arguments.flops,
+                first[shape].num_parameters,
+                bandwidth=BANDWIDTH,
+                latency=LATENCY,
+                origin=f"assumed: {arguments.flops:g} operations per second, no overhead",
+            )
+            for shape, sweep in sweeps.items()
+        }
+    else:
+        models = _timed(study, list(sweeps_of(results)), arguments)
+    return {shape: _with_links(model, changes, arguments) for shape, model in models.items()}
+
+
+def _with_links(model: TimeModel, changes: dict[str, Any], arguments: argparse.Namespace) -> TimeModel:
+    """With what was given, and in words which of it is given and which assumed."""
+    timed = model.origin.split("; links")[0]
+    origin = timed if model.measured_workers > 1 and not _links(arguments) else f"{timed}; {_links_origin(arguments)}"
+    return replace(model, **changes, origin=origin)
+
+
+def _links_origin(arguments: argparse.Namespace) -> str:
+    given = _links(arguments)
+    missing = [name for name in ("bandwidth", "latency") if name not in given]
+    return "links as given" if not missing else "links assumed" if len(missing) == 2 else f"{missing[0]} assumed"
+
+
+def _timed(study: Study, shapes: Sequence[str], arguments: argparse.Namespace) -> dict[str, TimeModel]:
+    """Those in the file, and the rest timed now and kept there."""
+    path = None if arguments.times is None else Path(arguments.times)
+    known = _known(path)
+    missing = [shape for shape in shapes if shape not in known]
+    if missing:
+        known |= _time(study, missing, arguments)
+        if path is not None:
+            _keep(path, known)
+    return {shape: known[shape] for shape in shapes}
+
+
+def _known(path: Path | None) -> dict[str, TimeModel]:
+    if path is None or not path.exists():
+        return {}
+    record = read_json(path)
+    if not isinstance(record, dict):
+        raise InputError(f"{path} holds no time models by shape; expected a file that `advise --times` wrote")
+    return {shape: TimeModel.from_dict(model) for shape, model in record.items()}
+
+
+def _keep(path: Path, models: Mapping[str, TimeModel]) -> None:
+    try:
+        path.write_text(json.dumps({shape: model.as_dict() for shape, model in models.items()}, indent=1) + "\n")
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror or error}; choose another place") from None
+
+
+def _time(study: Study, shapes: Sequence[str], arguments: argparse.Namespace) -> dict[str, TimeModel]:
+    """Build every shape and time it on the study's own examples."""
+    import torch
+
+    from batchscope.architectures.building import build
+    from batchscope.studies.dataset import DataRequest, facts, load_data
+    from batchscope.studies.plan import architectures
+    from batchscope.training.modules.losses import per_example
+
+    dataset = load_data(DataRequest.of(study, arguments.data_dir))
+    inputs, targets = (torch.as_tensor(array[:NUM_EXAMPLES_TIMED]) for array in (dataset.inputs, dataset.targets))
+    assumed = {} if arguments.processes > 1 else {"bandwidth": BANDWIDTH, "latency": LATENCY}
+    found = {}
+    for net in architectures(study, facts(dataset, study.seed)):
+        if net.label in shapes:
+            print(f"timing {net.label}", file=sys.stderr)
+            shaped = inputs.reshape(len(inputs), *net.input_shape)
+            options: dict[str, Any] = {"processes": arguments.processes, "seconds": SECONDS_PER_SHAPE, **assumed}
+            calibration = TimeModel.calibrate(build(net), per_example, shaped, targets, **options)
+            print(f"  {calibration.sentence}", file=sys.stderr)
+            found[net.label] = calibration.model
+    return found
+
+
+def _record(one: StudyAdvice) -> dict[str, Any]:
+    pair = one.wide_and_deep
+    return {
+        "shapes": {shape: advice.as_dict() for shape, advice in one.advices.items()},
+        "left_out": one.left_out,
+        "design": None if one.design is None else one.design.as_dict(),
+        "wide_against_deep": tables.against(*pair) if len(pair) == 2 else None,
+    }
+
+
+def _print(one: StudyAdvice, arguments: argparse.Namespace) -> None:
+    screen, advices = console(), list(one.advices.values())
+    screen.print(f"{one.name}: {one.about.subtitle}", style="bold", markup=False)
+    _paragraph(f"Time per step: {_times(advices)}.")
+    screen.print(tables.shapes_table(advices))
+    for advice in _detailed(one, arguments.shape):
+        screen.print()
+        screen.print(tables.workers_table(advice))
+        _paragraph(advice.sentence)
+    print()
+    if len(one.wide_and_deep) == 2:
+        _paragraph(tables.against(*one.wide_and_deep))
+    if one.design is not None:
+        _paragraph(one.design.sentence)
+    for shape, reason in one.left_out.items():
+        _paragraph(f"{shape} is left out: {reason}.")
+    for note, shapes in _notes(advices).items():
+        _paragraph(note if len(shapes) == len(advices) else f"{', '.join(shapes)}: {note}")
+    print()
+
+
+def _times(advices: Sequence[Advice]) -> str:
+    """Where the times come from, the links, and how well the models predict."""
+    first = advices[0].model
+    errors = [abs(advice.model.held_out_error) for advice in advices if not math.isnan(advice.model.held_out_error)]
+    held_out = f"; a timing left out of each was predicted within {max(errors):.1%}" if errors else ""
+    return f"{first.origin}: {first.links}{held_out}"
+
+
+def _detailed(one: StudyAdvice, shape: str | None) -> tuple[Advice, ...]:
+    if shape is None:
+        return one.wide_and_deep
+    label = find_shape(dict.fromkeys(one.advices), shape)  # type: ignore[arg-type]
+    return (one.advices[label],)
+
+
+def _notes(advices: Sequence[Advice]) -> dict[str, list[str]]:
+    """Note -> the shapes it is about."""
+    found: dict[str, list[str]] = {}
+    for advice in advices:
+        for note in advice.notes:
+            found.setdefault(note, []).append(advice.name)
+    return found
+
+
+def _paragraph(text: str) -> None:
+    print(textwrap.fill(text, WIDTH))
+
+
+def _draw(found: Sequence[StudyAdvice], arguments: argparse.Namespace) -> list[Path]:
+    if arguments.figure is None:
+        return []
+    from batchscope.scaling import figure
+
+    path, written = Path(arguments.figure), []
+    for one in found:
+        place = path if len(found) == 1 else path.with_stem(f"{path.stem}-{one.name}".replace("/", "-"))
+        fixed = [_kept(advice) for advice in one.wide_and_deep]
+        drawn = figure.workers_figure(one.wide_and_deep, fixed, one.about.subtitle)
+        written.append(figure.save(drawn, place))
+    return written
+
+
+def _kept(advice: Advice) -> Advice:
+    """The same shape at the batch size that is best for one worker, for every number of workers."""
+    workers = [point.workers for point in advice.points]
+    alone = advise(advice.model, advice.curve, workers=[1]).points[0].batch_size
+    return advise(advice.model, advice.curve, name=advice.name, workers=workers, batch_size=alone)

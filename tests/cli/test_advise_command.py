@@ -1,0 +1,193 @@
+"""`batchscope advise` as a user types it: on a run directory, with times assumed, kept in a file, and taken here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from batchscope.cli.main import main
+from batchscope.records.row import Outcome
+from batchscope.running.store import Store
+from batchscope.scaling import TimeModel, advise
+from batchscope.studies import Study, read
+from tests.analysis.conftest import make_rows
+
+WIDE, DEEP, NEVER = "64-54-10 relu", "64-36x2-10 relu", "64-26x4-10 relu"
+EPOCHS = {
+    WIDE: {16: (2.0, 2.1, 1.9), 64: (2.6, 2.7, 2.5), 256: (4.9, 5.0, 5.2), 1024: (14.0, 14.5, 15.0)},
+    DEEP: {16: (4.0, 4.2, 3.9), 64: (8.0, 8.3, 7.8), 256: (24.0, 25.0, 23.5), 1024: (88.0, 90.0, 86.0)},
+    NEVER: {16: (None, None, None), 64: (None, None, None)},
+}
+DEPTHS = {WIDE: (1, 54), DEEP: (2, 36), NEVER: (4, 26)}
+
+
+def study(name):
+    return Study(
+        name=name,
+        dataset="digits",
+        budget=4000,
+        depths=[1, 2, 4],
+        batch_sizes=[16, 64, 256, 1024],
+        num_seeds=3,
+        target={"train_accuracy": 0.96},
+    )
+
+
+def rows(name):
+    fields = {"study": name, "dataset": "digits", "num_weights": 3996, "num_parameters": 4060, "multiply_adds": 3996}
+    return [
+        row
+        for shape, table in EPOCHS.items()
+        for row in make_rows(table, shape=shape, depth=DEPTHS[shape][0], width=DEPTHS[shape][1], **fields)
+    ]
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    path = tmp_path_factory.mktemp("run")
+    with Store(path, (study("one"),)) as store:
+        store.add(rows("one"))
+    assert {row.outcome for row in read(path).rows} == {Outcome.REACHED, Outcome.CENSORED}
+    return path
+
+
+@pytest.fixture
+def called(capsys, directory):
+    """(exit status, standard output, standard error) of the command within this process, speed assumed."""
+
+    def call(*words, at=directory, speed=("--flops", "1e7")):
+        status = main(["advise", str(at), *map(str, (*speed, *words))])
+        return status, *capsys.readouterr()
+
+    return call
+
+
+def test_the_text_fits_and_says_what_each_shape_can_use(called):
+    status, out, _ = called("--workers", "1-64", "--price", "2", "--deadline", "1min")
+    assert status == 0
+    body = out.splitlines()[1:]  # the first line is the study's own
+    assert max(len(line.rstrip()) for line in body) <= 100
+    for words in (
+        "How many workers each shape can use",
+        f"Wide ({WIDE}) against deep ({DEEP}) at equal parameters: workers pay up to",
+        "With 64 workers:",
+        "To be done within 60 s takes",
+        f"{NEVER} is left out: no curve of steps against batch size: no run met the target",
+        "links assumed",
+        "(extrapolated)",
+    ):
+        assert words in " ".join(out.split()), words
+
+
+def test_json_holds_the_numbers_of_the_library(called, directory):
+    status, out, _ = called("--json", "--workers", "1,9", "--bandwidth", "8Gbit/s", "--latency", "20us")
+    assert status == 0
+    found = json.loads(out)["studies"]["one"]
+    model = TimeModel(0.0, 6 * 3996 / 1e7, 4060, bandwidth=1e9, latency=2e-5)
+    import batchscope as bs
+
+    expected = advise(model, bs.fit(read(directory))[WIDE], workers=[1, 9])
+    got = found["shapes"][WIDE]
+    assert [point["seconds"] for point in got["points"]] == pytest.approx([p.seconds for p in expected.points])
+    assert got["points"][1]["interval"] == pytest.approx(expected.points[1].interval)
+    assert got["saturation"]["text"] == expected.saturation.text
+    assert got["model"]["origin"].endswith("links as given")
+    assert list(found["left_out"]) == [NEVER]
+    assert found["design"]["decision"] == WIDE
+
+
+def test_memory_batch_size_and_one_shape(called):
+    _, out, _ = called("--memory", "32", "--workers", "1-4", "--shape", "deep", "--json")
+    points = json.loads(out)["studies"]["one"]["shapes"][DEEP]["points"]
+    assert max(point["batch_size"] for point in points[:1]) <= 32
+    _, out, _ = called("--batch-size", "64", "--shape", "wide", "--workers", "1-2")
+    assert out.count("last worker saves") == 1
+    assert " 64 " in out
+
+
+def test_the_figure_is_drawn_where_it_was_asked_for(called, tmp_path):
+    status, out, _ = called("--figure", tmp_path / "new" / "workers.svg")
+    assert status == 0
+    drawn = (tmp_path / "new" / "workers.svg").read_text()
+    assert all(words in drawn for words in ("What more workers buy", WIDE, DEEP, "speed-up over one worker"))
+    assert out.rstrip().endswith("workers.svg")
+    status, _, err = called("--figure", tmp_path / "workers.xyz")
+    assert (status, "choose another place" in err) == (2, True)
+
+
+def test_shapes_are_timed_here_once_and_kept(called, tmp_path, monkeypatch):
+    kept = tmp_path / "times.json"
+    monkeypatch.setattr("batchscope.cli.advise.SECONDS_PER_SHAPE", 0.02)
+    status, out, err = called("--workers", "1-2", "--json", speed=("--times", kept))
+    assert status == 0, err
+    assert f"timing {WIDE}" in err
+    assert "held out: a step of 128 examples" in err
+    assert set(json.loads(kept.read_text())) == set(EPOCHS)
+    before = json.loads(out)["studies"]["one"]["shapes"][WIDE]["model"]
+    assert before["num_parameters"] == 4060
+    assert before["overhead"] > 0
+    _, out, err = called("--workers", "1-2", "--json", "--latency", "7ms", speed=("--times", kept))
+    assert "timing" not in err
+    after = json.loads(out)["studies"]["one"]["shapes"][WIDE]["model"]
+    assert (after["overhead"], after["latency"]) == (before["overhead"], 0.007)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--workers", "0-3"), "whole numbers from 1"),
+        (("--workers", "x"), "--workers 'x'"),
+        (("--bandwidth", "10Gb"), "--bandwidth '10Gb': give a number above 0 and a unit"),
+        (("--latency", "-3s"), "--latency"),
+        (("--latency=0us",), "--latency '0us'"),
+        (("--deadline", "2 weeks"), "unit of ns"),
+        (("--price", "0"), "price = 0"),
+        (("--worth", "300"), "worth = 3"),
+        (("--memory", "0.5"), "--memory 0.5"),
+        (("--memory", "nan"), "--memory nan"),
+        (("--flops", "-1"), "--flops -1"),
+        (("--processes", "0"), "--processes 0"),
+        (("--shape", "broad"), "no shape 'broad'"),
+        (("--batch-size", "5000"), "says nothing about workers"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_message(called, words, message):
+    if words == ("--latency", "-3s"):
+        words = ("--latency=-3s",)
+    if words == ("--batch-size", "5000"):
+        words = (*words, "--memory", "10", "--workers", "1-4")
+    status, _, err = called(*words)
+    assert status == 2
+    assert message in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_file_of_other_things_is_no_file_of_times(called, tmp_path):
+    for text in ("[]", "{", '{"net": {}}', '{"net": 3}'):
+        (tmp_path / "times.json").write_text(text)
+        status, _, err = called(speed=("--times", tmp_path / "times.json"))
+        assert status == 2, text
+        assert err.startswith("batchscope advise:")
+
+
+def test_advice_on_assumed_speed_is_instant_and_without_torch(directory):
+    words = ["advise", str(directory), "--flops", "1e7"]
+    code = f"import sys; from batchscope.cli.main import main; main({words!r}); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0
+
+
+def test_not_a_run_directory(called, tmp_path):
+    status, _, err = called(at=tmp_path)
+    assert status == 2
+    assert "is not a run directory" in err
+
+
+def test_a_study_without_runs_says_so(called, tmp_path):
+    with Store(tmp_path, (study("empty"),)):
+        pass
+    status, _, err = called(at=tmp_path)
+    assert status == 2
+    assert "no finished runs" in err
