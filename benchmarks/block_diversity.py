@@ -27,7 +27,8 @@ from batchscope.data import Dataset, load
 from batchscope.gradients import Report, measure
 from batchscope.gradients.parts import Part
 from batchscope.records.row import Evaluation, Target
-from batchscope.report.charts.blocks import write_block_diversity
+from batchscope.report.charts.blocks import block_diversity
+from batchscope.report.drawing import static
 from batchscope.training import Member, Settings
 from batchscope.training.cohort import Cohort
 from benchmarks.machine import describe, write
@@ -133,7 +134,7 @@ def main() -> None:
     print("\n" + table("block", [r.by_block for r in before], [r.by_block for r in after]))
     name = f"block_diversity-{arguments.norm}"
     panels = {"at initialisation": before, f"after training to {100 * SETTINGS.target.value:g} % accuracy": after}
-    print("\nfigure:", write_block_diversity(FIGURES / f"{name}.png", panels, about))
+    print("\nfigure:", static.write(block_diversity(panels), FIGURES / f"{name}.png", about))
     record = {
         "machine": describe(), "about": about, "fingerprint": dataset.fingerprint, "step_size": STEP_SIZE,
         "settings": dataclasses.asdict(SETTINGS), "seeds": [

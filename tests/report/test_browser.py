@@ -51,7 +51,7 @@ def wait(driver, condition, seconds=120):
 
 
 def within_epochs(driver, expression):
-    return driver.execute_script(f"const chart = document.getElementById('s1-within-epochs'); return {expression}")
+    return driver.execute_script(f"const chart = document.getElementById('s1-largest_batch'); return {expression}")
 
 
 def test_it_opens_from_a_file_without_a_word_on_the_console(browser):
@@ -74,14 +74,14 @@ def test_every_chart_is_drawn(browser):
 
 def test_the_slider_changes_the_chart_and_its_number(browser):
     figure = browser.execute_script("return JSON.parse(document.getElementById('charts').textContent)")
-    chart = figure["charts"]["s1-within-epochs"]
-    move = """const input = document.querySelector('input[data-chart="s1-within-epochs"]');
+    chart = figure["charts"]["s1-largest_batch"]
+    move = """const input = document.querySelector('input[data-chart="s1-largest_batch"]');
               input.value = arguments[0]; input.dispatchEvent(new Event("input"));"""
     seen = []
     for position in (0, len(chart["values"]) - 1):
         browser.execute_script(move, position)
-        heights = within_epochs(browser, "chart.data.map(trace => trace.y[0])")
-        assert heights == [y[0] for y in chart["frames"][position]["y"]]
+        heights = within_epochs(browser, "chart.data.map(trace => trace.y)")
+        assert heights == chart["frames"][position]["y"]
         shown = browser.execute_script("return document.querySelector('.slider output').value")
         assert shown == chart["values"][position]
         seen.append(heights)

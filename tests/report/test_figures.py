@@ -1,20 +1,23 @@
 """Static figures: the right marks, nothing lost, equal bytes for equal rows, any rows at all."""
 
+import errno
+
 import pytest
 
 from batchscope.analysis.cells import cells
-from batchscope.analysis.context import context
 from batchscope.analysis.digest import digest, epoch_limits
 from batchscope.analysis.formatting import number
 from batchscope.errors import StoreError
 from batchscope.report import figures
-from batchscope.report.drawing import static as style
-from batchscope.report.figures.epochs import epochs_against_batch_size
-from batchscope.report.figures.heat_map import heat_map
+from batchscope.report.charts import CHARTS
+from batchscope.report.charts.axes import categories
+from batchscope.report.charts.chart import Chart, Panel
+from batchscope.report.drawing import static
 from tests.report import factory
 
-NAMES = {"epochs", "heat_map", "largest_batch", "diversity"}
+NAMES = set(CHARTS) - {"protocols"}
 SMALL = factory.study(shapes=((1, 13), (3, 11)), batch_sizes=(8, 32, 128), num_seeds=3)
+AXIS = categories("", "abc")
 ODD = {
     "none": [],
     "one": [factory.row(batch_size_bound=None)],
@@ -40,7 +43,9 @@ def test_equal_rows_give_equal_bytes(tmp_path):
 
 @pytest.mark.parametrize("rows", ODD.values(), ids=ODD)
 def test_any_rows_can_be_drawn(rows, tmp_path):
-    assert figures.write(digest(rows), tmp_path)
+    names = {path.name for path in figures.write(digest(rows), tmp_path)}
+    assert ("epochs.png" in names) == any(row.phase == "final" for row in rows)
+    assert {path.name for path in tmp_path.iterdir()} == names
 
 
 def test_the_diversity_figure_needs_measurements(tmp_path):
@@ -54,26 +59,18 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path):
         figures.write(digest([]), tmp_path / "file")
 
 
-def test_censored_cells_are_open_markers_with_arrows_and_the_others_filled():
-    rows = [factory.row(batch_size=16), factory.censored(batch_size=64), factory.diverged(batch_size=256)]
-    axes = epochs_against_batch_size(cells(rows), context(rows)).axes[0]
-    markers = {
-        round(line.get_xdata()[0]): line
-        for line in axes.lines
-        if line.get_marker() not in ("None", None) and len(line.get_xdata()) == 1
-    }
-    assert markers[16].get_markerfacecolor() != "white"
-    assert markers[64].get_markerfacecolor() == "white"
-    assert markers[256].get_marker() == "x"
-    assert [text.arrow_patch is not None for text in axes.texts] == [True]
+def test_a_full_disk_leaves_the_figure_that_was_there(tmp_path, monkeypatch):
+    path = static.write(Chart("Title", "", (Panel(AXIS, AXIS, ()),)), tmp_path / "a.png")
+    before = path.read_bytes()
+    monkeypatch.setattr(static.os, "replace", _full)
+    with pytest.raises(StoreError, match="No space left"):
+        static.write(Chart("Another", "", (Panel(AXIS, AXIS, ()),)), path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
 
 
-def test_cells_that_never_arrive_are_hatched_and_only_those():
-    rows = [factory.row(batch_size=16), factory.censored(batch_size=64), factory.diverged(batch_size=256)]
-    axes = heat_map(cells(rows), context(rows)).axes[0]
-    hatched = {patch.get_x() + 0.5 for patch in axes.patches if patch.get_hatch()}
-    assert hatched == {1, 2}
-    assert [text.get_text() for text in axes.texts] == ["7", "> 100", "never"]
+def _full(*paths):
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_the_callers_matplotlib_settings_are_untouched(tmp_path):
@@ -82,10 +79,6 @@ def test_the_callers_matplotlib_settings_are_untouched(tmp_path):
     before = dict(matplotlib.rcParams)
     figures.write(digest([factory.row()]), tmp_path)
     assert dict(matplotlib.rcParams) == before
-
-
-def test_powers_of_two_enclose_the_range():
-    assert style.powers_of_two(3, 33) == [2, 4, 8, 16, 32, 64]
 
 
 def test_numbers_of_epochs_run_from_the_fastest_cell_to_the_slowest_run():

@@ -1,6 +1,7 @@
 """The page as text: ten sections for any rows, a table behind every chart, nothing from outside, the data inside."""
 
 import csv
+import errno
 import io
 import json
 import re
@@ -12,14 +13,15 @@ import pytest
 from batchscope.analysis.digest import digest
 from batchscope.errors import StoreError
 from batchscope.records.rows import Rows
-from batchscope.report.drawing import interactive as layout
+from batchscope.report.charts import CHARTS
+from batchscope.report.charts.chart import Table
 from batchscope.report.page import html, records
-from batchscope.report.page.parts import Table
+from batchscope.report.page.parts import table_html
 from batchscope.report.page.sections import headline, sections
 from tests.report import factory
 from tests.report.test_figures import ODD, SMALL
 
-TITLES = {1: "Verdict", 4: "Largest batch", 7: "Run ledger", 8: "Residuals and sensitivity"}
+TITLES = ("Verdict", "Largest batch", "Run ledger", "Residuals and sensitivity", "Provenance", "Data")
 
 
 class Page(HTMLParser):
@@ -69,7 +71,9 @@ def test_every_chart_has_a_place_a_table_and_a_figure_plotly_accepts(small):
     assert set(charts) <= set(small.ids)
     assert small.tags.count("details") >= len(charts)
     for chart in charts.values():
-        text = re.sub(r'"@[a-z]+\d*(/\d+)?"', '"#123456"', json.dumps({key: chart[key] for key in ("data", "layout")}))
+        text = re.sub(
+            r'"@\w+(\.\d+)?(/\d+)?"', '"#123456"', json.dumps({key: chart[key] for key in ("data", "layout")})
+        )
         go.Figure(json.loads(text))
 
 
@@ -90,8 +94,9 @@ def test_the_largest_batch_never_falls_as_more_epochs_are_allowed(small):
     charts = json.loads(small.scripts["charts"])["charts"]
     (chart,) = [chart for chart in charts.values() if "frames" in chart]
     for shape in range(len(chart["data"])):
-        heights = [frame["y"][shape][0] for frame in chart["frames"]]
+        heights = [y for frame in chart["frames"] for y in frame["y"][shape]]
         assert heights == sorted(heights)
+        assert len(heights) > 5
 
 
 @pytest.mark.parametrize("rows", ODD.values(), ids=ODD)
@@ -99,7 +104,7 @@ def test_all_ten_sections_are_there_for_any_rows(rows):
     text = html.page({"odd": digest(rows)})
     numbers = re.findall(r"<h3><span>(\d+)</span>", text)
     assert numbers == [str(number) for number in range(1, 11)]
-    assert all(title in text for title in TITLES.values())
+    assert all(title in text for title in TITLES)
     assert not re.search(r"\b(nan|None)\b", re.sub(r"<script.*?</script>", "", text, flags=re.S))
 
 
@@ -114,7 +119,7 @@ def test_equal_rows_give_equal_pages():
 def test_several_studies_share_one_page():
     page = Page(html.page({"a": digest(SMALL), "b": digest(ODD["one"])}))
     assert len(page.ids) == len(set(page.ids))
-    assert {"s1-1", "s2-1", "s1-8", "s2-8"} <= set(page.ids)
+    assert {"s1-verdict", "s2-verdict", "s1-run-ledger", "s2-run-ledger"} <= set(page.ids)
 
 
 def test_what_rows_say_cannot_become_markup():
@@ -190,30 +195,49 @@ def test_headlines_say_who_wins_or_that_nobody_does():
 
 
 def test_sections_of_a_full_study_have_their_charts():
-    names = {chart.name for part in sections(digest(factory.study())) for chart in part.charts}
-    assert names >= {
-        *("epochs-batch", "steps-batch", "heat-map", "within-epochs", "step-sizes"),
-        *("diversity", "diversity-threshold", "residuals", "by-definition", "by-target"),
-    }
+    names = [name for part in sections(digest(factory.study())) for name in part.charts]
+    assert names == [name for name in CHARTS if name != "protocols"]
 
 
 def test_tables_escape_text_and_set_numbers_flush_right():
-    text = Table(("name", "value"), (("a<b", "≥ 12.5"), ("c", "[1, 2]"))).html()
+    text = table_html(Table(("name", "value"), (("a<b", "≥ 12.5"), ("c", "[1, 2]"))))
     assert "a&lt;b" in text
     assert text.count("class=n") == 3
-    assert "no rows" in Table(("name",), ()).html()
-
-
-def test_axes_cover_their_values_and_nothing_for_none():
-    axis = layout.doubling([3, 40], "x")
-    assert axis["tickvals"] == [2, 4, 8, 16, 32, 64]
-    assert 10 ** axis["range"][0] < 3 < 40 < 10 ** axis["range"][1]
-    assert "range" not in layout.doubling([], "x")
+    assert "no rows" in table_html(Table(("name",), ()))
 
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(StoreError, match="cannot be written"):
         html.write_page({}, tmp_path)
+
+
+def test_a_full_disk_leaves_the_page_that_was_there(tmp_path, monkeypatch):
+    page = html.write_page({}, tmp_path / "page.html")
+    before = page.read_text()
+    monkeypatch.setattr(html.os, "replace", _full)
+    with pytest.raises(StoreError, match="No space left"):
+        html.write_page({"a": digest([])}, page)
+    assert page.read_text() == before
+    assert list(tmp_path.iterdir()) == [page]
+
+
+def _full(*paths):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_every_colour_of_a_chart_is_one_of_both_themes(small):
+    found = json.loads(small.scripts["charts"])
+    tokens = set(re.findall(r'"@(\w+)(?:\.(\d+))?(?:/\d+)?"', json.dumps(found["charts"])))
+    assert {name for name, _ in tokens} >= {"ink", "muted", "grid", "paper", "heat", "ramp2"}
+    for theme in ("light", "dark"):
+        for name, index in tokens:
+            value = found["colours"][theme][name]
+            assert re.fullmatch("#[0-9a-f]{6}", value[int(index)] if index else value)
+
+
+def test_prose_refers_to_no_section_by_number(small):
+    said = re.sub(r"<script.*?</script>|<style.*?</style>", "", html.page({"digits": digest(SMALL)}), flags=re.S)
+    assert not re.search(r"[Ss]ection \d", said)
 
 
 @pytest.mark.slow

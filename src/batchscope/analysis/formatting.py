@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 GROUPED_FROM = 10_000  # 1024 as it is typed, 12 300 with a space: four digits are read at a glance
 POWERS_FROM = 1e9
+LONGEST_POWER = 16  # ticks beyond 2^16 are written as powers
 WIDTH = 100  # columns of a terminal that every table of text fits
+
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 SMALL_UNITS = ((1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
@@ -43,13 +46,16 @@ def grouped(count: int) -> str:
     return f"{count:,}".replace(",", " ") if abs(count) >= GROUPED_FROM else str(count)
 
 
-def tick(value: float, power: str) -> str:
+def tick(value: float) -> str:
     """The label of a tick: the number, or the power of two that it is where it would be long.
 
-    power: how a power is written, with {} for the exponent: "2<sup>{}</sup>" or "$2^{{{}}}$".
+    >>> tick(1024), tick(2**20), tick(0.01)
+    ('1024', '2²⁰', '0.01')
     """
     exponent = math.log2(value) if value > 0 else math.nan
-    return power.format(int(exponent)) if exponent > 16 and exponent.is_integer() else f"{value:g}"
+    if abs(exponent) > LONGEST_POWER and exponent.is_integer():
+        return f"2{f'{exponent:.0f}'.translate(_SUPERSCRIPTS)}"
+    return number(value)
 
 
 def duration(seconds: float) -> str:

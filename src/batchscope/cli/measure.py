@@ -104,17 +104,18 @@ def _figure_path(arguments: argparse.Namespace) -> Path | None:
     """Refuse an unusable name before the measurement, not after it."""
     if arguments.figure is None:
         return None
-    from batchscope.report.charts.blocks import check_path
+    from batchscope.report.drawing.static import check_path
 
     return check_path(arguments.figure)
 
 
 def _draw(path: Path, model: Model, dataset: Dataset, report: Report) -> None:
-    from batchscope.report.charts.blocks import write_block_diversity
+    from batchscope.report.charts.blocks import block_diversity
+    from batchscope.report.drawing import static
 
     of = f" of {report.population:g}" if report.population else ""
     title = f"{dataset.title or dataset.name}, n = {report.num_examples}{of} examples"
-    write_block_diversity(path, {title: [report]}, model.about)
+    static.write(block_diversity({title: [report]}), path, model.about)
 
 
 def _population(arguments: argparse.Namespace) -> int | None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from html import escape
 from importlib import resources
@@ -16,13 +18,12 @@ from typing import Any
 from batchscope.analysis.digest import Digest
 from batchscope.errors import StoreError
 from batchscope.records.rows import Rows
-from batchscope.report.drawing import palette
-from batchscope.report.page.parts import Chart, Section
+from batchscope.report.drawing import interactive, palette
+from batchscope.report.page.parts import Part, part_html, section_html, slug, table_html
 from batchscope.report.page.records import CSV_COLUMNS, csv_text, embedded, packed, provenance, run_records
 from batchscope.report.page.sections import headline, sections
 
-HEAT_LIGHT = ("#e8f0f5", "#a9cadc", "#5b9bbd", "#2a6694", "#172f5c")
-HEAT_DARK = ("#1b3350", "#24557f", "#3683ab", "#74b6d2", "#cfe6f0")
+PROVENANCE, DATA = "Provenance", "Data"  # the sections after those of the studies
 
 
 @dataclass(frozen=True)
@@ -42,16 +43,26 @@ class Origin:
 def write_page(digests: Mapping[str, Digest], file: str | Path, origin: Origin | None = None) -> Path:
     """Write the page of one or more studies (name -> digest) to `file`; return its path.
 
-    Raises StoreError when the file cannot be written.
+    A page that was there stays until the new one is whole. Raises StoreError when the file cannot be written.
     """
     path = Path(file)
     text = page(digests, origin)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        draft.write_text(text, encoding="utf-8")
+        os.replace(draft, path)
     except OSError as error:
         raise StoreError(f"{path} cannot be written: {error.strerror or error}; choose another place") from None
+    finally:
+        _remove(draft)
     return path
+
+
+def _remove(draft: Path) -> None:
+    """Take away what is left of a draft; where its folder is none, there is nothing."""
+    with suppress(OSError):
+        draft.unlink(missing_ok=True)
 
 
 def page(digests: Mapping[str, Digest], origin: Origin | None = None) -> str:
@@ -64,23 +75,21 @@ def page(digests: Mapping[str, Digest], origin: Origin | None = None) -> str:
         plotly = background.submit(packed, get_plotlyjs())  # a third of its size, for 10^5 runs
         rows_data = background.submit(embedded, csv_text(rows))
         parts = {f"s{number}": sections(one) for number, one in enumerate(digests.values(), start=1)}
-        charts = background.submit(embedded, _json({"charts": _figures(parts), "colours": _colours(digests)}))
+        figures = _figures(parts)
+        charts = background.submit(embedded, _json({"charts": figures, "colours": _colours(parts)}))
+        studies = _studies(digests, parts, figures, origin)
     data_encoding, data = rows_data.result()
     charts_encoding, charts_data = charts.result()
-    name = escape(" / ".join(digests) or "no studies")
+    last = max((len(found) for found in parts.values()), default=0)
     values = {
-        "title": name,
-        "navigation": _navigation(digests, parts),
-        "studies": "".join(
-            _study(name, one, prefix, parts[prefix], origin.notes.get(name, ()))
-            for (name, one), prefix in zip(digests.items(), parts, strict=True)
-        ),
-        "provenance": _provenance(rows, origin),
-        "num_rows": f"{len(rows)}",
-        "columns": escape(", ".join(CSV_COLUMNS)),
+        "title": escape(" / ".join(digests) or "no studies"),
+        "navigation": _navigation(digests, parts, last),
+        "studies": studies,
+        "provenance": section_html(last + 1, PROVENANCE, slug(PROVENANCE), _provenance(rows, origin)),
+        "data_section": section_html(last + 2, DATA, slug(DATA), _data(len(rows))),
         "data_encoding": data_encoding,
         "data": data,
-        "style": _asset("page.css"),
+        "style": _style(),
         "script": _asset("page.js"),
         "plotly": plotly.result(),
         "charts_encoding": charts_encoding,
@@ -89,27 +98,51 @@ def page(digests: Mapping[str, Digest], origin: Origin | None = None) -> str:
     return Template(_asset("page.html")).substitute(values)
 
 
-def _study(name: str, one: Digest, prefix: str, parts: Sequence[Section], notes: Sequence[str]) -> str:
-    body = "".join(part.html(prefix) for part in parts)
+def _studies(
+    digests: Mapping[str, Digest],
+    parts: Mapping[str, Sequence[Part]],
+    figures: Mapping[str, Mapping[str, Any]],
+    origin: Origin,
+) -> str:
+    return "".join(
+        _study(name, one, prefix, parts[prefix], figures, origin.notes.get(name, ()))
+        for (name, one), prefix in zip(digests.items(), parts, strict=True)
+    )
+
+
+def _study(
+    name: str,
+    one: Digest,
+    prefix: str,
+    parts: Sequence[Part],
+    figures: Mapping[str, Mapping[str, Any]],
+    notes: Sequence[str],
+) -> str:
+    body = "".join(part_html(part, prefix, number, figures) for number, part in enumerate(parts, start=1))
     head = f'<h2>{escape(name)}</h2><p class="about">{escape(one.about.subtitle)}</p>'
     said = "".join(f"<li>{escape(note.removeprefix(name).strip().removeprefix('is '))}</li>" for note in notes)
     said = f'<ul class="notes">{said}</ul>' if said else ""
     return f'<article id="{prefix}">{head}{said}{body}</article>'
 
 
-def _navigation(digests: Mapping[str, Digest], parts: Mapping[str, Sequence[Section]]) -> str:
+def _navigation(digests: Mapping[str, Digest], parts: Mapping[str, Sequence[Part]], last: int) -> str:
     """Return links to every section, study by study, each under its verdict."""
     groups = []
     for (name, one), (prefix, found) in zip(digests.items(), parts.items(), strict=True):
-        links = "".join(f'<a href="#{prefix}-{part.number}">{part.number} {escape(part.title)}</a>' for part in found)
+        links = "".join(_link(k, part.title, f"{prefix}-{slug(part.title)}") for k, part in enumerate(found, start=1))
         groups.append(f"<p><b>{escape(name)}</b> <i>{escape(headline(one))}</i></p><div>{links}</div>")
-    return "".join(groups) + '<div><a href="#provenance">9 Provenance</a><a href="#data-section">10 Data</a></div>'
+    common = "".join(_link(last + k, title, slug(title)) for k, title in enumerate((PROVENANCE, DATA), start=1))
+    return f"{''.join(groups)}<div>{common}</div>"
+
+
+def _link(number: int, title: str, anchor: str) -> str:
+    return f'<a href="#{escape(anchor)}">{number} {escape(title)}</a>'
 
 
 def _provenance(rows: Rows, origin: Origin) -> str:
-    blocks = [provenance(rows).html()]
+    blocks = [table_html(provenance(rows))]
     if origin.runs:
-        blocks.append(run_records(origin.runs).html())
+        blocks.append(table_html(run_records(origin.runs)))
     if origin.command:
         blocks.append(f"<p>This page was written by</p><pre>{escape(origin.command)}</pre>")
     if origin.study_file:
@@ -120,24 +153,36 @@ def _provenance(rows: Rows, origin: Origin) -> str:
     return "".join(blocks)
 
 
-def _figures(parts: Mapping[str, Sequence[Section]]) -> dict[str, Any]:
+def _data(num_rows: int) -> str:
+    return Template(_asset("data.html")).substitute(num_rows=num_rows, columns=escape(", ".join(CSV_COLUMNS)))
+
+
+def _figures(parts: Mapping[str, Sequence[Part]]) -> dict[str, dict[str, Any]]:
     """Return DOM id -> figure and slider frames of every chart."""
-    charts = [(prefix, chart) for prefix, found in parts.items() for part in found for chart in part.charts]
-    return {f"{prefix}-{chart.name}": _figure(chart) for prefix, chart in charts}
-
-
-def _figure(chart: Chart) -> dict[str, Any]:
-    slider = chart.slider
-    frames = {"frames": slider["frames"], "values": slider["values"], "start": slider["start"]} if slider else {}
-    return {**chart.figure, **frames}
-
-
-def _colours(digests: Mapping[str, Digest]) -> dict[str, Any]:
-    most = max((len(one.sweeps) for one in digests.values()), default=1) or 1
     return {
-        "light": {"shape": palette.ramp(most), "heat": HEAT_LIGHT},
-        "dark": {"shape": palette.ramp(most, palette.DARK_ANCHORS), "heat": HEAT_DARK},
+        f"{prefix}-{name}": interactive.draw(chart)
+        for prefix, found in parts.items()
+        for part in found
+        for name, chart in part.charts.items()
     }
+
+
+def _colours(parts: Mapping[str, Sequence[Part]]) -> dict[str, Any]:
+    every = [chart for found in parts.values() for part in found for chart in part.charts.values()]
+    counts = {count for chart in every for count in interactive.counts(chart)}
+    return {
+        name: interactive.colours(counts, theme) for name, theme in (("light", palette.LIGHT), ("dark", palette.DARK))
+    }
+
+
+def _style() -> str:
+    """The style sheet, with the inks of both themes as its variables; paper is light."""
+    light, dark = (
+        "".join(f"--{name}:{getattr(theme, name)};" for name in ("ink", "muted", "grid", "paper"))
+        for theme in (palette.LIGHT, palette.DARK)
+    )
+    variables = f":root{{{light}}}\n@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}"
+    return f"{variables}\n{_asset('page.css')}"
 
 
 def _json(value: Any) -> str:

@@ -15,7 +15,7 @@ from batchscope.analysis.formatting import duration
 from batchscope.analysis.sweeps import by_shape
 from batchscope.records.row import Outcome
 from batchscope.records.rows import COLUMNS, Rows
-from batchscope.report.page.parts import Table
+from batchscope.report.charts.chart import Table
 
 CSV_COLUMNS = tuple(name for name in COLUMNS if name != "history")
 CHUNK = 1000  # rows written at once: by columns, for speed, in pieces that fit the processor's cache

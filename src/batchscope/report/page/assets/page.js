@@ -23,22 +23,14 @@
     const dark = matchMedia("(prefers-color-scheme: dark)");
     const config = {responsive: true, displayModeBar: false};
 
-    // "@ink" or "@shape3/20" -> a colour of the theme; see layout.py.
+    // "@ink", "@ramp5.3" or "@ramp5.3/20" -> a colour of the theme; see drawing/interactive.py.
     function colour(token, theme) {
-      const [, name, index, opacity] = /^@([a-z]+)(\d*)(?:\/(\d+))?$/.exec(token);
-      if (!index) return theme[name];
-      const hex = theme[name][index % theme[name].length];
+      const [, name, index, opacity] = /^@(\w+)(?:\.(\d+))?(?:\/(\d+))?$/.exec(token);
+      const hex = index ? theme[name][index] : theme[name];
       return opacity ? hex + Math.round(2.55 * opacity).toString(16).padStart(2, "0") : hex;
     }
 
-    function theme(print) {
-      const style = getComputedStyle(document.documentElement);
-      const base = dark.matches && !print ? colours.dark : colours.light;
-      const css = name => style.getPropertyValue(name).trim();
-      return print
-        ? {...base, ink: "#1c2430", muted: "#5c6773", grid: "#dfe4ea", paper: "#ffffff"}
-        : {...base, ink: css("--ink"), muted: css("--muted"), grid: css("--line"), paper: css("--paper")};
-    }
+    const theme = print => dark.matches && !print ? colours.dark : colours.light;
 
     function coloured(print) {
       const chosen = theme(print);
