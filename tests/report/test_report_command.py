@@ -125,10 +125,11 @@ def test_a_directory_without_runs_is_named(called, tmp_path):
 def test_a_study_not_yet_run_is_reported_as_such(called, tmp_path):
     with Store(tmp_path, (study(), study("second", scaled="b"))):
         pass
-    status, out, _ = called("--html", tmp_path / "page.html", "--figures", tmp_path, at=tmp_path)
+    status, out, told = called("--html", tmp_path / "page.html", "--figures", tmp_path, at=tmp_path)
     assert status == 0
     assert "second is scaled: b" in out
-    assert (tmp_path / "second-epochs.png").exists()
+    assert "second: no figures, as no final run has been recorded yet" in told
+    assert not list(tmp_path.glob("*.png"))
     assert called("--require", "b_threshold(wide) >= 1", at=tmp_path)[0] == 1
 
 

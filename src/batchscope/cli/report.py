@@ -88,7 +88,10 @@ def _write(arguments: argparse.Namespace, digests: dict[str, Digest], results: R
 
         for name, one in digests.items():
             prefix = f"{name}-".replace("/", "-") if len(digests) > 1 else ""
-            written += figures.write(one, arguments.figures, prefix)
+            drawn = figures.write(one, arguments.figures, prefix)
+            written += drawn
+            if not drawn:
+                print(f"{name}: no figures, as no final run has been recorded yet", file=sys.stderr)
     if arguments.html:
         from batchscope.report.page.html import Origin, write_page
 
