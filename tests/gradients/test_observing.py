@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from batchscope.errors import MeasurementError
-from batchscope.gradients import measure, observe
+from batchscope.gradients import GroupMoments, measure, observe
 from tests.gradients.gradient_models import GPT, token_loss, weight_normed
 
 
@@ -126,20 +125,31 @@ def snapshot(model):
     ]
 
 
-def test_changing_shapes_are_noted_and_traced_afresh():
+def test_changing_shapes():
     torch.manual_seed(0)
     model = nn.RNN(5, 3, batch_first=True).double()
+    data = [torch.randn(7, length, 5).double() for length in (4, 6, 6)]
+
+    def loss(outputs, targets):
+        return outputs[0].square().sum((1, 2))
+
+    expected = [measure(model, loss, [(x, torch.zeros(7))]) for x in data]
+    with observe(model, reduction="mean") as observed:
+        for x in data:
+            loss(model(x), None).mean().backward()
+    assert list(observed.history) == [0, 1, 2]
+    for moments, right in zip(observed.history.values(), expected, strict=True):
+        assert moments.sum_sq_norms == pytest.approx(right.sum_sq_norms, rel=1e-9)
+
+
+def test_batchnorm_in_training_mode_gives_the_noise_scale_of_groups():
+    model = nn.Sequential(nn.Linear(5, 7), nn.BatchNorm1d(7), nn.Linear(7, 3)).double()
+    (x, y), *_ = batches(1)
     with observe(model) as observed:
-        for length in (4, 6, 6):
-            model(torch.randn(7, length, 5).double())[0].square().sum((1, 2)).mean().backward()
-    assert list(observed.history) == [0, 2]
-    assert "not observed" in observed.notes[1]
-
-
-def test_coupled_examples_are_refused():
-    model = nn.Sequential(nn.Linear(5, 7), nn.BatchNorm1d(7)).double()
-    with pytest.raises(MeasurementError, match="BatchNorm"), observe(model):
-        model(torch.randn(11, 5).double())
+        F.cross_entropy(model(x), y).backward()
+    assert isinstance(observed.history[0], GroupMoments)
+    assert observed.history[0].noise.trace_covariance > 0
+    assert "halves" in observed.history[0].basis
 
 
 DISTRIBUTED = """

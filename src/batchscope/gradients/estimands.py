@@ -194,13 +194,18 @@ def two_batch_estimate(small: float, big: float, sq_norm_small: float, sq_norm_b
     return NoiseEstimate(sq_norm, (sq_norm_small - sq_norm_big) / (1 / small - 1 / big))
 
 
-def grouped_estimate(sizes: Sequence[int], sq_norm_means: Sequence[float], sq_norm_sum: float) -> NoiseEstimate:
+def grouped_estimate(
+    sizes: Sequence[int], sq_norm_means: Sequence[float], sq_norm_sum: float, population: float = math.inf
+) -> NoiseEstimate:
     """From the mean gradients of K disjoint groups of any sizes b_k (devices, accumulation steps), N = sum_k b_k:
 
         tr Σ = (S - Q/N)/(K - 1),   ‖G‖² = (K Q/N - S)/(N(K - 1)),   S = sum_k b_k ‖ḡ_k‖², Q = ‖sum_k b_k ḡ_k‖².
 
     Unbiased, from E S = N ‖G‖² + K tr Σ and E Q = N² ‖G‖² + N tr Σ. With K = N (groups of one example) S = S1, and both
     equal `unbiased_trace_covariance` and `unbiased_sq_norm_mean`.
+
+    Drawn without replacement from n = `population` examples, these are (n tr Σ)/(n - 1) and ‖G‖² - tr Σ/(n - 1) in
+    expectation, with tr Σ and ‖G‖² the population's: both are corrected.
 
     sizes: b_k. sq_norm_means: ‖ḡ_k‖² of the groups' mean gradients. sq_norm_sum: Q, of the sum over all examples.
     """
@@ -211,8 +216,12 @@ def grouped_estimate(sizes: Sequence[int], sq_norm_means: Sequence[float], sq_no
         )
     K, N = len(sizes), sum(sizes)
     S = sum(size * sq_norm for size, sq_norm in zip(sizes, sq_norm_means, strict=True))
+    if population < N:
+        raise InputError(f"population={population} is smaller than the {N} examples sampled from it")
     mean_square = _over(sq_norm_sum, N)
-    return NoiseEstimate(_over(K * mean_square - S, N * (K - 1)), _over(S - mean_square, K - 1))
+    spread = _over(S - mean_square, K - 1)
+    signal = _over(K * mean_square - S, N * (K - 1)) + spread / population
+    return NoiseEstimate(signal, (1 - 1 / population) * spread)
 
 
 @dataclass(frozen=True)

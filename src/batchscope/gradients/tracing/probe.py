@@ -6,7 +6,7 @@ Whether a second run gives the same losses (dropout?), whether replacing one exa
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from batchscope.errors import MeasurementError
 from batchscope.gradients.rules import REWRITES, load
 from batchscope.gradients.subject.batches import Batch, leaves_of, map_leaves
 from batchscope.gradients.subject.subject import Subject
-from batchscope.gradients.tracing.calls import Interceptor
+from batchscope.gradients.tracing.calls import Function, Interceptor
 from batchscope.gradients.tracing.trace import Trace, build_trace
 
 PROBED = 3  # examples: the fewest for which one can be replaced and the number changed with two left to compare
@@ -50,8 +50,8 @@ class Probe:
         return [i for i in moved if i != REPLACED]
 
 
-def probe(subject: Subject, batch: Batch) -> Probe:
-    """Probe a prepared batch of at least two examples."""
+def probe(subject: Subject, batch: Batch, rewrites: Mapping[Function, Function] = REWRITES) -> Probe:
+    """Probe a prepared batch of at least two examples. rewrites: of whole layers into calls that have rules."""
     load()
     large = batch.head(PROBED)
     small, changed = batch.head(large.num_examples - 1), _replace_one(batch, large)
@@ -71,7 +71,7 @@ def probe(subject: Subject, batch: Batch) -> Probe:
     with torch.enable_grad():
         trace = build_trace(
             subject.parameters,
-            {**REWRITES, **subject.meaning},
+            {**rewrites, **subject.meaning},
             run("large", large),
             run("small", small),
             run("changed", changed),

@@ -1,0 +1,63 @@
+"""How a model is observed: in the loop's own passes, by a second pass, or by groups of examples."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from batchscope.gradients.backward.planner import Planner
+from batchscope.gradients.observing.attaching import is_compiled
+from batchscope.gradients.observing.rehearsal import Rehearsal, rehearse
+from batchscope.gradients.observing.replay import containers_untouched
+from batchscope.gradients.subject.batches import Batch
+from batchscope.gradients.subject.batchnorm import coupling_modules
+from batchscope.gradients.subject.subject import untouched
+
+
+class Way(enum.Enum):
+    """How the model is observed."""
+
+    UNKNOWN = "not known yet"
+    INSIDE = "per-example gradients in the loop's own passes"
+    REPLAY = "per-example gradients by a second pass"
+    GROUPS = "gradients of groups of examples"
+    OFF = "not observed"
+
+
+class Choice:
+    """The way, found on the first observed batch and again when what was learned no longer holds.
+
+    called: the model as the loop calls it; model: inside its wrappers.
+    """
+
+    def __init__(self, called: nn.Module, model: nn.Module, planner: Planner) -> None:
+        self._called, self._model, self._planner = called, model, planner
+        self.way = Way.UNKNOWN
+        self.rehearsal = Rehearsal()
+
+    def make(self, batch: Batch, parameters: Mapping[str, Tensor]) -> None:
+        """Choose for a batch; a rehearsal runs the model a few times."""
+        is_coupled = bool(coupling_modules(self._model))
+        if is_coupled:
+            self.way = Way.GROUPS
+        elif self._is_stale():
+            self.way = Way.UNKNOWN
+        if self.way is not Way.UNKNOWN or batch.num_examples < 2:
+            return
+        if is_compiled(self._model) or is_compiled(self._called):
+            self.way = Way.REPLAY
+            return
+        with untouched(self._model), containers_untouched(self._model):
+            self.rehearsal = rehearse(self._model, parameters, batch, self._planner)
+        if self.rehearsal.is_coupled:
+            self.way = Way.GROUPS
+        else:
+            self.way = Way.REPLAY if self.rehearsal.trace is None else Way.INSIDE
+
+    def _is_stale(self) -> bool:
+        """BatchNorm was frozen meanwhile, or the model went from training to evaluation mode."""
+        if self.way is Way.GROUPS:
+            return not self.rehearsal.is_coupled
+        return self.way is Way.INSIDE and self.rehearsal.is_training is not self._model.training

@@ -1,0 +1,171 @@
+"""The fast way: per-example norms formed while the loop's own forward and backward pass run.
+
+A mode sees the calls of the forward pass, and a hook on the output of each meeting (see tracing) receives its output
+gradient. Nothing is replaced, nothing is computed in the loop's graph: the calls run with the arguments they came with.
+An error in here is kept and reported; it never reaches the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from batchscope.gradients.backward.capture import Capture, Shared, _Meeting
+from batchscope.gradients.backward.collect import Collector
+from batchscope.gradients.backward.planner import Planner
+from batchscope.gradients.tracing.calls import Function, Position, is_in_place, replace_at, tensors_in, tensors_out
+from batchscope.gradients.tracing.trace import Event, Trace
+
+
+class CannotObserveInside(Exception):  # noqa: N818 - a finding, not a fault
+    """The loop's own passes do not give the per-example gradients; a second pass may."""
+
+
+class InsideCapture(Capture):
+    """Follows a trace through the loop's forward pass. error: the first thing that went wrong."""
+
+    def __init__(
+        self, parameters: Mapping[str, Tensor], trace: Trace, num_examples: int, planner: Planner, norms_alone: bool
+    ) -> None:
+        self.collector = Collector(parameters, planner, num_examples, norms_alone=norms_alone)
+        super().__init__(parameters, trace, {}, num_examples, self.collector.receive, cut=False)
+        self.collector.meetings_of = self.meetings_of
+        self.error: Exception | None = None
+        self.is_idle = False  # nothing more is to be seen
+        self._fired: dict[int, int] = {}
+        self._meetings: list[tuple[str, ...]] = []  # of each, the parameters
+
+    def __torch_function__(
+        self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if self.is_idle or self.error is not None:
+            return func(*args, **kwargs)
+        try:
+            expected = self._recognise(func, args, kwargs)
+        except Exception as error:
+            self.error, expected = error, None
+        output = func(*args, **kwargs)
+        if expected is not None:
+            try:
+                self._follow(expected, func, args, kwargs, output)
+            except Exception as error:
+                self.error = error
+        return output
+
+    def finish(self, reached: Mapping[str, object]) -> None:
+        """After the backward pass: raise what went wrong. reached: the parameters that got a gradient."""
+        if self.error is not None:
+            raise self.error
+        if self.has_left_trace:
+            raise CannotObserveInside("the model made other calls than on the first batch (its shapes changed)")
+        for number, names in enumerate(self._meetings):
+            if self._fired.get(number, 0) != 1 and any(name in reached for name in names):
+                times = self._fired.get(number, 0)
+                raise CannotObserveInside(
+                    f"a gradient reached {names[0]!r} {times} times, not once, at one of its calls"
+                )
+        if unseen := [name for name in reached if not self.meetings_of[name]]:
+            raise CannotObserveInside(f"{unseen[0]!r} got a gradient from a call that was not seen")
+        self.collector.finish()
+
+    def _recognise(
+        self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Event | None, dict[Position, Shared]] | None:
+        if not torch.is_grad_enabled() or not (self._touches(args) or (kwargs and self._touches(kwargs.values()))):
+            return None
+        shared = self._shared
+        operands = {p: shared[id(tensor)] for p, tensor in tensors_in(args, kwargs) if id(tensor) in shared}
+        event = self._expected
+        if event is None or event.function != func or event.shared != tuple(operands):
+            return None, operands
+        return event, operands
+
+    def _follow(
+        self,
+        expected: tuple[Event | None, dict[Position, Shared]],
+        func: Function,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        output: Any,
+    ) -> None:
+        event, operands = expected
+        tensors = [tensor for tensor in tensors_out(output) if tensor.requires_grad]
+        if event is None:
+            self.has_left_trace |= bool(tensors)
+            return
+        if event.is_meeting and event.measurable and not (is_in_place(func) and event.shared == (0,)):
+            self._expected = next(self._events, None)
+            self._watch(event, operands, func, args, kwargs, output)
+            return
+        if tensors:
+            self._expected = next(self._events, None)
+        if event.is_meeting:
+            raise CannotObserveInside(f"a call of {getattr(func, '__name__', func)} has a form that cannot be measured")
+        roots = frozenset().union(*(operand.roots for operand in operands.values()))
+        self._shared.update((id(tensor), Shared(tensor, roots)) for tensor in tensors)
+
+    def _watch(
+        self,
+        event: Event,
+        operands: dict[Position, Shared],
+        func: Function,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        output: Tensor,
+    ) -> None:
+        """Await the output gradient of a meeting."""
+        values, named = replace_at(args, kwargs, {position: operand.value for position, operand in operands.items()})
+        rule = self._rules.get(func)
+        rule = rule if rule is not None and rule.accepts(event.layouts) else None
+        self._count(operands)
+        meeting = _Meeting(func, values, named, event, operands, rule, [])
+        if rule is None or rule.reads_inputs:
+            meeting.versions = [(tensor, tensor._version) for tensor in map(meeting.argument, event.layouts)]
+        number = len(self._meetings)
+        self._meetings.append(tuple({root: None for operand in operands.values() for root in operand.roots}))
+        _on_gradient_of(output, args, lambda grad: self._receive_at(number, meeting, grad))
+
+    def _receive_at(self, number: int, meeting: _Meeting, grad: Tensor) -> None:
+        if self.error is not None or self.is_idle:
+            return
+        self._fired[number] = self._fired.get(number, 0) + 1
+        try:
+            if torch.is_grad_enabled() or self._fired[number] > 1:
+                raise CannotObserveInside("the gradient is differentiated again, or there are two backward passes")
+            with torch.no_grad():
+                for operand, use, rule in meeting.uses(grad, self._num_examples):
+                    self._receive(operand, use, rule)
+        except Exception as error:
+            self.error = error
+        meeting.args, meeting.kwargs, meeting.versions = [], {}, []
+
+
+def _on_gradient_of(output: Tensor, args: tuple[Any, ...], receive: Any) -> None:
+    """Call receive(gradient) for the output of a call, also where the output is changed in place afterwards.
+
+    A linear layer with a bias on [N, T, d] returns a view of [N·T, d]. Changing the view in place takes the view's own
+    place out of the graph; the place of what it is a view of stays.
+    """
+    base = output._base if output._is_view() else None
+    operands = {id(tensor) for tensor in args if isinstance(tensor, Tensor)}
+    operands |= {id(tensor._base) for tensor in args if isinstance(tensor, Tensor) and tensor._base is not None}
+    if (
+        base is None
+        or base.grad_fn is None
+        or id(base) in operands
+        or base.numel() != output.numel()
+        or not (base.is_contiguous() and output.is_contiguous())
+    ):
+        output.register_hook(lambda grad: receive(grad))  # type: ignore[no-untyped-call]
+        return
+    shape = output.shape
+
+    def before(grads: tuple[Tensor | None, ...]) -> None:
+        if grads[0] is not None:
+            receive(grads[0].reshape(shape))
+
+    base.grad_fn.register_prehook(before)

@@ -1,0 +1,81 @@
+"""What goes into a forward pass and what comes out of it, as flat lists of tensors."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import Tensor
+from torch.autograd.graph import Node
+from torch.nn.utils.rnn import PackedSequence
+
+from batchscope.errors import MeasurementError
+from batchscope.gradients.subject.batches import Batch, leaves_of
+from batchscope.gradients.subject.subject import Subject
+
+
+def tensors_of(outputs: Any) -> Iterator[Tensor]:
+    """Every floating or complex tensor of a model's outputs that carries a graph, in order: of nested tuples, lists,
+    mappings (Hugging Face) and dataclasses."""
+    if isinstance(outputs, Tensor):
+        if outputs.requires_grad:
+            yield outputs
+    elif isinstance(outputs, PackedSequence):
+        yield from tensors_of(outputs.data)
+    elif isinstance(outputs, Mapping):
+        for value in outputs.values():
+            yield from tensors_of(value)
+    elif isinstance(outputs, tuple | list):
+        for value in outputs:
+            yield from tensors_of(value)
+    elif dataclasses.is_dataclass(outputs) and not isinstance(outputs, type):
+        for field in dataclasses.fields(outputs):
+            yield from tensors_of(getattr(outputs, field.name))
+
+
+def batch_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Batch:
+    """The arguments of a call as a Batch with the inputs (args, kwargs); the first axis of the first tensor counts."""
+    first = next((leaf for leaf in leaves_of((args, kwargs)) if isinstance(leaf, Tensor) and leaf.ndim), None)
+    if first is None:
+        raise MeasurementError("the model was called without a tensor that has an axis of examples")
+    return Batch((args, dict(kwargs)), None, first.shape[0])
+
+
+class Call(Subject):
+    """A model that is called as the loop calls it; the inputs of its batches are (args, kwargs)."""
+
+    def outputs(self, batch: Batch) -> Any:
+        args, kwargs = batch.inputs
+        return self.model(*args, **kwargs)
+
+
+def frontier(outputs: list[Tensor]) -> list[int]:
+    """Positions of the outputs that no other output is computed from.
+
+    The gradient that arrives at logits already holds what a loss computed from them sent back: of an output and what is
+    computed from it, only the latter's gradient may count.
+    """
+    if len(outputs) == 1:
+        return [0]
+    nodes = [output.grad_fn for output in outputs]
+    inner: set[int] = set()
+    for position, node in enumerate(nodes):
+        others = {id(other): k for k, other in enumerate(nodes) if other is not None and other is not node}
+        if node is not None and position not in inner:
+            inner |= _reached(node, others)
+    return [position for position in range(len(outputs)) if position not in inner]
+
+
+def _reached(node: Node, wanted: Mapping[int, int]) -> set[int]:
+    """Which of the wanted nodes lie behind `node` in the graph."""
+    seen, waiting, found = {id(node)}, [node], set()
+    while waiting:
+        for following, _ in waiting.pop().next_functions:
+            if following is None or id(following) in seen:
+                continue
+            seen.add(id(following))
+            waiting.append(following)
+            if id(following) in wanted:
+                found.add(wanted[id(following)])
+    return found

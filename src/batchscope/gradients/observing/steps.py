@@ -1,0 +1,127 @@
+"""Which step of the training loop it is. A step is the optimizer's.
+
+Given an optimizer, or as soon as any torch optimizer that holds one of the model's parameters steps, its calls of
+`step` are counted. Until then (and for loops that update parameters in another way) every `accumulation` backward
+passes count as a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import (
+    Optimizer,
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+
+from batchscope.errors import InputError
+
+
+class Steps:
+    """Counts steps.
+
+    optimizer: None: look out for one. accumulation: backward passes per step where no optimizer was seen; None: 1.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        optimizer: Optimizer | None,
+        accumulation: int | None,
+    ) -> None:
+        self._ids = {id(p) for p in parameters}
+        self.optimizer = None if optimizer is None else _innermost(optimizer, self._ids)
+        self.accumulation = accumulation or 1
+        self._on_end: Callable[[int], object] = _ignore
+        self._on_found: Callable[[], object] = _ignore
+        self.current = 0
+        self.passes = 0  # with a backward pass, while no optimizer was seen
+        self.is_optimizers = self.optimizer is not None
+        self.inside = False  # within a call of the optimizer's step
+        self._handles: list[Any] = []
+
+    def start(self, on_end: Callable[[int], object], on_found: Callable[[], object]) -> None:
+        """Call on_end(step) before the parameters change, or after the last pass of an optimizer's closure; and
+        on_found() when an optimizer shows itself although passes were counted otherwise before."""
+        self._on_end, self._on_found = on_end, on_found
+        if self.optimizer is not None:
+            pre, post = self.optimizer.register_step_pre_hook, self.optimizer.register_step_post_hook
+            self._handles = [pre(self._before), post(self._after)]
+        else:
+            self._handles = [
+                register_optimizer_step_pre_hook(self._before),
+                register_optimizer_step_post_hook(self._after),
+            ]
+
+    def stop(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        self._on_end = self._on_found = _ignore
+
+    def add_pass(self) -> None:
+        """A backward pass has ended."""
+        if self.is_optimizers:
+            return
+        self.passes += 1
+        if self.passes % self.accumulation == 0:
+            self._on_end(self.current)
+            self.current += 1
+
+    def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if torch.compiler.is_compiling() or not self._is_ours(optimizer):
+            return
+        self.inside = True
+        if not self.is_optimizers:
+            self.is_optimizers, self.optimizer = True, optimizer
+            if self.passes not in (0, self.accumulation):
+                self._on_found()
+            self.current = 0
+            if self.passes == self.accumulation:  # counted and ended already
+                return
+        if not _has_closure(args, kwargs):
+            self._on_end(self.current)
+
+    def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if torch.compiler.is_compiling() or not self.inside or not self._is_ours(optimizer):
+            return
+        self.inside = False
+        if _has_closure(args, kwargs):
+            self._on_end(self.current)
+        self.current += 1
+
+    def _is_ours(self, optimizer: Optimizer) -> bool:
+        if self.optimizer is not None:
+            return optimizer is self.optimizer
+        return any(id(p) in self._ids for group in optimizer.param_groups for p in group["params"])
+
+
+def _ignore(*arguments: object) -> None:
+    """Before the start and after the end."""
+
+
+def _has_closure(args: Any, kwargs: Any) -> bool:
+    """Whether `step` was called with a closure; args[0] is the optimizer."""
+    return (len(args) > 1 and callable(args[1])) or callable((kwargs or {}).get("closure"))
+
+
+def _innermost(optimizer: Any, ids: set[int]) -> Optimizer:
+    """The torch optimizer inside wrappers that hold it as `.optimizer`; InputError for anything else."""
+    while not isinstance(optimizer, Optimizer) or isinstance(getattr(optimizer, "optimizer", None), Optimizer):
+        inner = getattr(optimizer, "optimizer", None)
+        if inner is None:
+            raise InputError(
+                f"optimizer is a {type(optimizer).__name__}: expected a torch.optim.Optimizer that holds the model's "
+                "parameters; without one, leave optimizer out and steps are counted by backward passes"
+            )
+        optimizer = inner
+    if not any(id(p) in ids for group in optimizer.param_groups for p in group["params"]):
+        raise InputError(
+            f"the optimizer ({type(optimizer).__name__}) holds none of the model's parameters: "
+            "expected the one that trains this model"
+        )
+    return optimizer
