@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import batchscope as bs
-from batchscope.data import NAMES, load
+from batchscope.data import load, names
 from batchscope.errors import DataError, InputError
 
 
@@ -177,4 +177,4 @@ def test_a_set_without_its_files_says_where_it_looked(tmp_path):
 
 def test_the_room_is_reached_from_the_package():
     assert bs.data.load is load
-    assert "mnist" in NAMES
+    assert "mnist" in names()

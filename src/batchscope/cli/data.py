@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _list(arguments: argparse.Namespace) -> int:
     rows: list[dict[str, Any]] = [
-        {"name": name, "found": True, "where": "built in", "what": what} for name, what in BUILT_IN.items()
+        {"name": name, "found": True, "where": "built in", "what": one.what} for name, one in BUILT_IN.items()
     ]
     rows += [_row_of_files(name, arguments.data_dir) for name in FILE_SETS]
     places: list[dict[str, Any]] = [

@@ -3,12 +3,12 @@
 from batchscope.data.check import CheckReport, FileCheck, check
 from batchscope.data.dataset import Dataset, Standardisation
 from batchscope.data.fetch import fetch
-from batchscope.data.load import NAMES, load
+from batchscope.data.load import load
 from batchscope.data.memory import from_arrays
 from batchscope.data.order import SAMPLINGS, epoch_order
+from batchscope.data.registry import names
 
 __all__ = [
-    "NAMES",
     "SAMPLINGS",
     "CheckReport",
     "Dataset",
@@ -19,4 +19,5 @@ __all__ = [
     "fetch",
     "from_arrays",
     "load",
+    "names",
 ]

@@ -56,7 +56,7 @@ def matches(path: Path, checksum: str) -> bool:
 def _fetchable(name: str) -> FileSet:
     choose("data set", name, (*FILE_SETS, *BUILT_IN))
     if name in BUILT_IN:
-        raise InputError(f"{name} needs no files: {BUILT_IN[name]}")
+        raise InputError(f"{name} needs no files: {BUILT_IN[name].what}")
     if not FILE_SETS[name].downloads:
         raise InputError(f"{name} cannot be fetched: {FILE_SETS[name].no_download}")
     return FILE_SETS[name]

@@ -1,10 +1,8 @@
-"""From the files of a set to `RawData`: which reader, which labels, which way up."""
+"""From the files of a set to `RawData`: what the sets in files share."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,93 +10,34 @@ import numpy as np
 
 from batchscope.data.dataset import Array, RawData
 from batchscope.data.locate import Located, PathLike, locate
-from batchscope.data.readers.cifar import read_cifar_batch
-from batchscope.data.readers.gisette import read_challenge_pair, read_libsvm_file
 from batchscope.data.readers.idx import read_idx_pair
 from batchscope.data.registry import FILE_SETS, FileSet
-from batchscope.errors import DataError, choose
+from batchscope.errors import DataError
 
 Pair = tuple[Array, Array]
 
 
-def read_mnist(*, name: str = "mnist", data_dir: PathLike | None = None) -> RawData:
-    """Return MNIST or Fashion-MNIST: bytes [n, 1, 28, 28], labels 0..9."""
-    return _idx_set(name, data_dir, first_label=0, transposed=False)
+def idx_files(prefix_train: str, prefix_heldout: str) -> dict[str, str]:
+    """Role -> file name, of a set in the form of MNIST."""
+    return {
+        f"{part}_{kind}": f"{prefix}-{kind}-{form}-ubyte"
+        for part, prefix in (("train", prefix_train), ("heldout", prefix_heldout))
+        for kind, form in (("images", "idx3"), ("labels", "idx1"))
+    }
 
 
-def read_emnist(*, name: str = "emnist_letters", data_dir: PathLike | None = None) -> RawData:
-    """Return EMNIST Letters (stored labels 1..26 become 0..25) or the reduced EMNIST-47; bytes [n, 1, 28, 28].
-
-    EMNIST is stored transposed: here the images are turned upright, once and for all.
-    """
-    return _idx_set(name, data_dir, first_label=1 if name == "emnist_letters" else 0, transposed=True)
-
-
-def read_cifar10(*, name: str = "cifar10", data_dir: PathLike | None = None, heldout: str = "test") -> RawData:
-    """Return CIFAR-10: bytes [n, 3, 32, 32].
-
-    heldout: "test" for the test images at hand, or "batch_5" to hold out the fifth training batch and train on the
-    other 40 000, where 1000 test images would be too few.
-    """
-    choose("heldout", heldout, ("test", "batch_5"))
-    entry, located = FILE_SETS[name], locate(name, data_dir)
-    training = [f"batch_{i}" for i in range(1, 6 if heldout == "test" else 5)]
-    roles = [*training, "heldout" if heldout == "test" else heldout]
-    with _remedy(entry), ThreadPoolExecutor(max_workers=min(len(roles), os.cpu_count() or 1)) as pool:
-        batches = list(pool.map(lambda role: _checked_batch(located.paths[role]), roles))
-    images, labels = zip(*batches, strict=True)
-    train = np.concatenate(images[:-1]), np.concatenate(labels[:-1])
-    remark = "Held out: data_batch_5, not trained on." if heldout == "batch_5" else located.layout.remark
-    return _raw(entry, located, train, batches[-1], "per_channel", 255.0, remark)
-
-
-def read_gisette(*, name: str = "gisette", data_dir: PathLike | None = None) -> RawData:
-    """Return Gisette: features [n, 5000], class 0 for label -1 and 1 for label 1.
-
-    The challenge's text form (whole numbers 0..999), LIBSVM's gisette_scale (scaled to -1..1), or the 168-row sample.
-    Standardised with one mean and deviation for all entries: per feature, those seen in a few rows only would become
-    values of several tens.
-    """
-    entry, located = FILE_SETS[name], locate(name, data_dir)
-    with _remedy(entry):
-        train = _gisette_part(located, "train")
-        heldout = _gisette_part(located, "heldout") if located.layout.num_heldout else None
-    return _raw(entry, located, train, heldout, "global", 1.0, located.layout.remark)
-
-
-READERS: dict[str, Callable[..., RawData]] = {
-    "mnist": read_mnist,
-    "fashion_mnist": read_mnist,
-    "emnist_letters": read_emnist,
-    "emnist47": read_emnist,
-    "cifar10": read_cifar10,
-    "gisette": read_gisette,
-}
-
-
-def _idx_set(name: str, data_dir: PathLike | None, first_label: int, transposed: bool) -> RawData:
+def read_idx_set(name: str, data_dir: PathLike | None, first_label: int = 0, transposed: bool = False) -> RawData:
+    """A set in the form of MNIST: bytes [n, 1, height, width]; labels from `first_label` on become 0, 1, ..."""
     entry, located = FILE_SETS[name], locate(name, data_dir)
     parts: list[Pair] = []
-    with _remedy(entry):
+    with with_remedy(entry):
         for part in ("train", "heldout"):
             labels_path = located.paths[f"{part}_labels"]
             images, labels = read_idx_pair(located.paths[f"{part}_images"], labels_path, entry.shape[-1])
             check_labels(labels_path, labels, first_label, first_label + entry.num_classes - 1)
             upright = np.ascontiguousarray(images.swapaxes(2, 3)) if transposed else images
             parts.append((upright, labels - np.uint8(first_label)))
-    return _raw(entry, located, parts[0], parts[1], "per_channel", 255.0, located.layout.remark)
-
-
-def _checked_batch(path: Path) -> Pair:
-    images, labels = read_cifar_batch(path)
-    check_labels(path, labels, 0, 9)
-    return images, labels
-
-
-def _gisette_part(located: Located, part: str) -> Pair:
-    if f"{part}_libsvm" in located.paths:
-        return read_libsvm_file(located.paths[f"{part}_libsvm"])
-    return read_challenge_pair(located.paths[f"{part}_data"], located.paths[f"{part}_labels"])
+    return raw_data(entry, located, parts[0], parts[1], "per_channel", 255.0, located.layout.remark)
 
 
 def check_labels(path: Path, labels: Array, low: int, high: int) -> None:
@@ -112,9 +51,10 @@ def check_labels(path: Path, labels: Array, low: int, high: int) -> None:
         raise DataError(f"{path}: {count} labels outside {low}..{high}, the first ({value}) at index {first}")
 
 
-def _raw(
+def raw_data(
     entry: FileSet, located: Located, train: Pair, heldout: Pair | None, scheme: str, unit: float, remark: str
 ) -> RawData:
+    """The two parts as a data set, with its citation and where it was read."""
     heldout_inputs, heldout_targets = (None, None) if heldout is None else heldout
     return RawData(
         name=entry.name,
@@ -131,7 +71,7 @@ def _raw(
 
 
 @contextmanager
-def _remedy(entry: FileSet) -> Iterator[None]:
+def with_remedy(entry: FileSet) -> Iterator[None]:
     """Add to any DataError about a file how to mend it; the readers below know only formats."""
     try:
         yield

@@ -9,20 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from batchscope.data import files, generated
+from batchscope.data import sets as sets  # registers them
 from batchscope.data.dataset import Dataset, RawData
-from batchscope.data.gisette_like import gisette_like
 from batchscope.data.readers.npz import read_npz
-from batchscope.data.registry import FILE_SETS
+from batchscope.data.registry import BUILT_IN, READERS, names
 from batchscope.data.standardise import prepare
 from batchscope.errors import InputError, closest
-
-# Made in memory at the size asked for; every other set has a size of its own, of which `num_examples` is a subset.
-_GENERATED: dict[str, Callable[..., RawData]] = {
-    "synthetic": generated.synthetic,
-    "gisette_like": gisette_like,
-}
-NAMES = ("digits", *_GENERATED, *FILE_SETS)
 
 
 def load(
@@ -58,7 +50,7 @@ def load(
     if standardise is not None:
         raw = dataclasses.replace(raw, scheme=standardise)
     dataset = prepare(raw)
-    if num_examples is None or name in _GENERATED:
+    if num_examples is None or (name in BUILT_IN and BUILT_IN[str(name)].sized):
         return dataset
     return dataset.subset(num_examples, seed)
 
@@ -66,16 +58,14 @@ def load(
 def _read(
     name: str, data_dir: str | os.PathLike[str] | None, num_examples: int | None, seed: int, options: dict[str, Any]
 ) -> RawData:
-    if name in _GENERATED:
-        size = {} if num_examples is None else {"num_examples": num_examples}
-        return _call(name, _GENERATED[name], {"seed": seed, **size}, options)
-    if name == "digits":
-        return _call(name, generated.digits, {"seed": seed}, options)
-    if name in FILE_SETS:
-        return _call(name, files.READERS[name], {"name": name, "data_dir": data_dir}, options)
+    if name in BUILT_IN:
+        size = {} if num_examples is None or not BUILT_IN[name].sized else {"num_examples": num_examples}
+        return _call(name, BUILT_IN[name].make, {"seed": seed, **size}, options)
+    if name in READERS:
+        return _call(name, READERS[name], {"name": name, "data_dir": data_dir}, options)
     if Path(name).suffix == ".npz":
         return _call(name, read_npz, {"path": Path(name).expanduser()}, options)
-    raise InputError(f"unknown data set {name!r}: {closest(name, NAMES)} A path must end in .npz.")
+    raise InputError(f"unknown data set {name!r}: {closest(name, names())} A path must end in .npz.")
 
 
 def _call(name: str, reader: Callable[..., RawData], given: dict[str, Any], options: dict[str, Any]) -> RawData:

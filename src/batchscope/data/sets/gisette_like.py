@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from batchscope.data.dataset import RawData
 from batchscope.data.readers.gisette import NUM_FEATURES
+from batchscope.data.registry import generated
 from batchscope.data.seeding import Stream, generator
 from batchscope.errors import InputError
 
@@ -20,6 +21,7 @@ QUARTILES = (252, 666, 885, 983, 999)  # smallest value, quartiles and largest o
 _FEATURE_SPREAD, _CLASS_SPREAD, _STYLE_SPREAD, _ROW_SPREAD, _NUM_STYLES = 1.3, 0.18, 1.2, 0.2, 16
 
 
+@generated("gisette_like", "generated: made up like Gisette (6000 + 1000 held out, 5000 features, 2 classes)")
 def gisette_like(*, seed: int = 0, num_examples: int = 6_000, num_heldout: int = 1_000) -> RawData:
     """Return a generated set made up like Gisette: 5000 features, 13.2 % not 0, whole numbers 0..999, two classes.
 
