@@ -55,6 +55,7 @@ class Option:
     formerly: what was done before there was a choice; left out of options as old as the first stored trials.
     families: traits of the families it is for (see `Family.traits`); none for all. optimizers: likewise, by name.
     limited: the values that are for those only; none for all but the default.
+    compared: whether rows must agree in it to be compared; else the analysis copes with rows that do not.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Option:
     families: tuple[str, ...] = ()
     optimizers: tuple[str, ...] = ()
     limited: tuple[Any, ...] = ()
+    compared: bool = True
 
     @property
     def names(self) -> Collection[str]:
@@ -169,7 +171,7 @@ class TrainingOptions:
 
     __slots__ = ()
 
-    max_epochs: int = option(100, "passes over the data before a run counts as censored", at_least=1)
+    max_epochs: int = option(100, "passes over the data before a run counts as censored", at_least=1, compared=False)
     evaluations_per_epoch: int = option(1, "checks of the target in every epoch", at_least=1)
     optimizer: str = option("sgd", "update rule", choices=None)
     momentum: float = option(0.0, "heavy-ball coefficient", at_least=0, below=1, optimizers=("sgd",))
@@ -221,6 +223,11 @@ def check_options(record: ArchitectureOptions | TrainingOptions) -> None:
         problem = declared.problem(getattr(record, name))
         if problem:
             raise InputError(problem)
+
+
+def options_given(record: Any) -> dict[str, Any]:
+    """Return the options of a record, by name."""
+    return {name: getattr(record, name) for name in options_of(type(record))}
 
 
 def identity(record: Any) -> dict[str, Any]:

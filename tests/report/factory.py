@@ -10,6 +10,7 @@ from itertools import product
 import numpy as np
 
 from batchscope.records.row import Evaluation, Outcome, Row
+from batchscope.records.rows import COLUMNS
 
 NUM_EXAMPLES = 1797
 VERSIONS = "batchscope 0.1.0, torch 2.13.0, numpy 2.4.6, python 3.11.7"
@@ -64,7 +65,7 @@ def row(depth: int = 1, width: int = 21, batch_size: int = 32, seed: int = 0, **
         "commit": "abc1234",
         "history": (),
     }
-    unknown = set(changes) - set(values)
+    unknown = set(changes) - set(COLUMNS)
     assert not unknown, unknown
     return Row(**(values | changes))  # type: ignore[arg-type]
 

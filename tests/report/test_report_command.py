@@ -194,7 +194,7 @@ EDGES = {
     ],
     "convolutional": [
         make(batch_size=size, seed=seed, epochs_to_target=epochs)
-        for make in (_lenet, functools.partial(factory.row, 5, 19))
+        for make in (_lenet, functools.partial(factory.row, 5, 19, family="lenet"))
         for size, epochs in ((8, 7.0), (32, 8.0), (128, 20.0))
         for seed in range(3)
     ],

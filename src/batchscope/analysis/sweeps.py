@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from batchscope.errors import InputError, closest
 from batchscope.records.histories import columns
-from batchscope.records.row import Outcome, Row
+from batchscope.records.row import FIXED, Outcome, Row
 from batchscope.records.rows import Rows
 
 Array = NDArray[np.float64]
@@ -172,13 +172,18 @@ def find_shape(sweeps: Mapping[str, Sweep], name: str) -> str:
 
 
 def refuse_mixtures(rows: Rows, but: Sequence[str] = ()) -> None:
-    """Raise InputError when rows of different problems are mixed. but: what may differ."""
-    fixed = ("dataset", "num_examples", "target_metric", "target_value", "protocol", "sampling", "optimizer")
-    for name in fixed:
-        found = rows.distinct(name)
-        if len(found) > 1 and name not in but:
-            listed = ", ".join(sorted(repr(value) for (value,) in found))
-            raise InputError(f"rows with {name} = {listed}; expected one: filter them, and compare the results after")
+    """Raise InputError, naming the fields, when rows that answer different questions are mixed. but: what may differ.
+
+    What was not recorded by an earlier version (None) may be anything.
+    """
+    found = {name: set(rows.entries(name)) - {None} for name in FIXED if name not in but}
+    mixed = {name: values for name, values in found.items() if len(values) > 1}
+    if mixed:
+        listed = "; ".join(f"{name} = {', '.join(sorted(map(repr, values)))}" for name, values in mixed.items())
+        raise InputError(
+            f"rows with {listed}; expected one of each: filter them (rows.where({next(iter(mixed))}=...), or one study "
+            "of several), and compare the results after"
+        )
 
 
 def _sweep(group: Rows) -> Sweep:

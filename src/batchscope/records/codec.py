@@ -10,13 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from batchscope.records.histories import History, finite, to_json
+from batchscope.options import ALWAYS_A_CHOICE, OPTIONS
+from batchscope.records.histories import finite, from_json, to_json
 from batchscope.records.row import Outcome, Row
 from batchscope.records.rows import COLUMNS, KINDS, Column, Rows, as_column
 
-_DEFAULTS = {field.name: field.default for field in dataclasses.fields(Row)}
+# What a field is where a table lacks it: for an option, what was done before there was a choice.
+ABSENT = {field.name: field.default for field in dataclasses.fields(Row) if field.default is not dataclasses.MISSING}
+ABSENT |= {name: o.formerly for name, o in OPTIONS.items() if o.formerly is not ALWAYS_A_CHOICE}
 # What an empty cell of a table means in a column that must have a value.
-_ABSENT = {
+_EMPTY = {
     name: {float: math.nan, str: ""}[kind]
     for name, (kind, optional) in KINDS.items()
     if kind in (float, str) and not optional
@@ -25,13 +28,18 @@ _ABSENT = {
 
 def sql_type(column: str) -> str:
     """Return INTEGER, REAL or TEXT."""
-    return {int: "INTEGER", float: "REAL"}.get(KINDS[column][0], "TEXT")
+    return {int: "INTEGER", bool: "INTEGER", float: "REAL"}.get(KINDS[column][0], "TEXT")
 
 
-def encode(row: Row) -> dict[str, Any]:
-    """Return column -> text, number or None; numbers that are not finite become None, the history JSON text."""
-    values = {name: finite(getattr(row, name)) for name in COLUMNS}
-    return values | {"outcome": row.outcome.value, "history": to_json(row.history)}
+def encode(row: Row, history: bool = True) -> dict[str, Any]:
+    """Return column -> text, number, Boolean or None.
+
+    Numbers that are not finite become None, shapes texts such as 1x28x28, the history JSON (if it is wanted).
+    """
+    values = {name: finite(getattr(row, name)) for name in COLUMNS if name != "history"}
+    shape = None if row.input_shape is None else "x".join(map(str, row.input_shape))
+    values |= {"outcome": row.outcome.value, "input_shape": shape}
+    return values | {"history": to_json(row.history)} if history else values
 
 
 def decode(values: Mapping[str, Any]) -> Row:
@@ -62,26 +70,26 @@ def decode_all(
 
 def _entries(name: str, table: Mapping[str, Sequence[Any]], length: int) -> Sequence[Any]:
     """The values of one field of `length` rows."""
-    default = _DEFAULTS[name]
-    if name not in table and default is not dataclasses.MISSING:
-        return [default] * length
+    if name not in table and name in ABSENT:
+        return [ABSENT[name]] * length
     entries = table[name]
-    if name in _ABSENT and None in entries:
-        entries = [_ABSENT[name] if entry is None else entry for entry in entries]
+    if name in _EMPTY and None in entries:
+        entries = [_EMPTY[name] if entry is None else entry for entry in entries]
     if name == "history":
-        return list(map(_history, entries))
+        return list(map(from_json, entries))
     if name in _FEW:
         read = {entry: _FEW[name](entry) for entry in set(entries)}
         return list(map(read.__getitem__, entries))
     return entries
 
 
-def _history(text: str | None) -> History | tuple[()]:
-    return History(text) if text else ()
+def _sizes(text: str | None) -> tuple[int, ...] | None:
+    return None if text is None else tuple(map(int, text.split("x")))
 
 
 # Most texts are those of few: one string for all equal ones takes less memory and compares at once.
 _FEW: dict[str, Callable[[Any], Any]] = {
     **{name: sys.intern for name, (kind, _) in KINDS.items() if kind is str and name != "trial_id"},
     "outcome": Outcome,
+    "input_shape": _sizes,
 }

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from batchscope.errors import InputError, StoreError
-from batchscope.records.codec import encode, sql_type
+from batchscope.records.codec import encode
 from batchscope.records.row import Row
-from batchscope.records.rows import COLUMNS
+from batchscope.records.rows import COLUMNS, KINDS
 
 
 def export(rows: Iterable[Row], path: str | Path) -> int:
@@ -57,6 +57,6 @@ def _write_parquet(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
         raise InputError(
             "writing .parquet needs pyarrow: pip install 'batchscope[parquet]'; or export to .csv"
         ) from None
-    kinds = {"INTEGER": pa.int64(), "REAL": pa.float64(), "TEXT": pa.string()}
-    schema = pa.schema([(name, kinds[sql_type(name)]) for name in COLUMNS])
+    kinds = {int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+    schema = pa.schema([(name, kinds.get(KINDS[name][0], pa.string())) for name in COLUMNS])
     pq.write_table(pa.Table.from_pylist([dict(line) for line in lines], schema), path)

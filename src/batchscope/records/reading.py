@@ -1,60 +1,138 @@
-"""Reading the results files of a run directory by columns. No torch."""
+"""Reading the results files of a run directory by columns, those of earlier versions too. No torch."""
 
 from __future__ import annotations
 
 import contextlib
-import gc
+import itertools
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from batchscope.errors import StoreError
-from batchscope.records.codec import decode_all, sql_type
+from batchscope.errors import BatchscopeError, StoreError
+from batchscope.records.codec import ABSENT, decode_all, sql_type
+from batchscope.records.histories import EvaluationTable, GivenEvaluations, History, Integers, Numbers, from_json
 from batchscope.records.row import Outcome
-from batchscope.records.rows import COLUMNS, Rows
+from batchscope.records.rows import COLUMNS, Column, Rows, as_column
 
 CHUNK = 1000  # lines read at once: they fit the processor's cache
 # Runs that are looked at together lie together: half of the time of an analysis of 10^5 rows is spent on finding them.
 _SETTINGS = ("study", "depth", "width", "shape", "batch_size", "phase", "step_size", "seed", "trial_id")
 
+# What fields are that results of earlier versions lack: (study, phase) -> field -> value.
+Recalled: TypeAlias = Callable[[str, str], Mapping[str, Any]]
 
-def read_rows(directory: str | Path) -> Rows:
+
+def nothing_recalled(study: str, phase: str) -> Mapping[str, Any]:
+    """Every field that earlier versions did not record takes its default."""
+    del study, phase
+    return {}
+
+
+def read_rows(directory: str | Path, recalled: Recalled = nothing_recalled) -> Rows:
     """Return the rows of all writers in the order of their settings, one per (trial id, study).
 
-    Where two writers hold the same trial, a finished row is preferred to a crashed one, then the first file's.
+    Where two writers hold the same trial, a finished row is preferred to a crashed one, then the first file's. Files
+    are not changed; evaluations are read when they are looked at. recalled: what fields are that earlier versions did
+    not record. Raises StoreError for a file that is damaged or cannot be read.
     """
-    with _no_collection():
-        rows = Rows.joined(_read_file(path) for path in sorted(Path(directory).glob("results-*.sqlite")))
-        order = np.argsort(rows.column("outcome") == Outcome.CRASHED, kind="stable")
-        trials = zip(*(rows.column(name)[order].tolist() for name in ("trial_id", "study")), strict=True)
-        unique: dict[tuple[str, str], int] = {}
-        for trial, index in zip(trials, order.tolist(), strict=True):
-            unique.setdefault(trial, index)
-        return rows.pick(np.array(list(unique.values()), dtype=np.int64)).in_order_of(*_SETTINGS)
+    rows = Rows.joined(_read_file(path, recalled) for path in sorted(Path(directory).glob("results-*.sqlite")))
+    order = np.argsort(rows.column("outcome") == Outcome.CRASHED, kind="stable")
+    trials = zip(*(rows.column(name)[order].tolist() for name in ("trial_id", "study")), strict=True)
+    unique: dict[tuple[str, str], int] = {}
+    for trial, index in zip(trials, order.tolist(), strict=True):
+        unique.setdefault(trial, index)
+    return rows.pick(np.array(list(unique.values()), dtype=np.int64)).in_order_of(*_SETTINGS)
 
 
 def read_runs(directory: str | Path) -> tuple[dict[str, Any], ...]:
     """Return the records of all runs that wrote to a directory, the oldest first."""
     records = []
     for path in sorted(Path(directory).glob("results-*.sqlite")):
-        with _reading(path) as file:
+        with reading(path) as file:
             pieces = _pieces(file, "runs", names_of(file, "runs"))
             records += [json.loads(record) for _, lines in pieces for (record,) in lines]
     return tuple(sorted(records, key=lambda record: str(record.get("started"))))
 
 
-def _read_file(path: Path) -> Rows:
-    try:
-        with _reading(path) as file:
-            names = [name for name in names_of(file, "rows") if name in COLUMNS]
-            shared = _shared(file, names)
-            return decode_all(_pieces(file, "rows", [name for name in names if name not in shared]), shared)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise corrupt(path, error) from None
+class StoredEvaluations(EvaluationTable):
+    """The evaluations of the runs of a results file, read when they are asked for.
+
+    keys: [N] of the runs, ascending. Raises StoreError where the file no longer has them.
+    """
+
+    def __init__(self, path: Path, keys: Integers) -> None:
+        super().__init__()
+        self._path, self._keys = path, keys
+        self._earlier: GivenEvaluations | None = None
+
+    def load_lengths(self) -> Integers:
+        with explained(self._path), reading(self._path) as file:
+            texts = self._of_texts(file)
+            if texts is not None:
+                return texts.load_lengths()
+            lengths = np.zeros(len(self._keys), dtype=np.int64)
+            counted = self._pairs(file, "COUNT(*)", "GROUP BY trial ORDER BY trial").astype(np.int64)
+            lengths[np.searchsorted(self._keys, counted[:, 0])] = counted[:, 1]
+            return lengths
+
+    def load(self, name: str) -> Numbers:
+        count = int(self.starts[-1])
+        with explained(self._path), reading(self._path) as file:
+            texts = self._of_texts(file)
+            if texts is not None:
+                return texts.column(name)
+            # SQL has no NaN, but infinity.
+            numbers = self._pairs(file, f"IFNULL({name}, 9e999)", "ORDER BY trial, number")[:, 1]
+        if len(numbers) != count:
+            raise StoreError(f"{self._path} was changed while it was read; read the directory again")
+        return np.where(np.isinf(numbers), np.nan, numbers)
+
+    def _of_texts(self, file: sqlite3.Connection) -> GivenEvaluations | None:
+        """All of them, from a file of an earlier version, which keeps them as texts."""
+        if self._earlier is None and "history" in names_of(file, "rows"):
+            texts = dict(file.execute("SELECT rowid, history FROM rows"))
+            self._earlier = GivenEvaluations([from_json(texts[key]) for key in self._keys.tolist()])
+        return self._earlier
+
+    def _pairs(self, file: sqlite3.Connection, what: str, order: str) -> Numbers:
+        """[lines, 2] (key of the trial, number), of the trials that are ours."""
+        lines = file.execute(f"SELECT trial, {what} FROM evaluations {order}")
+        pairs = np.fromiter(itertools.chain.from_iterable(lines), dtype=float).reshape(-1, 2)
+        ours = np.isin(pairs[:, 0], self._keys)  # others were added since
+        return pairs if ours.all() else np.asarray(pairs[ours])
+
+
+def _read_file(path: Path, recalled: Recalled) -> Rows:
+    with explained(path), reading(path) as file:
+        names = [name for name in names_of(file, "rows") if name in COLUMNS and name != "history"]
+        if not names:
+            return Rows.of(())
+        shared = _shared(file, names)
+        keys = np.array([key for (key,) in file.execute("SELECT rowid FROM rows ORDER BY rowid")], dtype=np.int64)
+        pieces = _pieces(file, "rows", [name for name in names if name not in shared])
+        rows = decode_all(pieces, shared)
+    table = StoredEvaluations(path, keys)
+    columns = {name: rows.column(name) for name in COLUMNS if name != "history"}
+    columns["history"] = as_column("history", [History(table, run) for run in range(len(keys))])
+    return Rows(columns | _recall(rows, recalled, [name for name in ABSENT if name not in (*names, "history")]))
+
+
+def _recall(rows: Rows, recalled: Recalled, names: Sequence[str]) -> dict[str, Column]:
+    """Fields that a file lacks, as they must have been."""
+    found = {name: rows.entries(name) for name in names}
+    if not names:
+        return {}
+    studies, phases = rows.column("study"), rows.column("phase")
+    for study, phase in rows.distinct("study", "phase"):
+        values = recalled(study, phase)
+        for place in np.flatnonzero((studies == study) & (phases == phase)).tolist():
+            for name in names:
+                found[name][place] = values.get(name, found[name][place])
+    return {name: as_column(name, entries) for name, entries in found.items()}
 
 
 def names_of(file: sqlite3.Connection, table: str) -> list[str]:
@@ -64,7 +142,7 @@ def names_of(file: sqlite3.Connection, table: str) -> list[str]:
 
 def _shared(file: sqlite3.Connection, names: Sequence[str]) -> dict[str, Any]:
     """Column -> the text that all rows have in it: the name of the data set need not be fetched 10^5 times."""
-    labels = [name for name in names if sql_type(name) == "TEXT" and name not in ("trial_id", "message", "history")]
+    labels = [name for name in names if sql_type(name) == "TEXT" and name not in ("trial_id", "message")]
     if not labels:
         return {}
     found = file.execute(f"SELECT DISTINCT {', '.join(map(quoted, labels))} FROM rows LIMIT {CHUNK}").fetchall()
@@ -75,27 +153,15 @@ def _shared(file: sqlite3.Connection, names: Sequence[str]) -> dict[str, Any]:
 def _pieces(
     file: sqlite3.Connection, table: str, names: Sequence[str]
 ) -> Iterator[tuple[Sequence[str], list[tuple[Any, ...]]]]:
-    """Yield (names of columns, lines) until all lines of a table came."""
+    """Yield (names of columns, lines), in the order of the lines' keys, until all lines of a table came."""
     if names:
-        cursor = file.execute(f"SELECT {', '.join(map(quoted, names))} FROM {table}")
+        cursor = file.execute(f"SELECT {', '.join(map(quoted, names))} FROM {table} ORDER BY rowid")
         while lines := cursor.fetchmany(CHUNK):
             yield names, lines
 
 
 @contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
-    """Pause the garbage collector: it would walk the growing lists of lines and histories over and over."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-@contextlib.contextmanager
-def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
     """A results file at one moment, whatever is written to it meanwhile."""
     try:
         # Not read-only: after a kill SQLite first rolls the half-written transaction back.
@@ -110,9 +176,22 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
         raise corrupt(path, error) from None
 
 
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """What is wrong with the content of a file becomes an error that names the file and the remedy."""
+    try:
+        yield
+    except BatchscopeError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise corrupt(path, error) from None
+
+
 def corrupt(path: Path, error: Exception) -> StoreError:
+    """Return the error to raise for a file that is damaged."""
     return StoreError(f"{path} is damaged ({error}); move it away and run again: only the trials it held are repeated")
 
 
 def quoted(column: str) -> str:
-    return f'"{column}"'  # `commit` is a word of SQL
+    """A column's name as SQL takes it: `commit` is a word of SQL."""
+    return f'"{column}"'

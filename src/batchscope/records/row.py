@@ -5,7 +5,10 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from batchscope.options import OPTIONS, ArchitectureOptions, TrainingOptions
 
 
 class Outcome(enum.StrEnum):
@@ -67,35 +70,42 @@ class Evaluation:
     noise_scale: float | None = None
 
 
-@dataclass(frozen=True, slots=True)  # slots: so many fields in a dictionary would take 2 kB and three times as long
-class Row:
-    """One trial and its result, flat. `trial_id` hashes everything that affects the numbers."""
+def _same() -> Any:
+    """A field in which rows must agree to be compared; see `FIXED`."""
+    return field(metadata={"fixed": True})
+
+
+# slots: so many fields in a dictionary would take 2 kB and three times as long
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row(ArchitectureOptions, TrainingOptions):
+    """One trial and its result, flat: architecture, data, settings and outcome. Given by name.
+
+    Its options (see batchscope/options.py) are columns like those below. `trial_id` hashes everything that affects the
+    numbers. What results of earlier versions did not record is None.
+    """
 
     trial_id: str
     study: str
-    protocol: str
+    protocol: str = _same()
     phase: str  # "tune" (choosing a step size) or "final" (the seeds that are reported)
-    dataset: str
-    data_fingerprint: str  # sha256 of the raw data, first 16 hex digits
-    num_examples: int
-    family: str
+    dataset: str = _same()
+    data_fingerprint: str = _same()  # sha256 of the raw data, first 16 hex digits
+    num_examples: int = _same()
+    family: str = _same()
     shape: str  # the architecture's label, e.g. "784-17x10-10 relu"
+    input_shape: tuple[int, ...] | None = field(default=None, metadata={"fixed": True})  # of one example
+    d_out: int | None = field(default=None, metadata={"fixed": True})  # outputs of the network
     depth: int  # hidden layers; residual blocks in the first chunk for families *_blocks
     width: int  # units of each hidden layer; filters of the first chunk for families *_blocks
     num_weights: int
     num_parameters: int
-    initialisation: str
-    optimizer: str
-    momentum: float
+    multiply_adds: int | None = None  # of the forward pass of one example
     batch_size: int
     step_size: float  # for the mean loss
     seed: int
-    sampling: str
-    dtype: str
-    target_metric: str
-    target_value: float
-    max_epochs: int
-    evaluations_per_epoch: int
+    target_metric: str = _same()
+    target_value: float = _same()
+    stop_at_target: bool = field(default=True, metadata={"fixed": True})  # else the run went on to max_epochs
     outcome: Outcome
     epochs_to_target: float | None  # passes over the data until the target was met; None unless REACHED
     steps_to_target: int | None
@@ -111,5 +121,10 @@ class Row:
     versions: str = ""  # "batchscope 0.1.0, torch 2.13.0, numpy 2.4.6, python 3.11.7"
     commit: str = ""
     execution: str = ""  # how the members of its cohort were run
-    multiply_adds: int | None = None  # of the forward pass of one example; None in results of earlier versions
-    history: Sequence[Evaluation] = field(default=(), repr=False)  # as read from a store: decoded when looked at
+    history: Sequence[Evaluation] = field(default=(), repr=False)  # as read from a store: loaded when looked at
+
+
+# Fields in which rows must agree to be compared: rows that differ in one of them answer different questions.
+FIXED = tuple(
+    f.name for f in fields(Row) if f.metadata.get("fixed") or (f.name in OPTIONS and OPTIONS[f.name].compared)
+)

@@ -10,29 +10,32 @@ from typing import Any, TypeAlias, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from batchscope.options import OPTIONS
 from batchscope.records.row import Row
 
 Column: TypeAlias = NDArray[Any]
 Integers: TypeAlias = NDArray[np.int64]
-COLUMNS = tuple(field.name for field in dataclasses.fields(Row))
+# What is trained and what came of it, then the options; the history last.
+COLUMNS = tuple(
+    sorted((field.name for field in dataclasses.fields(Row)), key=lambda name: (name == "history", name in OPTIONS))
+)
 
 
 def _kind(hint: Any) -> tuple[type, bool]:
     """What a field holds (int, float, str, ...), and whether it may be None instead."""
     parts = typing.get_args(hint)
-    return (parts[0], True) if type(None) in parts else (hint, False)
+    optional = type(None) in parts
+    kind = parts[0] if optional else hint
+    return typing.get_origin(kind) or kind, optional
 
 
 KINDS = {name: _kind(hint) for name, hint in typing.get_type_hints(Row).items()}
-
-# A Row that is not frozen yet. A frozen record sets each field by a call, seven times slower: 0.7 s for 10^5 rows.
-_Draft: Any = dataclasses.make_dataclass("_Draft", COLUMNS, slots=True)
 
 
 class Rows(Sequence[Row]):
     """Rows kept as columns; a `Row` is made when it is looked at.
 
-    Equal to any sequence of the same rows. A store has 10^5 of them with 42 fields, and most readers want a few fields
+    Equal to any sequence of the same rows. A store has 10^5 of them with 50 fields, and most readers want a few fields
     of all, or the rows of one group: arrays are read many times faster than objects.
 
     columns: field -> array, for every field (see `as_column`). places: which entries, in what order; None: all.
@@ -138,9 +141,8 @@ class Rows(Sequence[Row]):
 
     def __iter__(self) -> Iterator[Row]:
         if self._made is None:
-            self._made = list(map(_Draft, *(self.entries(name) for name in COLUMNS)))
-            for draft in self._made:
-                draft.__class__ = Row
+            lines = zip(*(self.entries(name) for name in COLUMNS), strict=True)
+            self._made = [Row(**dict(zip(COLUMNS, line, strict=True))) for line in lines]
         return iter(self._made)
 
     def __eq__(self, other: object) -> bool:
@@ -154,8 +156,10 @@ class Rows(Sequence[Row]):
 
 
 def as_column(name: str, entries: Sequence[Any]) -> Column:
-    """[N] values of one field: int64, float64 with NaN for None, or objects where it holds no numbers."""
+    """[N] values of one field: int64, float64 with NaN for None, bool, or objects where it holds none of these."""
     kind, optional = KINDS[name]
+    if kind is bool:
+        return np.array(entries, dtype=bool)
     if kind not in (int, float):
         return np.fromiter(entries, dtype=object, count=len(entries))
     return np.array(entries, dtype=float if optional else kind)
@@ -166,7 +170,7 @@ def _ranks(column: Column) -> Integers:
     if column.dtype != object:
         return np.asarray(np.unique(column, return_inverse=True)[1], dtype=np.int64)
     texts = column.tolist()  # few distinct texts: to sort those is faster than to sort them all
-    ranks = {value: rank for rank, value in enumerate(sorted(set(texts)))}
+    ranks = {value: rank for rank, value in enumerate(sorted(set(texts), key=lambda text: (text is not None, text)))}
     if len(ranks) < 2:
         return np.zeros(len(texts), dtype=np.int64)
     return np.fromiter(map(ranks.__getitem__, texts), dtype=np.int64, count=len(texts))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from batchscope.options import options_given
 from batchscope.records.row import Evaluation, Outcome, Row
 from batchscope.running import provenance
 from batchscope.studies.plan import is_widening
@@ -46,27 +47,25 @@ def _row(study: Study, trial: Trial, outcome: dict[str, Any], seconds: float, de
         num_examples=trial.data.num_examples,
         family=net.family,
         shape=net.label,
+        input_shape=net.input_shape,
+        d_out=net.d_out,
         depth=net.depth,
         width=net.width,
         num_weights=net.num_weights,
         num_parameters=net.num_parameters,
         multiply_adds=net.multiply_adds,
-        initialisation=settings.initialisation,
-        optimizer=settings.optimizer,
-        momentum=settings.momentum,
         batch_size=settings.batch_size,
         step_size=trial.step_size,
         seed=trial.seed,
-        sampling=settings.sampling,
-        dtype=settings.dtype,
         target_metric=settings.target.metric,
         target_value=settings.target.value,
-        max_epochs=settings.max_epochs,
-        evaluations_per_epoch=settings.evaluations_per_epoch,
+        stop_at_target=settings.stop_at_target,
         seconds=seconds,
         device=device,
         versions=provenance.versions(),
         commit=provenance.commit(),
+        **options_given(net),
+        **options_given(settings),
         **outcome,
     )
 

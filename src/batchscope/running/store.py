@@ -1,8 +1,9 @@
 """The run directory: the studies it holds, one SQLite file of rows per writer, and locks. No torch.
 
 DIR/study.toml                 what is being studied
-DIR/results-1of1.sqlite        one file per shard, readable by any tool: table `rows`, one line per trial; table
-                               `runs`, one line of JSON per call of `run`
+DIR/results-1of1.sqlite        one file per shard, readable by any tool (see records/database.py): table `rows`, one
+                               line per trial; table `evaluations`, one per check of the target; table `runs`, one of
+                               JSON per call of `run`
 DIR/checkpoints/ID.pt          the state of an unfinished cohort after its latest epoch
 DIR/.lock, DIR/.lock-IofN      held while a run writes; the system releases them when its process ends, however it ends
 """
@@ -19,11 +20,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from batchscope.errors import InputError, StoreError
-from batchscope.records.codec import encode, sql_type
-from batchscope.records.reading import corrupt, names_of, quoted, read_rows
+from batchscope.records.database import insert, open_file, writing
 from batchscope.records.row import Row
-from batchscope.records.rows import COLUMNS, Rows
-from batchscope.studies.results import STUDY_FILE
+from batchscope.records.rows import Rows
+from batchscope.studies.results import STUDY_FILE, recalled, rows_of_directory
 from batchscope.studies.study import Studies, Study, read_studies, to_toml
 from batchscope.studies.trial import Cohort
 
@@ -68,8 +68,8 @@ class Store:
             for lock in _lock(self.directory, shard):
                 stack.enter_context(lock)
             _settle_study_file(self.directory, studies)
-            self._connection = _open(self.directory / f"results-{shard}.sqlite")
-            stack.callback(self._connection.close)
+            self._file = open_file(self.directory / f"results-{shard}.sqlite", recalled(studies))
+            stack.callback(self._file.close)
             self._resources = stack.pop_all()
 
     def checkpoint(self, cohort: Cohort) -> Path:
@@ -78,21 +78,17 @@ class Store:
 
     def add(self, rows: Iterable[Row]) -> None:
         """Write the rows of one cohort in one transaction: a kill at any moment leaves all of them or none."""
-        marks = ", ".join("?" * len(COLUMNS))
-        with _explained(self.directory), self._connection:
-            self._connection.executemany(
-                f"INSERT OR REPLACE INTO rows ({', '.join(map(quoted, COLUMNS))}) VALUES ({marks})",
-                [tuple(encode(row).values()) for row in rows],
-            )
+        with _explained(self.directory), writing(self._file):
+            insert(self._file, rows)
 
     def note_run(self, record: Mapping[str, Any]) -> None:
         """Write what this run is: its command, machine and choices (see `provenance.run_record`)."""
-        with _explained(self.directory), self._connection:
-            self._connection.execute("INSERT INTO runs VALUES (?)", [json.dumps(record)])
+        with _explained(self.directory), writing(self._file):
+            self._file.execute("INSERT INTO runs VALUES (?)", [json.dumps(record)])
 
     def rows(self) -> Rows:
         """Return all rows of the directory, those of other writers included."""
-        return read_rows(self.directory)
+        return rows_of_directory(self.directory)
 
     def close(self) -> None:
         self._resources.close()
@@ -167,25 +163,3 @@ def _explained(directory: Path) -> Iterator[None]:
         raise StoreError(
             f"{directory} cannot be written: {reason}; expected a directory with write permission and free space"
         ) from None
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    try:
-        connection = sqlite3.connect(path, timeout=60)
-        # A rollback journal with full synchronisation survives a kill at any moment, leaves a single file behind and,
-        # unlike a write-ahead log, needs no shared memory: network file systems are safe.
-        connection.execute("PRAGMA journal_mode = DELETE")
-        connection.execute("PRAGMA synchronous = FULL")
-        columns = ", ".join(f"{quoted(name)} {sql_type(name)}" for name in COLUMNS)
-        with connection:
-            connection.execute(f"CREATE TABLE IF NOT EXISTS rows ({columns}, PRIMARY KEY (trial_id, study))")
-            connection.execute("CREATE TABLE IF NOT EXISTS runs (record TEXT)")
-            present = names_of(connection, "rows")
-            for name in COLUMNS:
-                if name not in present:
-                    connection.execute(f"ALTER TABLE rows ADD COLUMN {quoted(name)} {sql_type(name)}")
-    except sqlite3.OperationalError:
-        raise
-    except sqlite3.DatabaseError as error:
-        raise corrupt(path, error) from None
-    return connection

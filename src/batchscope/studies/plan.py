@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
-from batchscope.architectures.architecture import Architecture
+from batchscope.architectures.architecture import Architecture, family_named
 from batchscope.errors import InputError
 from batchscope.studies.dataset import DataFacts
 from batchscope.studies.study import Study
@@ -68,6 +69,15 @@ def settings(study: Study, batch_size: int, phase: str) -> Settings:
         return dataclasses.replace(final, diversity_every=0)
     epochs = min(PAPER_TUNING_EPOCHS, study.max_epochs)
     return dataclasses.replace(final, max_epochs=epochs, stop_at_target=False, diversity_every=0)
+
+
+def options_in_force(study: Study, phase: str) -> dict[str, Any]:
+    """Return every option of a study's networks and of their training in a phase, by name, and `stop_at_target`."""
+    kind, training = family_named(study.family), settings(study, 1, phase)
+    net = study.architecture_options
+    net |= {name: net[name] or names[0] for name, names in kind.choices.items()}
+    net["filters"] = study.filters or kind.default_filters
+    return net | {name: getattr(training, name) for name in (*study.training_options, "stop_at_target")}
 
 
 def trial(study: Study, cell: Cell, phase: str, step_size: float, seed: int) -> Trial:

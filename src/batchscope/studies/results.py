@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from batchscope.analysis.cells import Table, summary_table
 from batchscope.errors import InputError, StoreError
-from batchscope.records.reading import read_rows, read_runs
+from batchscope.records.reading import Recalled, read_rows, read_runs
 from batchscope.records.row import Outcome, Row
 from batchscope.records.rows import Rows
+from batchscope.studies.plan import options_in_force
 from batchscope.studies.study import Studies, Study, read_studies
 
 STUDY_FILE = "study.toml"
@@ -55,8 +56,25 @@ class Results:
 def read(directory: str | Path) -> Results:
     """Read a run directory, finished or not; torch is not needed. Raises StoreError if it is none, or damaged."""
     studies = read_study_file(directory)
-    rows = read_rows(directory)
+    rows = read_rows(directory, recalled(studies))
     return Results(rows.where(study=tuple(study.name for study in studies)), studies, read_runs(directory))
+
+
+def rows_of_directory(directory: str | Path) -> Rows:
+    """Return all rows of a run directory, those of other writers included; see `read_rows`."""
+    return read_rows(directory, recalled(read_study_file(directory)))
+
+
+def recalled(studies: Studies) -> Recalled:
+    """What results of earlier versions did not record of their architectures and settings, from the studies' files."""
+    by_name = {study.name: study for study in studies}
+
+    def values(study: str, phase: str) -> Mapping[str, Any]:
+        if study not in by_name:
+            return {}
+        return options_in_force(by_name[study], phase)
+
+    return values
 
 
 def read_study_file(directory: str | Path) -> Studies:
