@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 
+from batchscope.analysis.formatting import number
+from batchscope.analysis.planning import LARGEST_CHECK, OWN_ERROR, SEEDS_SPREAD
 from batchscope.cli.study import add_study, notes
 from batchscope.errors import InputError
 from batchscope.recipes import find
 from batchscope.running.runner import default_workers
-from batchscope.studies.outline import Outline, outline
+from batchscope.studies.outline import FASTEST_EPOCHS, Outline, outline
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,4 +45,28 @@ def _text(one: Outline) -> str:
         "  which step sizes the final runs use depends on how tuning goes",
         f"  at most {minutes} on {one.workers} workers if none stops early (assumption: the rates in studies/cost.py)",
     ]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_decides(one)])
+
+
+def _decides(one: Outline) -> list[str]:
+    """What the design can decide, and what one more seed or batch size buys."""
+    if math.isinf(one.design.width):
+        return ["  decides nothing on a critical batch size: that needs three batch sizes at least"]
+    lines = [
+        f"  can decide: B_crit (if near {number(one.design.b_crit)}) within a factor of {number(one.design.width)}; "
+        f"with probability {one.design.power:.2f} which of two shapes has twice the B_crit;",
+    ]
+    lines += [
+        f"    one more {what}: a factor of {number(more.width)}, probability {more.power:.2f}"
+        for what, more in (("seed", one.with_a_seed), ("batch size", one.with_a_size))
+    ]
+    lines.append(
+        f"    (assumed: seeds differ by {SEEDS_SPREAD:.0%}, a batch size is {OWN_ERROR:.0%} off on its own, the "
+        f"fastest runs take {FASTEST_EPOCHS:g} epochs)"
+    )
+    if one.options["evaluations_per_epoch"] < one.checks_advised:
+        lines.append(
+            f"    a slow-down of {LARGEST_CHECK:.0%} then shows with evaluations_per_epoch = {one.checks_advised}: one "
+            f"check is to be at most {LARGEST_CHECK:.0%} of the fastest time"
+        )
+    return lines

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from batchscope.analysis.planning import Design, checks_needed, design
 from batchscope.options import OPTIONS
 from batchscope.studies.cost import cell_cost
 from batchscope.studies.dataset import DataRequest, facts, load_data
 from batchscope.studies.plan import cells, fewest_trials
 from batchscope.studies.study import Study
 from batchscope.studies.trial import FINAL, TUNE
+
+# Epochs of the fastest runs, as long as none has run: an assumption, near what most of the paper's networks take.
+FASTEST_EPOCHS = 3.0
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,8 @@ class Outline:
     options: those that have a meaning for these networks, by name.
     cohorts, trials: at least so many; a grid that is widened adds some. minutes_at_most: predicted wall time with
     `workers` processes if every run trains for all its epochs; runs that reach the target or diverge leave earlier.
+    design: what the study can decide; with_a_seed, with_a_size: with one more seed, or one more batch size beyond the
+    largest. All assume that the fastest runs take FASTEST_EPOCHS. checks_advised: of the target in an epoch, then.
     """
 
     study: str
@@ -34,6 +40,10 @@ class Outline:
     trials: int
     workers: int
     minutes_at_most: float
+    design: Design
+    with_a_seed: Design
+    with_a_size: Design
+    checks_advised: int
 
 
 def outline(study: Study, workers: int, data_dir: str | Path | None = None) -> Outline:
@@ -42,6 +52,7 @@ def outline(study: Study, workers: int, data_dir: str | Path | None = None) -> O
     plan = cells(study, data)
     needed = {phase: fewest_trials(study, phase) for phase in (TUNE, FINAL)}
     seconds = sum(sum(cell_cost(study, cell).values()) for cell in plan)
+    designs = _designs(study, data.num_examples)
     return Outline(
         study=study.name,
         dataset=study.dataset,
@@ -54,4 +65,17 @@ def outline(study: Study, workers: int, data_dir: str | Path | None = None) -> O
         trials=len(plan) * sum(needed.values()),
         workers=workers,
         minutes_at_most=seconds / 60 / workers,
+        design=designs[0],
+        with_a_seed=designs[1],
+        with_a_size=designs[2],
+        checks_advised=checks_needed(FASTEST_EPOCHS),
     )
+
+
+def _designs(study: Study, num_examples: int) -> tuple[Design, Design, Design]:
+    """The study as it is, with one more seed, with one more batch size (twice the largest); at the same B_crit."""
+    sizes, seeds, checks = study.batch_sizes, study.num_seeds, study.evaluations_per_epoch
+    plain = design(sizes, seeds, num_examples, FASTEST_EPOCHS, checks)
+    more = ((sizes, seeds + 1), ((*sizes, 2 * max(sizes)), seeds))
+    seed, size = (design(at, n, num_examples, FASTEST_EPOCHS, checks, plain.b_crit) for at, n in more)
+    return plain, seed, size
