@@ -58,6 +58,19 @@ def sq_norm(gradient: Tensor) -> Tensor:
     return row_norms(gradient.reshape(1, -1)).double().square().squeeze(0)
 
 
+FEW = 2**13  # entries up to which squares may be added up in one go, see `row_norms`
+
+
+def sq_norms(gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`sq_norm` of each; small ones of one kind together, in few operations."""
+    small = {name: g for name, g in gradients.items() if g.numel() <= FEW and g.dtype in (torch.float32, torch.float64)}
+    small = {name: g for name, g in small.items() if g.layout == torch.strided}
+    norms = torch._foreach_norm(list(small.values())) if small else []
+    together = torch.stack([norm.double() for norm in norms]).square().unbind() if norms else ()
+    found = dict(zip(small, together, strict=True))
+    return {name: found[name] if name in found else sq_norm(gradient) for name, gradient in gradients.items()}
+
+
 def dense(gradient: Tensor) -> Tensor:
     """A private copy, not sparse, in float32 at least."""
     gradient = gradient.to_dense() if gradient.is_sparse else gradient

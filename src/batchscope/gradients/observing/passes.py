@@ -14,7 +14,7 @@ from batchscope.gradients.backward.collect import Result
 from batchscope.gradients.estimands import Moments
 from batchscope.gradients.observing.history import GroupMoments, StepMoments
 from batchscope.gradients.observing.inside import InsideCapture
-from batchscope.gradients.observing.loop_gradients import dense, sq_norm
+from batchscope.gradients.observing.loop_gradients import dense, sq_norm, sq_norms
 from batchscope.gradients.observing.replay import Recording
 from batchscope.gradients.observing.scale import Scale
 
@@ -45,12 +45,36 @@ class ForwardPass:
 
 @dataclass(eq=False)
 class BackwardPass:
-    """One backward pass of the loop. sq_norms: parameter -> squared norm of its gradient as the loop got it.
-    gradients: the gradients themselves, where they are kept."""
+    """One backward pass of the loop.
+
+    gradients: parameter -> its gradient as the loop got it, private copies. seen: the loop's own tensors with their
+    versions, where no copy is needed. sq_norms: of both, once the pass has ended.
+    """
 
     passes: list[ForwardPass]
-    sq_norms: dict[str, Tensor] = field(default_factory=dict)
     gradients: dict[str, Tensor] = field(default_factory=dict)
+    seen: dict[str, tuple[Tensor, int]] = field(default_factory=dict)
+    sq_norms: dict[str, Tensor] = field(default_factory=dict)
+
+    def add(self, name: str, gradient: Tensor, is_needed: bool) -> None:
+        """The gradient of a parameter. is_needed: to be copied."""
+        if name in self.seen or (name in self.gradients and not is_needed):
+            raise MeasurementError(f"{name!r} got its gradient in several parts")
+        if not is_needed:
+            self.seen[name] = gradient, gradient._version
+        elif name in self.gradients:
+            self.gradients[name] += dense(gradient)
+        else:
+            self.gradients[name] = dense(gradient)
+
+    def finish(self) -> None:
+        """Form the squared norms; MeasurementError when a gradient that was not copied has changed meanwhile."""
+        for name, (gradient, version) in self.seen.items():
+            if gradient._version != version:
+                raise MeasurementError(f"the gradient of {name!r} was changed during the backward pass")
+        gradients = self.gradients | {name: gradient for name, (gradient, _) in self.seen.items()}
+        self.sq_norms = sq_norms(gradients)
+        self.seen = {}
 
     @property
     def factor(self) -> float:

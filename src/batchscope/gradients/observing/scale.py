@@ -24,6 +24,7 @@ from torch import Tensor
 
 POSITIONS = 32  # looked at, those with the largest gradients: enough to tell one c from several
 TOLERANCE = 1e-3  # relative; of two forms of a loss, the wrong one is off by far more
+LEAST = 1e-2  # of the largest
 HALF_TOLERANCE = 3e-2  # where z or v were rounded to 8 bits
 
 
@@ -45,8 +46,8 @@ def derive(z: Tensor, v: Tensor) -> Scale | None:
         return None
     half = z.dtype.itemsize < 4 or v.dtype.itemsize < 4
     tolerance = HALF_TOLERANCE if half else TOLERANCE
-    for axis in {1, z.ndim - 1} if z.ndim > 1 and z.shape[0] else ():
-        found = _along(z, v, axis, tolerance)
+    for axis in dict.fromkeys((z.ndim - 1, 1)) if z.ndim > 1 and z.shape[0] else ():
+        found = _along(z.detach(), v.detach(), axis, tolerance)
         if found is not None:
             return found
     return _everywhere(z, v, tolerance)
@@ -75,9 +76,10 @@ def _along(z: Tensor, v: Tensor, axis: int, tolerance: float) -> Scale | None:
 
 def _everywhere(z: Tensor, v: Tensor, tolerance: float) -> Scale | None:
     """The forms with independent entries."""
-    if v.numel() and bool((v == v.flatten()[0]).all()) and bool(v.flatten()[0] != 0):
-        return Scale(abs(1 / float(v.flatten()[0])), "outputs that are losses")
-    rows, grads = _largest(z.reshape(-1, 1), v.reshape(-1, 1))
+    first = float(v.flatten()[0]) if v.numel() > 1 else 0.0
+    if first and bool((v == first).all()):
+        return Scale(abs(1 / first), "outputs that are losses")
+    rows, grads = _largest(z.detach().reshape(-1, 1), v.detach().reshape(-1, 1))
     if len(rows) < 4:  # too few to tell a form from chance
         return None
     probability = rows.sigmoid()
@@ -88,10 +90,10 @@ def _everywhere(z: Tensor, v: Tensor, tolerance: float) -> Scale | None:
 
 def _largest(z: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """The rows with the largest gradients, in float64; rows without gradient do not count."""
-    size = v.detach().abs().amax(1)
-    index = size.topk(min(POSITIONS, len(size))).indices
-    index = index[size[index] > 0]
-    return z.detach()[index].double(), v.detach()[index].double()
+    size = v.abs().amax(1)  # faster than an infinity norm
+    size, index = size.topk(min(POSITIONS, len(size)))
+    index = index[size > LEAST * size[0]] if len(size) else index  # small ones are mostly rounding
+    return z[index].double(), v[index].double()
 
 
 def _common(c: Tensor, tolerance: float) -> float | None:

@@ -25,7 +25,7 @@ from batchscope.gradients.observing.choosing import Choice, Way
 from batchscope.gradients.observing.halves import of_halves
 from batchscope.gradients.observing.history import StepMoments
 from batchscope.gradients.observing.inside import CannotObserveInside, InsideCapture
-from batchscope.gradients.observing.loop_gradients import LoopGradients, dense, sq_norm
+from batchscope.gradients.observing.loop_gradients import LoopGradients
 from batchscope.gradients.observing.notes import Notes
 from batchscope.gradients.observing.outputs import batch_of, tensors_of
 from batchscope.gradients.observing.passes import BackwardPass, ForwardPass, StepSums, group_moments, step_moments
@@ -260,19 +260,16 @@ class Watcher:
         if self._busy:
             return
         backward = self._backward or self._begin_backward()
-        is_again = name in backward.sq_norms
-        needed = self._sums.keeps or any(one.is_audited or one.capture is None for one in backward.passes)
-        if is_again and name not in backward.gradients:
-            raise MeasurementError(f"{name!r} got its gradient in several parts")
-        if needed:
-            copy = dense(gradient)
-            gradient = backward.gradients[name] = backward.gradients[name] + copy if is_again else copy
-        backward.sq_norms[name] = sq_norm(gradient)
+        is_needed = self._sums.keeps or any(one.is_audited or one.capture is None for one in backward.passes)
+        backward.add(name, gradient, is_needed)
 
     def _end_of_backward(self) -> None:
         """A backward pass has ended: add it to its step."""
         backward, self._backward = self._backward, None
-        if backward is None or not backward.sq_norms or self._broken or self._gradients is None:
+        if backward is None or self._broken or self._gradients is None:
+            return
+        backward.finish()
+        if not backward.sq_norms:
             return
         if not backward.passes:  # the outputs were changed in place, which takes them out of the graph
             backward.passes = [one for one in self._passes if not one.is_done]
