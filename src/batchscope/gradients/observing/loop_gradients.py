@@ -30,7 +30,7 @@ class LoopGradients:
         self._coming: dict[str, Tensor] = {}
         self._handles: list[Any] = []
         for name, parameter in parameters.items():
-            before, after = partial(self._see, name), partial(self._added, name)
+            before, after = partial(self._guarded, self._see, name), partial(self._guarded, self._added, name)
             self._handles.append(parameter.register_hook(before))  # type: ignore[no-untyped-call]
             self._handles.append(parameter.register_post_accumulate_grad_hook(after))  # type: ignore[no-untyped-call]
 
@@ -39,6 +39,9 @@ class LoopGradients:
             handle.remove()
         self._handles, self._coming = [], {}
 
+    def _guarded(self, function: Callable[[str, Tensor], None], name: str, tensor: Tensor) -> None:
+        self._guard(function, name, tensor)  # and None: what a hook returns would replace the gradient
+
     def _see(self, name: str, gradient: Tensor) -> None:
         if not torch.is_grad_enabled():  # else a derivative that is to be differentiated again
             self._coming[name] = gradient
@@ -46,7 +49,7 @@ class LoopGradients:
     def _added(self, name: str, parameter: Tensor) -> None:
         gradient = self._coming.pop(name, None)
         if gradient is not None:
-            self._guard(self._on_gradient, name, gradient.detach())
+            self._on_gradient(name, gradient.detach())
 
 
 def sq_norm(gradient: Tensor) -> Tensor:

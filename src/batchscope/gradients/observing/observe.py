@@ -103,12 +103,10 @@ class observe:  # noqa: N801 - used as a function: `with bs.observe(model) as ob
             if kind is None:
                 self._watcher.guard(self._watcher.finish)
         finally:
-            self._watcher.leave()
-            self._watcher.drop_step()
-            self._steps.stop()
-            if self._attachment is not None:
-                self._attachment.remove()
-            self._attachment = None
+            attachment, self._attachment = self._attachment, None
+            removals = [self._watcher.leave, self._watcher.drop_step, self._steps.stop]
+            for remove in removals if attachment is None else [*removals, attachment.remove]:
+                self._watcher.guard(remove)
 
     def _start(self) -> None:
         watcher = self._watcher
@@ -121,7 +119,7 @@ class observe:  # noqa: N801 - used as a function: `with bs.observe(model) as ob
             watcher.stop("DataParallel runs copies of the model", "use DistributedDataParallel")
         else:
             self._attachment = Attachment(self._called, self.model, watcher.before_forward, watcher.after_forward)
-            self._steps.start(watcher.on_end_of_step, watcher.on_found)
+            self._steps.start(watcher.on_end_of_step, watcher.on_found, watcher.guard)
 
     @property
     def history(self) -> dict[int, StepMoments]:

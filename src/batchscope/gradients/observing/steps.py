@@ -44,17 +44,25 @@ class Steps:
         self.inside = False  # within a call of the optimizer's step
         self._handles: list[Any] = []
 
-    def start(self, on_end: Callable[[int], object], on_found: Callable[[], object]) -> None:
+    def start(self, on_end: Callable[[int], object], on_found: Callable[[], object], guard: Callable[..., Any]) -> None:
         """Call on_end(step) before the parameters change, or after the last pass of an optimizer's closure; and
-        on_found() when an optimizer shows itself although passes were counted otherwise before."""
+        on_found() when an optimizer shows itself although passes were counted otherwise before. guard: lets no error
+        of ours through."""
         self._on_end, self._on_found = on_end, on_found
+
+        def before(*arguments: Any) -> None:
+            guard(self._before, *arguments)
+
+        def after(*arguments: Any) -> None:
+            guard(self._after, *arguments)
+
         if self.optimizer is not None:
             pre, post = self.optimizer.register_step_pre_hook, self.optimizer.register_step_post_hook
-            self._handles = [pre(self._before), post(self._after)]
+            self._handles = [pre(before), post(after)]
         else:
             self._handles = [
-                register_optimizer_step_pre_hook(self._before),
-                register_optimizer_step_post_hook(self._after),
+                register_optimizer_step_pre_hook(before),
+                register_optimizer_step_post_hook(after),
             ]
 
     def stop(self) -> None:

@@ -102,7 +102,7 @@ class Watcher:
         if self._busy or self.way is Way.OFF:
             return
         one = self._active
-        self.leave()
+        self.guard(self.leave)
         if one is not None:
             self.guard(self._await_gradients, one, output)
         elif torch.is_grad_enabled() and not self._steps.is_optimizers:
@@ -117,11 +117,12 @@ class Watcher:
     def on_end_of_step(self, step: int) -> None:
         if step % self._options.every == 0 and self.way is not Way.OFF:
             self.guard(self._end_of_step, step)
-            self.drop_step()
+            self.guard(self._account, step)
+            self.guard(self.drop_step)
 
     def on_found(self) -> None:
         self.guard(self._recount)
-        self.drop_step()
+        self.guard(self.drop_step)
 
     def guard(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """function(*arguments); an error becomes a note, and the step under way is not observed."""
@@ -348,19 +349,17 @@ class Watcher:
         if self._options.is_distributed and not distributed.all_are(usable, self._device):
             usable = False
         if not usable:
-            self._account(step)
+            if not self._broken:
+                reason = "no backward pass" if self._passes else "the model was not called"
+                self._notes.loss(step, f"not observed: {reason}")
             return
         self.history[step] = self._group_moments(sums) if self.way is Way.GROUPS else self._example_moments(sums)
         self._keeps = sums.num_backward > 1
         self._num_observed += 1
-        self._failures = 0
 
     def _account(self, step: int) -> None:
-        """A step without moments: a note if there is none yet, and an end after several in a row."""
-        if not self._broken:
-            reason = "not observed: no backward pass" if self._passes else "not observed: the model was not called"
-            self._notes.loss(step, reason)
-        self._failures += 1
+        """Observing ends after several observed steps in a row that failed."""
+        self._failures = 0 if step in self.history else self._failures + 1
         if self._failures >= PATIENCE and not self._options.is_distributed:
             self.stop(
                 f"{PATIENCE} observed steps in a row failed: observing has ended", "see the notes before this one"
