@@ -5,34 +5,41 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from batchscope.errors import InputError, MeasurementError, choose
-from batchscope.gradients.backward.audit import audit as run_audit
+from batchscope.errors import BatchscopeError, InputError, MeasurementError, choose
 from batchscope.gradients.backward.collect import Measured, Result
-from batchscope.gradients.backward.engine import Engine
+from batchscope.gradients.backward.engine import Engine, UnauditedError
+from batchscope.gradients.backward.examples import Examples, measure_examples
 from batchscope.gradients.backward.planner import DEFAULT_MEMORY_BUDGET, Planner
+from batchscope.gradients.estimands import ratio
 from batchscope.gradients.moments import MOST_GROUPS, MomentsAccumulator, groups_within
 from batchscope.gradients.report import Coverage, Plan, Report
 from batchscope.gradients.subject import batchnorm as batchnorm_choices
+from batchscope.gradients.subject.admission import admit, unwrap
 from batchscope.gradients.subject.batches import (
     DEFAULT_BATCH_SIZE,
     Batch,
     is_changing,
     is_pair_of_arrays,
-    iterate,
+    leaves_of,
     make_batch,
+    num_examples_in,
+    pairs_of,
 )
+from batchscope.gradients.subject.failures import refuse_out_of_memory
 from batchscope.gradients.subject.losses import Loss
-from batchscope.gradients.subject.subject import Subject, untouched
-from batchscope.gradients.tracing.probe import coupling_error, probe
+from batchscope.gradients.subject.subject import Subject
+from batchscope.gradients.tracing.probe import Probe, coupling_error, probe
 
 JACKKNIFE_MEMORY = 2**30  # bytes for the summed gradients of the groups that give an interval
 DROPOUT_CHOICES = ("refuse", "eval", "sample")
+MODEL_LOSS = "model"
 
 
 @dataclass(frozen=True)
@@ -41,19 +48,24 @@ class Options:
 
     batchnorm: "refuse", "eval", "frozen" or "microbatch" (see batchnorm.py). dropout: "refuse", "eval" (everything that
     is random in training mode is switched off) or "sample" (gradients of one random draw; not audited).
-    audit: check the first batch against plain autograd. memory_budget: bytes of scratch memory.
+    audit: check the first batch, shapes not seen before and a few random later batches against plain autograd.
+    memory_budget: bytes of scratch memory. examples: function from a batch (inputs, targets) to its single examples,
+    each (inputs, targets) again; for data whose first axis does not count examples.
     """
 
     batchnorm: str = "refuse"
     dropout: str = "refuse"
     audit: bool = True
     memory_budget: int = DEFAULT_MEMORY_BUDGET
+    examples: Examples | None = None
 
     def __post_init__(self) -> None:
         choose("batchnorm choice", self.batchnorm, batchnorm_choices.CHOICES)
         choose("dropout choice", self.dropout, DROPOUT_CHOICES)
         if self.memory_budget <= 0:
             raise InputError(f"memory_budget={self.memory_budget}: expected a positive number of bytes")
+        if self.examples is not None and not callable(self.examples):
+            raise InputError(f"examples={self.examples!r}: expected a function from a batch to its single examples")
 
 
 @dataclass(eq=False)
@@ -61,46 +73,99 @@ class Measurement:
     """A measurement in progress: checks the first batch, then turns batches into Results."""
 
     model: nn.Module
-    loss: Loss
+    loss: Loss | str
     options: Options
-    notes: list[str] = field(default_factory=list)
     _checked: bool = False
+    _is_widened: bool = False  # whether floating-point inputs are given the parameters' dtype
 
     def __post_init__(self) -> None:
         model = unwrap(self.model)
+        admit(model)
+        if isinstance(self.loss, str) and self.loss != MODEL_LOSS:
+            raise InputError(f"loss={self.loss!r}: expected a function or module, or {MODEL_LOSS!r}")
         self.subject = Subject(model, self.loss, self.options.batchnorm)
-        self.engine = Engine(self.subject, Planner(self.options.memory_budget))
         if not self.subject.parameters:
             raise InputError("the model has no parameter that requires a gradient: nothing to measure")
-        _check_embeddings(model)
+        audited = self.options.audit and self.options.dropout != "sample"
+        self.engine = Engine(self.subject, Planner(self.options.memory_budget), audited)
         self.device = next(iter(self.subject.parameters.values())).device
+        if self.loss == MODEL_LOSS:
+            self.engine.given_up = "the model's own loss, of one example at a time"
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the result should know."""
+        return self.subject.notes
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Within this context the model is set up as the options say; afterwards it is as it was."""
-        with untouched(self.subject.model), torch.enable_grad():
+        with self.subject.running():
             _set_modes(self.subject.model, self.options)
             yield
 
+    def batch_of(self, inputs: Any, targets: Any) -> Batch:
+        """A batch on the model's device; arrays of floating-point numbers in the parameters' dtype."""
+        batch = make_batch(inputs, targets, self.device, counted=self.options.examples is None)
+        arrays = any(isinstance(leaf, np.ndarray) for leaf in leaves_of(inputs))
+        return self._widened(batch) if arrays or self._is_widened else batch
+
     def results(self, batch: Batch) -> dict[str, Result]:
         """Parameter name -> Result of one batch of at least one example."""
+        if self.options.examples is not None:
+            return measure_examples(self.engine, batch, self.options.examples)
         self.subject.prepare(batch)
-        if self._checked or batch.num_examples == 1:
-            return self.engine.measure(batch)
-        self._check(batch)
-        results = self.engine.measure(batch)
-        if self.options.audit and self.options.dropout != "sample":
-            run_audit(self.subject, batch, results)
-        self._checked = True
-        return results
+        if not self._checked and batch.num_examples > 1:
+            batch = self._check(batch)
+            self._checked = True
+        return self.engine.measure(batch)
 
-    def _check(self, batch: Batch) -> None:
-        found = probe(self.subject, batch)
+    def _check(self, batch: Batch) -> Batch:
+        """Probe the first batch: the batch, with inputs converted where the model needs it."""
+        try:
+            found = probe(self.subject, batch)
+        except Exception as error:
+            refuse_out_of_memory(error)
+            converted = self._widened(batch)
+            if converted is batch or isinstance(error, BatchscopeError):
+                if isinstance(error, BatchscopeError):
+                    raise
+                return batch  # the engine's ladder goes on, and has the words if all fails
+            self._is_widened = True
+            return self._check(converted)
         if not found.is_deterministic:
             self._random(self.subject.model)
         if found.coupled_examples():
             raise coupling_error(self.subject, batch)
-        self.engine.trace = found.trace
+        if self.loss == MODEL_LOSS:
+            self._compare_with_mean(batch.head(len(found.losses)), found)
+        else:
+            self.subject.settle_copies(batch, found.losses, found.tolerance)
+        if found.trace is not None:
+            self.engine.traces = [found.trace]
+        return batch
+
+    def _compare_with_mean(self, batch: Batch, found: Probe) -> None:
+        own = float(self.subject.raw_loss(batch).detach())
+        mean = float(found.losses.mean())
+        if abs(own - mean) > found.tolerance:
+            self.subject.say(
+                f"the model's own loss of a batch ({own:.6g}) is not the mean of its examples' ({mean:.6g}), for "
+                "instance "
+                "because it is a mean over tokens: each example counts here with its own loss, all alike"
+            )
+
+    def _widened(self, batch: Batch) -> Batch:
+        """Floating-point inputs in the parameters' dtype, when they have one in common; the same batch otherwise."""
+        dtypes = {p.dtype for p in self.subject.model.parameters() if p.is_floating_point()}
+        leaves = [x for x in leaves_of(batch.inputs) if isinstance(x, Tensor) and x.is_floating_point()]
+        if len(dtypes) != 1 or all(leaf.dtype in dtypes for leaf in leaves):
+            return batch
+        (dtype,) = dtypes
+        self.subject.say(f"inputs of {leaves[0].dtype} were converted to the model's {dtype}")
+        return batch.map_inputs(
+            lambda leaf: leaf.to(dtype) if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf
+        )
 
     def _random(self, model: nn.Module) -> None:
         names = [n for n, m in model.named_modules() if m.training and "dropout" in type(m).__name__.lower()]
@@ -111,12 +176,12 @@ class Measurement:
                 "from run to run. Expected a deterministic model, or a choice: dropout='eval' (switch it off) or "
                 "'sample' (gradients of one random draw)"
             )
-        self.notes.append(f"random forward pass{where}: gradients of one draw, not audited")
+        self.subject.say(f"random forward pass{where}: gradients of one draw, not audited")
 
 
 def measure(
     model: nn.Module,
-    loss: Loss,
+    loss: Loss | str,
     data: Any,
     *,
     population: float | None = None,
@@ -125,55 +190,83 @@ def measure(
     dropout: str = "refuse",
     audit: bool = True,
     memory_budget: int = DEFAULT_MEMORY_BUDGET,
+    examples: Examples | None = None,
 ) -> Report:
     """Gradient diversity Δ = S1/Q of `model` on `data`, per parameter, per module and in total.
 
     S1 = sum_i ‖g_i‖² and Q = ‖sum_i g_i‖², g_i the gradient of example i's own loss, never divided by a batch size
     (Yin et al. 2018; Definition 1 of Chen et al. 2018). Exact up to rounding; accumulated in float64. The model, its
-    gradients and the random state are left as they were.
+    gradients and the random states of torch, numpy and python are left as they were.
 
-    model: any module; its parameters that require a gradient are measured.
+    model: any module; its parameters that require a gradient are measured. A complex number counts as two reals.
     loss: loss(outputs, targets) -> per-example losses [N] (or [N, ...], summed per example); torch's own losses are
-        accepted as they are and un-reduced.
+        accepted as they are and un-reduced. "model": the model computes its loss itself (from labels among its inputs).
     data: iterable of batches (inputs, targets), a pair of tensors or arrays, or a torch Dataset. The first axis counts
-        examples. inputs: a tensor, a tuple of the model's arguments or a dict of its keyword arguments.
+        examples. inputs: a tensor, a tuple of the model's arguments or a dict of its keyword arguments. A batch may be
+        a dict that holds the targets as "labels" (or "label", "targets", "target", "y").
     population: number of examples (or math.inf) of which `data` is a random sample; gives `report.interval`.
     batch_size: examples per batch when `data` is whole tensors; the result does not depend on it.
-    batchnorm, dropout, audit, memory_budget: see `Options`.
+    batchnorm, dropout, audit, memory_budget, examples: see `Options`.
 
-    InputError: unusable loss or data. MeasurementError: coupled examples, a random forward pass, or a failed audit.
+    InputError: unusable model, loss or data. MeasurementError: coupled examples, a random forward pass, a model that
+    does not run, or a result that could not be confirmed.
     """
-    measurement = Measurement(model, loss, Options(batchnorm, dropout, audit, memory_budget))
-    engine = measurement.engine
-    num_weights = sum(p.numel() for p in engine.parameters.values())
+    options = Options(batchnorm, dropout, audit, memory_budget, examples)
+    measurement = Measurement(model, loss, options)
+    try:
+        return _measure(measurement, data, population, batch_size)
+    except UnauditedError as error:
+        if iter(data) is data:
+            raise MeasurementError(f"{error}. Measure again with smaller batches, or a list of batches") from error
+        reason = str(error)
+    measurement = Measurement(model, loss, options)  # from the beginning, trusting no trace
+    measurement.engine.give_up(reason)
+    return _measure(measurement, data, population, batch_size)
+
+
+def _measure(measurement: Measurement, data: Any, population: float | None, batch_size: int | None) -> Report:
+    engine, subject = measurement.engine, measurement.subject
     groups = 0
     if population is not None:
-        groups = groups_within(JACKKNIFE_MEMORY, num_weights)
+        groups = groups_within(JACKKNIFE_MEMORY, sum(p.numel() for p in subject.parameters.values()))
         batch_size = batch_size or _spread_over_groups(data)
-    accumulator, coverage = MomentsAccumulator(groups), Coverage.start(measurement.subject.model)
+    accumulator, coverage, norms = MomentsAccumulator(groups), Coverage.start(subject.model), NormSums()
+    engine.expected = num_examples_in(data)
     with measurement.running():
         if is_changing(data):
-            measurement.notes.append("the data changes from one reading to the next: gradients of one draw of it")
-        for batch in iterate(data, measurement.device, batch_size):
-            results = measurement.results(batch) if batch.num_examples else _nothing(engine.parameters)
+            subject.say("the data changes from one reading to the next: gradients of one draw of it")
+        for inputs, targets in pairs_of(data, batch_size, whole=measurement.loss == MODEL_LOSS):
+            batch = measurement.batch_of(inputs, targets)
+            results = measurement.results(batch) if batch.num_examples else _nothing(subject.parameters)
             coverage.add(results)
-            sums = torch.stack([result.sq_norms for result in results.values()]).sum(1, dtype=torch.float64)
+            by_example = torch.stack([result.sq_norms.double() for result in results.values()])
+            norms.add(by_example.sum(0))
             accumulator.add(
-                batch.num_examples,
-                dict(zip(results, sums.unbind(), strict=True)),
+                by_example.shape[1],
+                dict(zip(results, by_example.sum(1).unbind(), strict=True)),
                 {name: result.grad_sum for name, result in results.items()},
             )
+            engine.expected -= by_example.shape[1]
             del results  # before the next batch needs its memory
     if coverage.num_batches == 0:
-        raise InputError("data held no batch at all: expected at least one (inputs, targets)")
-    moments = accumulator.finish()
-    plan = Plan(tuple(engine.planner.choices.values()))
-    return Report.of(measurement.subject.model, moments, coverage, plan, population, tuple(measurement.notes))
+        raise _no_batch(data)
+    plan = Plan(tuple(engine.planner.choices.values()), tuple(engine.costs))
+    moments, notes = accumulator.finish(), tuple(subject.notes)
+    return Report.of(subject.model, moments, coverage, plan, population, notes, norms.effective_examples)
+
+
+def _no_batch(data: Any) -> InputError:
+    if iter(data) is data:
+        return InputError(
+            "data is an iterator that is exhausted (or empty): expected at least one batch (inputs, targets); give the "
+            "list or the DataLoader itself, or a fresh iterator"
+        )
+    return InputError("data held no batch at all: expected at least one (inputs, targets)")
 
 
 def per_example_sq_norms(
     model: nn.Module,
-    loss: Loss,
+    loss: Loss | str,
     inputs: Any,
     targets: Any,
     *,
@@ -181,10 +274,11 @@ def per_example_sq_norms(
     dropout: str = "refuse",
     audit: bool = True,
     memory_budget: int = DEFAULT_MEMORY_BUDGET,
+    examples: Examples | None = None,
 ) -> Tensor:
     """‖g_i‖² of every example, [N], float32 or better; arguments and errors as for `measure`."""
-    measurement = Measurement(model, loss, Options(batchnorm, dropout, audit, memory_budget))
-    batch = make_batch(inputs, targets, measurement.device)
+    measurement = Measurement(model, loss, Options(batchnorm, dropout, audit, memory_budget, examples))
+    batch = measurement.batch_of(inputs, targets)
     if not batch.num_examples:
         return torch.zeros(0, dtype=torch.float64, device=measurement.device)
     with measurement.running():
@@ -192,15 +286,20 @@ def per_example_sq_norms(
     return torch.stack([result.sq_norms for result in results.values()]).sum(0)
 
 
-def unwrap(model: nn.Module) -> nn.Module:
-    """The module inside torch.compile or data-parallel wrappers: its parameters and calls are the same."""
-    while True:
-        inner = getattr(model, "_orig_mod", None)
-        if inner is None and isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            inner = model.module
-        if not isinstance(inner, nn.Module):
-            return model
-        model = inner
+@dataclass
+class NormSums:
+    """Sums over examples of ‖g_i‖² and ‖g_i‖⁴, on the device of the first batch."""
+
+    second: Tensor | float = 0.0
+    fourth: Tensor | float = 0.0
+
+    def add(self, sq_norms: Tensor) -> None:
+        self.second, self.fourth = self.second + sq_norms.sum(), self.fourth + sq_norms.square().sum()
+
+    @property
+    def effective_examples(self) -> float:
+        """(sum ‖g‖²)² / sum ‖g‖⁴: n for equal norms, 1 when one example holds all; NaN without any."""
+        return ratio(float(self.second) ** 2, float(self.fourth))
 
 
 def _set_modes(model: nn.Module, options: Options) -> None:
@@ -211,17 +310,6 @@ def _set_modes(model: nn.Module, options: Options) -> None:
         is_batchnorm = isinstance(module, nn.modules.batchnorm._BatchNorm)
         if (options.batchnorm if is_batchnorm else options.dropout) == "eval":
             module.training = False
-
-
-def _check_embeddings(model: nn.Module) -> None:
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Embedding | nn.EmbeddingBag):
-            if module.max_norm is not None:
-                raise MeasurementError(f"{name!r} has max_norm: its forward pass changes its weight; set max_norm=None")
-            if module.scale_grad_by_freq:
-                raise MeasurementError(
-                    f"{name!r} has scale_grad_by_freq: an example's gradient depends on its batch; set it False"
-                )
 
 
 def _spread_over_groups(data: Any) -> int | None:

@@ -234,11 +234,12 @@ class _RunningSums:
     def add(
         self, num_examples: int, sum_sq_norms: Mapping[str, float | Tensor], grad_sums: Mapping[str, Tensor]
     ) -> None:
+        grad_sums = {name: _reals(grad.detach()) for name, grad in grad_sums.items()}
         _check_same_parameters(self.grad_sums, grad_sums)
         _check_names(sum_sq_norms, grad_sums)
         self.num_examples += num_examples
         for name, total in self.grad_sums.items():
-            total += grad_sums[name].detach().to(total.device)
+            total += grad_sums[name].to(total.device)
             self.sum_sq_norms[name] = self.sum_sq_norms[name] + _float64(sum_sq_norms[name])
 
     def freeze(self) -> BatchMoments:
@@ -249,8 +250,13 @@ class _RunningSums:
 def _float64(value: float | Tensor) -> Tensor:
     """A private float64 copy: the caller may go on changing what it handed in."""
     if isinstance(value, Tensor):
-        return value.detach().to(torch.float64, copy=True)
+        return _reals(value.detach()).to(torch.float64, copy=True)
     return torch.tensor(value, dtype=torch.float64)
+
+
+def _reals(tensor: Tensor) -> Tensor:
+    """A complex number as two reals, in a further, last axis."""
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
 def _sq_norm(grad: Tensor) -> float:

@@ -12,6 +12,7 @@ from torch import nn
 from batchscope.errors import choose
 from batchscope.gradients import parts as kinds
 from batchscope.gradients.backward.collect import UNAVAILABLE, Measured, Result
+from batchscope.gradients.backward.loop import LoopCost
 from batchscope.gradients.backward.planner import Choice
 from batchscope.gradients.estimands import Moments
 from batchscope.gradients.intervals import SampleEstimate, sample_interval
@@ -69,9 +70,11 @@ class Coverage:
 
 @dataclass(frozen=True)
 class Plan:
-    """The kernels chosen for each layer shape, with the times they were chosen by."""
+    """The kernels chosen for each layer shape, with the times they were chosen by. loops: what going through examples
+    one at a time costs, where that was needed."""
 
     choices: tuple[Choice, ...]
+    loops: tuple[LoopCost, ...] = ()
 
     def __str__(self) -> str:
         rows = [
@@ -83,7 +86,8 @@ class Plan:
             )
             for choice in self.choices
         ]
-        return _table(("layer shape", "kernel", "MB per example", "ms per batch when chosen"), rows)
+        table = _table(("layer shape", "kernel", "MB per example", "ms per batch when chosen"), rows)
+        return "\n".join([table, *map(str, self.loops)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +97,8 @@ class Report:
     moments: the sums everything follows from, mergeable (`GradientMoments`). owners: parameter -> module.
     places: parameter -> its kind and block (`kinds.Place`), from the inputs to the outputs.
     coverage, plan: how it was measured. population: number of examples the data is a sample of; None: it is all.
-    notes: what a reader should know (a random forward pass, parameters not measured).
+    notes: what a reader should know (a random forward pass, conversions, why a slow way was taken).
+    effective_examples: (sum ‖g‖²)² / sum ‖g‖⁴, how many examples of equal norm would weigh as much.
     """
 
     moments: GradientMoments = field(repr=False)
@@ -103,6 +108,7 @@ class Report:
     plan: Plan = field(repr=False)
     population: float | None = None
     notes: tuple[str, ...] = ()
+    effective_examples: float = math.nan
 
     @classmethod
     def of(
@@ -113,10 +119,20 @@ class Report:
         plan: Plan,
         population: float | None,
         notes: tuple[str, ...],
+        effective_examples: float,
     ) -> Report:
         owners = {name: name.rpartition(".")[0] for name in moments.grad_sums}
         classes = {name: [c.__name__ for c in type(module).__mro__] for name, module in model.named_modules()}
-        return cls(moments, owners, kinds.places(coverage.shapes, classes), coverage, plan, population, notes)
+        return cls(
+            moments,
+            owners,
+            kinds.places(coverage.shapes, classes),
+            coverage,
+            plan,
+            population,
+            notes,
+            effective_examples,
+        )
 
     @cached_property
     def total(self) -> Moments:

@@ -10,7 +10,7 @@ pass then returns an ordinary gradient for that parameter, and its name is repor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -36,13 +36,17 @@ from batchscope.gradients.tracing.calls import (
     tensors_out,
 )
 from batchscope.gradients.tracing.example_axis import Layout
-from batchscope.gradients.tracing.trace import Event, Trace
+from batchscope.gradients.tracing.trace import DERIVATIVES, Event, Sizes, Trace, refuse_derivatives
 
 _FIRST_AXIS = Layout(0)
 
 
 class TraceMismatchError(Exception):
     """The model did not make the calls that were traced (its shapes or its control flow changed): trace again."""
+
+
+class WrongSizesError(TraceMismatchError):
+    """The calls are those of the trace, with other numbers of entries per example than seen before."""
 
 
 @dataclass(eq=False)
@@ -101,7 +105,7 @@ class _Meeting:
         return value if place is None else value[place]  # type: ignore[no-any-return]
 
     def _apply(self, grad: Tensor, examples: dict[Position, Tensor]) -> tuple[str, Iterable[Any]]:
-        if self.rule is not None:
+        if self.rule is not None and not self._is_complex(grad):
             args, kwargs = replace_at(tuple(self.args), self.kwargs, examples)
             try:
                 return self.rule.name, list(self.rule.function(grad, *args, **kwargs))
@@ -109,6 +113,10 @@ class _Meeting:
                 pass
         values = {position: operand.value for position, operand in self.operands.items()}
         return generic_uses(self.function, grad, tuple(self.args), self.kwargs, values, examples)
+
+    def _is_complex(self, grad: Tensor) -> bool:
+        """Rules are for real numbers; torch's own derivative knows which factor is conjugated."""
+        return grad.is_complex() or any(operand.tensor.is_complex() for operand in self.operands.values())
 
 
 def _widen(tensor: Tensor, dtype: torch.dtype) -> Tensor:
@@ -136,7 +144,8 @@ class Capture(Interceptor):
     cut: whether parameters are cut off from the graph (measuring) or get their ordinary gradient too (observing).
     stand_ins: parameter name -> a leaf of the same numbers, to be used by row-wise calls and kept for the next batch.
     meetings_of: parameter name -> number of Uses to expect. rowwise: calls measured without a Use.
-    has_left_trace: whether calls came that were not traced; cut, that is an error at once.
+    has_left_trace: whether calls came that were not traced, or with other sizes; cut, that is an error at once.
+    expected_sizes: of each event, as seen in a batch of the same signature (`Batch.signature`). sizes: as they are now.
     """
 
     def __init__(
@@ -148,6 +157,7 @@ class Capture(Interceptor):
         receive: Receiver,
         cut: bool = True,
         stand_ins: dict[str, Tensor] | None = None,
+        expected_sizes: Sequence[Sizes] | None = None,
     ) -> None:
         super().__init__(rewrites)
         self._rules = load()
@@ -158,6 +168,7 @@ class Capture(Interceptor):
         self._cut = cut
         self._stand_ins = {} if stand_ins is None else stand_ins
         self.has_left_trace = False
+        self._expected_sizes, self.sizes = expected_sizes, list[Sizes]()
         self._shared = {id(p): Shared(p, frozenset([name])) for name, p in parameters.items()}
         self._names = {id(p): name for name, p in parameters.items()}
         self._linear = {function for function, rule in self._rules.items() if rule.is_linear} if cut else set()
@@ -166,6 +177,8 @@ class Capture(Interceptor):
         self.meetings_of: dict[str, int] = dict.fromkeys(parameters, 0)
 
     def see(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if func in DERIVATIVES:
+            refuse_derivatives(func)
         if not (self._touches(args) or (kwargs and self._touches(kwargs.values()))) or not torch.is_grad_enabled():
             return func(*args, **kwargs)
         if func in self._linear:
@@ -177,10 +190,23 @@ class Capture(Interceptor):
         event = self._expected
         if event is None or event.function != func or event.shared != tuple(operands):
             return self._run_unexpected(func, args, kwargs)
+        refuse_derivatives(func)
         if not event.is_meeting or not event.measurable or (is_in_place(func) and event.shared == (0,)):
             return self._run_shared(event, operands, func, args, kwargs)
-        self._expected = next(self._events, None)
+        self._advance(event, args, kwargs)
         return self._meet(event, operands, func, args, kwargs)
+
+    def _advance(self, event: Event, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Go to the next event, after comparing the sizes of this one with what a trace promised."""
+        sizes = event.sizes(args, kwargs, self._num_examples) if event.measurable or not event.depends else ()
+        place = len(self.sizes)
+        self.sizes.append(sizes)
+        self._expected = next(self._events, None)
+        known = self._expected_sizes
+        if None in sizes or (known is not None and known[place] != sizes):
+            self.has_left_trace = True
+            if self._cut:
+                raise WrongSizesError(f"{name_of(event.function)} came with other sizes: {sizes}")
 
     def _rowwise(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The output of an ordinary linear layer on one row per example, or NotImplemented."""
@@ -195,7 +221,7 @@ class Capture(Interceptor):
         output, call = call_rowwise(names, x, tuple(map(self._stand_in, names, parameters)))
         if output.dtype != x.dtype or output.dtype.itemsize < 4:  # autocast: the rule rounds the inputs too
             return NotImplemented
-        self._expected = next(self._events, None)
+        self._advance(event, args, kwargs)
         self.rowwise.append(call)
         for name in names:
             self.meetings_of[name] += 1
@@ -238,7 +264,7 @@ class Capture(Interceptor):
         output = func(*args, **kwargs)
         tensors = [tensor for tensor in tensors_out(output) if tensor.requires_grad]
         if tensors:
-            self._expected = next(self._events, None)
+            self._advance(event, args, kwargs)
         if not event.is_meeting:
             roots = frozenset().union(*(operand.roots for operand in operands.values()))
             self._shared.update((id(tensor), Shared(tensor, roots)) for tensor in tensors)
@@ -263,6 +289,10 @@ class Capture(Interceptor):
         if rule is None or rule.reads_inputs:
             meeting.versions = [(tensor, tensor._version) for tensor in map(meeting.argument, event.layouts)]
         output = func(*cut, **named) if self._cut else func(*args, **kwargs)
+        if output._is_view() and not any(output._base is tensor for _, tensor in tensors_in(args, kwargs)):
+            # A view of memory nobody else has (F.linear with a bias on [N, T, d]) loses its hook when it is changed in
+            # place later; the same memory, not marked as a view, keeps it.
+            output = torch.ops.aten._unsafe_view(output, output.shape)
         if not output.requires_grad:
             output = _Tap.apply(self.anchor, [output])  # type: ignore[no-untyped-call]
         output.register_hook(partial(self._on_gradient, meeting))

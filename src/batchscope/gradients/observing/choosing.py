@@ -13,7 +13,7 @@ from batchscope.gradients.observing.rehearsal import Rehearsal, rehearse
 from batchscope.gradients.observing.replay import containers_untouched
 from batchscope.gradients.subject.batches import Batch
 from batchscope.gradients.subject.batchnorm import coupling_modules
-from batchscope.gradients.subject.subject import untouched
+from batchscope.gradients.subject.state import untouched
 
 
 class Way(enum.Enum):

@@ -23,7 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 from batchscope.errors import InputError, choose
 from batchscope.gradients.backward.planner import DEFAULT_MEMORY_BUDGET, Planner
 from batchscope.gradients.estimands import NoiseEstimate
-from batchscope.gradients.measuring import unwrap
+from batchscope.gradients.subject.admission import unwrap
 from batchscope.gradients.observing.attaching import Attachment, is_sharded
 from batchscope.gradients.observing.curve import NoiseWindow, noise_curve
 from batchscope.gradients.observing.history import StepMoments, draw, write_csv

@@ -8,6 +8,7 @@ Shapes: N examples, T positions (tokens, pixels, time steps: whatever the parame
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -58,7 +59,7 @@ class Norms:
     @cached_property
     def values(self) -> Tensor:
         """[N]."""
-        return row_norms(self._tensor.flatten(1))
+        return row_norms(self._tensor.reshape(len(self._tensor), math.prod(self._tensor.shape[1:])))
 
     @cached_property
     def squares(self) -> Tensor:

@@ -1,13 +1,15 @@
 """Batches: any iterable of (inputs, targets), and how to take some examples out of one.
 
 Shapes: the first axis of every tensor in inputs and targets counts examples. Inputs may be a tensor, a tuple or list
-(the model's positional arguments) or a dict (its keyword arguments).
+(the model's positional arguments) or a dict (its keyword arguments). A dict as the whole batch holds the targets too.
+Entries of several lengths with a tensor of offsets (`EmbeddingBag`) are cut at the offsets.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -18,15 +20,20 @@ from torch.utils.data import DataLoader, Dataset
 from batchscope.errors import InputError
 
 DEFAULT_BATCH_SIZE = 256  # examples per batch when `data` comes as two whole tensors; results do not depend on it
+TARGET_KEYS = ("labels", "label", "targets", "target", "y")  # of a batch that is a dict, as collators name them
 
 
 @dataclass(frozen=True)
 class Batch:
-    """inputs and targets of `num_examples` examples, on the model's device."""
+    """inputs and targets of `num_examples` examples, on the model's device.
+
+    ragged: places, among the leaves of the inputs, of (entries of all examples one after another, their offsets).
+    """
 
     inputs: Any
     targets: Any
     num_examples: int
+    ragged: tuple[int, int] | None = None
 
     def take(self, index: Tensor) -> Batch:
         """The examples `index` (int64, may repeat), in that order."""
@@ -36,10 +43,36 @@ class Batch:
                 return leaf[index.to(leaf.device)]
             return leaf
 
-        return Batch(map_leaves(pick, self.inputs), map_leaves(pick, self.targets), len(index))
+        inputs = self._cut(index, pick) if self.ragged else map_leaves(pick, self.inputs)
+        return Batch(inputs, map_leaves(pick, self.targets), len(index), self.ragged)
 
-    def head(self, count: int) -> Batch:
-        return self.take(torch.arange(min(count, self.num_examples)))
+    def head(self, size: int) -> Batch:
+        return self.take(torch.arange(min(size, self.num_examples)))
+
+    @property
+    def signature(self) -> tuple[object, ...]:
+        """The shapes of one example: batches of equal signature differ in number and values of examples only."""
+        leaves = [leaf for leaf in leaves_of((self.inputs, self.targets)) if isinstance(leaf, Tensor)]
+        n = self.num_examples
+        return tuple((x.dtype, x.shape[1:] if x.ndim and x.shape[0] == n else (None, *x.shape)) for x in leaves)
+
+    def map_inputs(self, function: Callable[[Any], Any]) -> Batch:
+        """The batch with `function` applied to every leaf of the inputs."""
+        return Batch(map_leaves(function, self.inputs), self.targets, self.num_examples, self.ragged)
+
+    def _cut(self, index: Tensor, pick: Callable[[Any], Any]) -> Any:
+        assert self.ragged is not None
+        leaves, (entries_at, offsets_at) = list(leaves_of(self.inputs)), self.ragged
+        entries, offsets = leaves[entries_at], leaves[offsets_at]
+        ends = [*offsets.tolist()[: self.num_examples], len(entries)][1:]
+        pieces = [entries[int(offsets[i]) : ends[i]] for i in index.tolist()]
+        lengths = torch.tensor([0, *map(len, pieces)], device=offsets.device, dtype=offsets.dtype)
+        new = {
+            entries_at: torch.cat(pieces) if pieces else entries[:0],
+            offsets_at: lengths.cumsum(0)[: len(offsets) - self.num_examples + len(pieces)].to(offsets.dtype),
+        }
+        places = count()
+        return map_leaves(lambda leaf: new[place] if (place := next(places)) in new else pick(leaf), self.inputs)
 
 
 def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
@@ -63,33 +96,112 @@ def leaves_of(tree: Any) -> Iterator[Any]:
         yield tree
 
 
-def make_batch(inputs: Any, targets: Any, device: torch.device) -> Batch:
-    """Move inputs and targets to `device` (numpy arrays become tensors) and count the examples."""
+def make_batch(inputs: Any, targets: Any, device: torch.device, counted: bool = True) -> Batch:
+    """Move inputs and targets to `device` (numpy arrays become tensors) and count the examples.
+
+    counted: False for a batch whose examples no axis counts; it has one, then.
+    """
 
     def move(leaf: Any) -> Any:
-        leaf = torch.as_tensor(leaf) if isinstance(leaf, np.ndarray) else leaf
-        return leaf.to(device) if isinstance(leaf, Tensor) else leaf
+        leaf = from_numpy(leaf) if isinstance(leaf, np.ndarray) else leaf
+        if not isinstance(leaf, Tensor):
+            return leaf
+        return leaf.to(device).clone() if leaf.is_inference() else leaf.to(device)
 
     inputs, targets = map_leaves(move, inputs), map_leaves(move, targets)
-    first = next((leaf for leaf in leaves_of(inputs) if isinstance(leaf, Tensor) and leaf.ndim), None)
-    if first is None:
+    if not counted:
+        return Batch(inputs, targets, 1)
+    num_examples = _count(inputs, targets)
+    return Batch(inputs, targets, num_examples, _ragged(list(leaves_of(inputs)), num_examples))
+
+
+def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
+    """A tensor of an array of any number type, byte order and stride. InputError for what holds no numbers."""
+    if array.dtype.kind not in "biufc":
+        raise InputError(f"an array of dtype {array.dtype}: expected numbers")
+    if array.dtype.isnative and array.dtype.kind != "u" and all(step >= 0 for step in array.strides):
+        return torch.as_tensor(array)
+    wanted = {2: np.int32, 4: np.int64, 8: np.int64} if array.dtype.kind == "u" else {}
+    dtype = wanted.get(array.dtype.itemsize, array.dtype.newbyteorder("="))
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=dtype))
+
+
+def _count(inputs: Any, targets: Any) -> int:
+    """N: the first axis of the first input, or, where another input agrees with the targets and the first does not, of
+    the targets."""
+    sizes = [leaf.shape[0] for leaf in leaves_of(inputs) if isinstance(leaf, Tensor) and leaf.ndim]
+    if not sizes:
         raise InputError(
             f"inputs of type {type(inputs).__name__} hold no tensor with an axis of examples: "
             "expected a tensor [N, ...], a tuple of the model's arguments, or a dict of its keyword arguments"
         )
-    return Batch(inputs, targets, first.shape[0])
+    wanted = next((leaf.shape[0] for leaf in leaves_of(targets) if isinstance(leaf, Tensor) and leaf.ndim), sizes[0])
+    return wanted if wanted in sizes else sizes[0]
 
 
-def iterate(data: Any, device: torch.device, batch_size: int | None = None) -> Iterator[Batch]:
-    """Batches of `data`: a DataLoader, any iterable of (inputs, targets), a torch Dataset, or a pair of tensors/arrays.
+def _ragged(leaves: list[Any], num_examples: int) -> tuple[int, int] | None:
+    """Places of entries and offsets: integers from 0 on, not falling, that end within entries of another number."""
+    tensors = [(i, x) for i, x in enumerate(leaves) if isinstance(x, Tensor) and x.ndim]
+    odd = [(i, x) for i, x in tensors if x.shape[0] != num_examples and x.shape[0] != num_examples + 1]
+    if not num_examples or not odd:
+        return None
+    for place, x in tensors:
+        if (
+            x.ndim != 1
+            or x.is_floating_point()
+            or x.dtype == torch.bool
+            or len(x) not in (num_examples, num_examples + 1)
+        ):
+            continue
+        rises = int(x[0]) == 0 and bool((x.diff() >= 0).all())
+        for entries_at, entries in odd:
+            fits = int(x[-1]) <= len(entries) if len(x) == num_examples else int(x[-1]) == len(entries)
+            if rises and fits and int(x[-1]) > 0:
+                return entries_at, place
+    return None
+
+
+def pairs_of(data: Any, batch_size: int | None = None, whole: bool = False) -> Iterator[tuple[Any, Any]]:
+    """(inputs, targets) of every batch of `data`: a DataLoader, any iterable of batches, a torch Dataset, or a pair of
+    tensors or arrays.
 
     batch_size: examples per batch for a pair or a Dataset (default 256); an iterable of batches keeps its own.
+    whole: whether a dict is the model's inputs with its targets (for a model that computes its own loss).
     """
-    for item in _as_iterable(data, batch_size or DEFAULT_BATCH_SIZE):
-        if not isinstance(item, tuple | list) or len(item) != 2:
-            size = f" of {len(item)}" if isinstance(item, tuple | list) else ""
-            raise InputError(f"a batch came as {type(item).__name__}{size}: expected a pair (inputs, targets)")
-        yield make_batch(item[0], item[1], device)
+    for item in as_iterable(data, batch_size or DEFAULT_BATCH_SIZE):
+        yield as_pair(item, whole)
+
+
+def num_examples_in(data: Any) -> int:
+    """How many examples `data` holds, where it says so; else 0."""
+    if is_pair_of_arrays(data):
+        return len(data[0])
+    data = data.dataset if isinstance(data, DataLoader) else data
+    return len(data) if isinstance(data, Dataset) and hasattr(data, "__len__") else 0
+
+
+def as_pair(item: Any, whole: bool = False) -> tuple[Any, Any]:
+    """(inputs, targets) of what a data loader hands over. whole: keep a dict's targets among the inputs."""
+    if isinstance(item, Mapping):
+        key = next((key for key in TARGET_KEYS if key in item), None)
+        if key is None and not whole:
+            raise InputError(
+                f"a batch came as a dict of {sorted(map(str, item))}: expected its targets under one of "
+                f"{TARGET_KEYS}, or "
+                "pairs (inputs, targets)"
+            )
+        inputs = {name: value for name, value in item.items() if whole or name != key}
+        return inputs, item[key] if key is not None else None
+    if whole and not (isinstance(item, tuple | list) and len(item) == 2):
+        return item, None
+    if not isinstance(item, tuple | list) or len(item) != 2:
+        size = f" of {len(item)}" if isinstance(item, tuple | list) else ""
+        raise InputError(
+            f"a batch came as {type(item).__name__}{size}: expected a pair (inputs, targets), the inputs a tensor, "
+            "a tuple "
+            "of the model's arguments or a dict of its keyword arguments; lists of numbers must be made tensors first"
+        )
+    return item[0], item[1]
 
 
 def is_changing(data: Any) -> bool:
@@ -110,12 +222,14 @@ def is_pair_of_arrays(data: Any) -> bool:
     )
 
 
-def _as_iterable(data: Any, batch_size: int) -> Iterable[Any]:
+def as_iterable(data: Any, batch_size: int) -> Iterable[Any]:
+    """`data` as an iterable of batches."""
     if is_pair_of_arrays(data):
-        inputs, targets = (torch.as_tensor(part) for part in data)
+        inputs, targets = data
         if len(inputs) != len(targets):
             raise InputError(f"{len(inputs)} inputs but {len(targets)} targets: expected one target per example")
-        return zip(torch.split(inputs, batch_size), torch.split(targets, batch_size), strict=True)
+        starts = range(0, max(len(inputs), 1), batch_size)
+        return ((inputs[i : i + batch_size], targets[i : i + batch_size]) for i in starts)
     if isinstance(data, Dataset) and hasattr(data, "__len__"):
         return DataLoader(data, batch_size)
     if not isinstance(data, Iterable):

@@ -17,8 +17,10 @@ from torch import Tensor, nn
 
 from batchscope.errors import InputError
 from batchscope.gradients.subject.batches import leaves_of
+from batchscope.gradients.subject.torch_losses import TorchLoss
 
 Loss = Callable[[Any, Any], Tensor]
+Say = Callable[[str], None]
 
 REMEDY = (
     'return one loss per example, for instance with reduction="none" '
@@ -26,19 +28,28 @@ REMEDY = (
 )
 
 
-def unreduced(loss: Loss) -> Loss:
+def _silent(note: str) -> None:
+    pass
+
+
+def unreduced(loss: Loss, say: Say = _silent) -> Loss:
     """The same loss without its mean or sum over examples; `loss` itself is not changed.
 
     nn losses are copied with reduction="none", functions of torch.nn.functional (also inside functools.partial) are
-    called with it. Any other callable is returned as it is.
+    called with it, after plain conversions (`TorchLoss`; `say` takes a note of each). Any other callable is returned as
+    it is.
     """
     if isinstance(loss, nn.Module) and hasattr(loss, "reduction"):
         module: Any = copy.copy(loss)
         module.reduction = "none"
-        return module  # type: ignore[no-any-return]
+        return TorchLoss(module, type(loss).__name__, getattr(loss, "ignore_index", -100), say)
     if isinstance(loss, functools.partial) and _is_torch_loss(loss.func):
-        return functools.partial(loss.func, *loss.args, **{**loss.keywords, "reduction": "none"})
-    return functools.partial(loss, **{"reduction": "none"}) if _is_torch_loss(loss) else loss
+        keywords = {**loss.keywords, "reduction": "none"}
+        function = functools.partial(loss.func, *loss.args, **keywords)
+        return TorchLoss(function, loss.func.__name__, keywords.get("ignore_index", -100), say)
+    if _is_torch_loss(loss):
+        return TorchLoss(functools.partial(loss, **{"reduction": "none"}), loss.__name__, -100, say)
+    return loss
 
 
 def _is_torch_loss(function: object) -> bool:
@@ -49,10 +60,10 @@ def _is_torch_loss(function: object) -> bool:
     )
 
 
-def per_example_losses(loss: Loss, outputs: Any, targets: Any, num_examples: int) -> Tensor:
-    """loss(outputs, targets) as a tensor [N]; entries of a loss [N, ...] are summed per example.
+def per_example_losses(loss: Loss, outputs: Any, targets: Any, num_examples: int, say: Say = _silent) -> Tensor:
+    """loss(outputs, targets) as a tensor [N]; entries of a loss [N, ...] or [N T] are summed per example.
 
-    loss: already unreduced. InputError for a scalar, for another first size than N, and for losses that carry no graph.
+    loss: already unreduced. InputError for a scalar and for a first size that is no multiple of N.
     """
     losses = loss(outputs, targets)
     if not isinstance(losses, Tensor):
@@ -60,13 +71,34 @@ def per_example_losses(loss: Loss, outputs: Any, targets: Any, num_examples: int
             f"the loss returned {type(losses).__name__}: expected a tensor of {num_examples} losses; {REMEDY}"
         )
     if losses.ndim == 0:
-        raise InputError(f"the loss returned a single number for {num_examples} examples, already reduced; {REMEDY}")
-    if losses.shape[0] != num_examples:
+        raise InputError(
+            f"the loss returned a single number for {num_examples} examples, already reduced; {REMEDY}. "
+            'When the model computes its own loss: loss="model"'
+        )
+    size = losses.shape[0]
+    if size != num_examples and (losses.ndim > 1 or not num_examples or size % num_examples or not size):
         raise InputError(
             f"the loss returned shape {tuple(losses.shape)} for {num_examples} examples: "
             f"expected [{num_examples}] or [{num_examples}, ...]; {REMEDY}"
         )
-    return losses.reshape(num_examples, -1).sum(1) if losses.ndim > 1 else losses
+    if size != num_examples:
+        say("the loss returned several values per example in one axis (flattened tokens): added up per example")
+    return losses.reshape(num_examples, -1).sum(1) if losses.ndim > 1 or size != num_examples else losses
+
+
+def own_loss(outputs: Any) -> Tensor:
+    """The loss that a model computed itself: a single number, `.loss`, ["loss"], or the one number in a tuple."""
+    held = outputs.get("loss") if isinstance(outputs, Mapping) else getattr(outputs, "loss", None)
+    candidates = (
+        [held] if isinstance(held, Tensor) else [leaf for leaf in leaves_of(outputs) if isinstance(leaf, Tensor)]
+    )
+    numbers = [tensor for tensor in candidates if tensor.numel() == 1 and tensor.is_floating_point()]
+    if len(numbers) != 1:
+        raise InputError(
+            f'loss="model", but the model returned {type(outputs).__name__} with {len(numbers)} single numbers: '
+            "expected its loss, alone, as `.loss`, or beside other outputs. Are the labels among the model's inputs?"
+        )
+    return numbers[0].reshape(())
 
 
 def sum_of_outputs(outputs: Any, targets: Tensor) -> Tensor:

@@ -1,26 +1,27 @@
 """The subject of a measurement: a model, its loss and the choice for BatchNorm.
 
 Everything that measuring, observing, probing and auditing ask of a model: losses of a batch, gradients by plain
-autograd, what defines the measurement (`meaning`), and to be left as it was (`untouched`).
+autograd, what defines the measurement (`meaning`), and to be left as it was (`running`).
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from batchscope.errors import InputError
 from batchscope.gradients.subject.batches import Batch, call
 from batchscope.gradients.subject.batchnorm import FrozenStatistics, microbatch_norm
-from batchscope.gradients.subject.losses import Loss, per_example_losses, unreduced
+from batchscope.gradients.subject.failures import refuse_out_of_memory
+from batchscope.gradients.subject.losses import Loss, own_loss, per_example_losses, unreduced
+from batchscope.gradients.subject.state import Buffers, eager, untouched
 from batchscope.gradients.tracing.calls import Function, Interceptor
 
 
@@ -28,17 +29,28 @@ from batchscope.gradients.tracing.calls import Function, Interceptor
 class Subject:
     """A model whose per-example gradients are asked for.
 
-    loss: loss(outputs, targets) -> per-example losses; `sum_of_outputs` where there is none.
-    batchnorm: the choice for BatchNorm, see batchnorm.py.
+    loss: loss(outputs, targets) -> per-example losses; `sum_of_outputs` where there is none; "model" where the model
+    computes its own, whose per-example loss is that of a batch of one.
+    batchnorm: the choice for BatchNorm, see batchnorm.py. notes: conversions that were made, for the report.
+    copies: examples in a "batch of one". 1, or more copies of the same example for a model that loses the axis of
+    examples when there is one (`squeeze()`), or that only runs on batches of a fixed size.
     """
 
     model: nn.Module
-    loss: Loss
+    loss: Loss | str
     batchnorm: str = "refuse"
+    notes: list[str] = field(default_factory=list)
+    copies: int = 1
 
     def __post_init__(self) -> None:
-        self.loss = unreduced(self.loss)
+        self._unreduced = None if isinstance(self.loss, str) else unreduced(self.loss, self.say)
         self._frozen = FrozenStatistics() if self.batchnorm == "frozen" else None
+        self._buffers: Buffers | None = None
+
+    def say(self, note: str) -> None:
+        """Add a note, once."""
+        if note not in self.notes:
+            self.notes.append(note)
 
     @cached_property
     def parameters(self) -> dict[str, nn.Parameter]:
@@ -57,6 +69,19 @@ class Subject:
             return self._frozen.rewrites()
         return {F.batch_norm: microbatch_norm} if self.batchnorm == "microbatch" else {}
 
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Within this context the model may be run; afterwards it is as it was. Every pass starts from the same
+        buffers, so that what a forward pass updates does not tell one pass from the next."""
+        with ExitStack() as stack:
+            for context in (torch.inference_mode(False), untouched(self.model), eager(), torch.enable_grad()):
+                stack.enter_context(context)
+            self._buffers = Buffers(self.model)
+            try:
+                yield
+            finally:
+                self._buffers = None
+
     def prepare(self, batch: Batch) -> None:
         """Fix what the whole batch decides: the statistics of batchnorm="frozen"."""
         if self._frozen is None:
@@ -68,59 +93,80 @@ class Subject:
     def losses(self, batch: Batch, mode: Interceptor | None = None) -> Tensor:
         """Per-example losses [N] of a forward pass under `mode` (default: only what defines the measurement)."""
         with mode if mode is not None else Interceptor(self.meaning):
-            return per_example_losses(self.loss, self.outputs(batch), batch.targets, batch.num_examples)
+            if self._unreduced is not None:
+                outputs = self.outputs(batch)
+                return per_example_losses(self._unreduced, outputs, batch.targets, batch.num_examples, self.say)
+            singles = (batch.take(torch.tensor([i])) for i in range(batch.num_examples))
+            return torch.stack([own_loss(self.outputs(single)) for single in singles])
+
+    def raw_loss(self, batch: Batch) -> Tensor:
+        """What the loss returns for a batch, of any shape."""
+        with Interceptor(self.meaning):
+            outputs = self.outputs(batch)
+            return own_loss(outputs) if self._unreduced is None else self._unreduced(outputs, batch.targets)
 
     def outputs(self, batch: Batch) -> Any:
         """The model's outputs; to be called under a mode that holds `meaning`."""
+        if self._buffers is not None:
+            self._buffers.restore()
         if self._frozen is not None:
             self._frozen.replay()
         return call(self.model, batch.inputs)
 
+    def loss_of_one(self, batch: Batch, i: int) -> Tensor:
+        """The loss of example i, from a batch that holds it alone, a number with its graph.
+
+        Alone means `copies` times; where the model does not run so, more copies are tried and kept. The first error if
+        it never does.
+        """
+        first: Exception | None = None
+        for copies in sorted({self.copies, *(c for c in (2, batch.num_examples) if c > self.copies)}):
+            try:
+                loss = self.losses(batch.take(torch.full((copies,), i)))[0]
+            except Exception as error:
+                refuse_out_of_memory(error)
+                first = first or error
+            else:
+                self.copies = copies
+                return loss
+        assert first is not None
+        raise first
+
+    def settle_copies(self, batch: Batch, losses: Tensor, tolerance: float) -> None:
+        """Set `copies` to the least number with which the first example's loss is the one it has in the batch."""
+        for copies in sorted({1, 2, batch.num_examples}):
+            self.copies = copies
+            with suppress(Exception):  # loss_of_one goes through them again, and reports
+                if abs(float(self.loss_of_one(batch, 0).detach() - losses[0])) <= tolerance:
+                    return
+        self.copies = 1
+
     def gradients_of_one(self, batch: Batch, i: int, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Example i's gradient, from a batch that holds it alone; zeros for parameters without influence."""
-        return self.plain_gradients(batch.take(torch.tensor([i])), parameters)
+        return self._gradients(self.loss_of_one(batch, i), parameters)
 
     def plain_gradients(self, batch: Batch, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Autograd's gradient of the summed losses, in float32 at least."""
-        losses = self.losses(batch)
-        with torch.autocast(losses.device.type, enabled=False):
-            grads = torch.autograd.grad(losses.sum(), list(parameters.values()), allow_unused=True)
+        return self._gradients(self.losses(batch).sum(), parameters)
+
+    def gradients_of_whole(self, batch: Batch) -> dict[str, Tensor]:
+        """Every parameter's gradient of all that the loss returns, added up."""
+        return self._gradients(self.raw_loss(batch).sum(), self.parameters)
+
+    @staticmethod
+    def _gradients(loss: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        if not loss.requires_grad:
+            raise InputError(
+                "the loss carries no graph back to the parameters: expected a loss that depends on the model's outputs "
+                "(not detached, not computed under torch.no_grad)"
+            )
+        with torch.autocast(loss.device.type, enabled=False):
+            grads = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
         pairs = zip(parameters.items(), grads, strict=True)
-        return {
-            name: torch.zeros_like(p) if grad is None else grad.to(torch.promote_types(p.dtype, torch.float32))
-            for (name, p), grad in pairs
-        }
+        return {name: _dense(torch.zeros_like(p) if grad is None else grad) for (name, p), grad in pairs}
 
 
-@contextmanager
-def untouched(model: nn.Module) -> Iterator[None]:
-    """Leave the model and the random states of torch, numpy and python as they were, also after an exception.
-
-    Buffers (running statistics, power-iteration vectors), changed in place or bound anew, other attributes of modules
-    and training flags are restored. `.grad` is never written.
-    """
-    attributes = [(module, dict(module.__dict__), dict(module._buffers)) for module in model.modules()]
-    values = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    devices = [device] if device.type == "cuda" else []
-    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the user's generator is kept, not used
-    try:
-        with torch.random.fork_rng(devices=devices):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(legacy)  # noqa: NPY002
-        for module, own, buffers in attributes:
-            _rebind(module.__dict__, own)
-            _rebind(module._buffers, buffers)
-        with torch.no_grad():
-            for buffer, before in values:
-                if not torch.equal(buffer, before):
-                    buffer.copy_(before)
-
-
-def _rebind(mapping: dict[str, Any], before: Mapping[str, Any]) -> None:
-    """Give `mapping` the entries it had, in place."""
-    for key in mapping.keys() - before.keys():
-        del mapping[key]
-    mapping.update(before)
+def _dense(gradient: Tensor) -> Tensor:
+    """A gradient with every entry there (tables may have sparse ones), in float32 at least."""
+    gradient = gradient if gradient.layout == torch.strided else gradient.to_dense()
+    return gradient.to(torch.promote_types(gradient.dtype, torch.float32))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -21,6 +22,12 @@ class Layout:
 
     axis: int
     minor: bool = False
+
+    def shape_of_one(self, shape: torch.Size, num_examples: int) -> tuple[int, ...] | None:
+        """The shape for one example of a tensor of this layout; None when the examples do not fit into it."""
+        if self.axis >= len(shape) or shape[self.axis] % num_examples:
+            return None
+        return (*shape[: self.axis], shape[self.axis] // num_examples, *shape[self.axis + 1 :])
 
     def split(self, x: Tensor, num_examples: int) -> Tensor:
         """[..., N·q, ...] -> [N, ..., q, ...], a view where possible."""
@@ -34,22 +41,68 @@ class Layout:
         return x.reshape(shape).movedim(self.axis + self.minor, 0)
 
 
-def find_layout(large: Tensor, small: Tensor, num_large: int, num_small: int, changes: Tensor | None) -> Layout | None:
-    """Layout of a tensor seen in two batches of the same examples; None when its shape does not depend on the batch.
+ROUNDINGS, LOW_ROUNDINGS = 2**10, 4  # of a tensor's largest entry: threaded kernels add up in another order at each run
 
-    large, small: the tensor for `num_large` and `num_small` examples: the axis whose size scales holds the examples.
-    changes: by how much each entry of `large` changed when example 1 alone was replaced: tells major from minor. What
-        changed elsewhere is rounding.
+
+class Mixed:
+    """In place of a layout: the tensor depends on the examples, but not one entry after another on one example."""
+
+
+MIXED = Mixed()
+
+
+def find_layout(
+    large: Tensor, small: Tensor, changed: Tensor, num_large: int, num_small: int, replaced: int = 1
+) -> Layout | Mixed | None:
+    """Where the examples are in a tensor that was seen in three runs; None when it does not depend on them.
+
+    large, small: for `num_large` and for the first `num_small` of the same examples (only the shape of `small` is
+    read): the axis whose size scales holds the examples. changed: as `large`, with example `replaced` another one: what
+    changes tells how the examples are interleaved, and must be that example's entries alone.
     """
-    if large.shape == small.shape or large.ndim != small.ndim:
-        return None
+    if large.shape != changed.shape or large.ndim != small.ndim:
+        return MIXED
+    changes = (large - changed).abs().nan_to_num() if _is_inexact(large) else (large != changed).float()
+    allowed = _rounding(large)
+    if large.shape == small.shape:
+        return MIXED if not large.numel() or float(changes.max()) > allowed else None
     axes = [axis for axis in range(large.ndim) if large.shape[axis] != small.shape[axis]]
     axis = axes[0]
-    if len(axes) > 1 or large.shape[axis] * num_small != small.shape[axis] * num_large:
-        return None
-    q = large.shape[axis] // num_large
-    if q == 1 or changes is None:
-        return Layout(axis)
-    by_entry = changes.movedim(axis, 0).flatten(1).sum(1)
-    is_major = bool(by_entry.view(num_large, q)[1].sum() >= by_entry.view(q, num_large)[:, 1].sum())
-    return Layout(axis, minor=not is_major)
+    if len(axes) > 1 or large.shape[axis] * num_small != small.shape[axis] * num_large or not large.numel():
+        return MIXED
+    by_entry = changes.movedim(axis, 0).reshape(large.shape[axis], -1)
+    layout = Layout(axis, minor=not _is_major(large.movedim(axis, 0), by_entry.sum(1), num_large, replaced))
+    others = layout_of_entries(layout, by_entry.amax(1), num_large)
+    others[replaced] = 0
+    return layout if float(others.max()) <= allowed else MIXED
+
+
+def layout_of_entries(layout: Layout, by_entry: Tensor, num_examples: int) -> Tensor:
+    """[N q] -> a copy [N, q]."""
+    return Layout(0, layout.minor).split(by_entry, num_examples).reshape(num_examples, -1).clone()
+
+
+def _is_major(values: Tensor, changes: Tensor, num_examples: int, replaced: int) -> bool:
+    """Whether the entries of one example are neighbours. changes: [N q], by how much each entry of axis 0 changed."""
+    q = len(changes) // num_examples
+    if q == 1:
+        return True
+    major, minor = changes.view(num_examples, q)[replaced].sum(), changes.view(q, num_examples)[:, replaced].sum()
+    if float(major + minor) > 0:
+        return bool(major >= minor)
+    rows = values.reshape(q, num_examples, -1)  # nothing changed: the same for all examples, then, in the right order
+    blocks = values.reshape(num_examples, q, -1)
+    return not bool((rows == rows[:, :1]).all()) or bool((blocks == blocks[:1]).all())
+
+
+def _is_inexact(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
+def _rounding(tensor: Tensor) -> float:
+    """By how much entries may differ that would be equal without rounding."""
+    if not _is_inexact(tensor) or not tensor.numel():
+        return 0.0
+    roundings = LOW_ROUNDINGS if tensor.dtype.itemsize < 4 else ROUNDINGS
+    largest = float(tensor.abs().nan_to_num(posinf=0.0).max())
+    return roundings * torch.finfo(tensor.dtype).eps * largest

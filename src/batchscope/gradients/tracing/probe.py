@@ -6,7 +6,7 @@ Whether a second run gives the same losses (dropout?), whether replacing one exa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from batchscope.errors import MeasurementError
 from batchscope.gradients.rules import REWRITES, load
 from batchscope.gradients.subject.batches import Batch, leaves_of, map_leaves
+from batchscope.gradients.subject.failures import described, refuse_out_of_memory
 from batchscope.gradients.subject.subject import Subject
 from batchscope.gradients.tracing.calls import Function, Interceptor
-from batchscope.gradients.tracing.trace import Trace, build_trace
+from batchscope.gradients.tracing.trace import Trace, UntraceableError, build_trace
 
 PROBED = 3  # examples: the fewest for which one can be replaced and the number changed with two left to compare
 REPLACED = 1  # which of them is replaced
@@ -32,12 +33,14 @@ ROUNDINGS, LOW_ROUNDINGS = 2**10, 1
 @dataclass(frozen=True)
 class Probe:
     """losses: [m] of the probed examples. repeated: a second run. changed: with example 1 replaced. trace: None when
-    the calls differ between batches of different size. tolerance: absolute, on losses that should be equal."""
+    the model could not be traced, for the reason in `untraceable`. tolerance: absolute, on losses that ought to agree.
+    """
 
     losses: Tensor
     repeated: Tensor
     changed: Tensor
     trace: Trace | None
+    untraceable: str
     tolerance: float
 
     @property
@@ -50,37 +53,66 @@ class Probe:
         return [i for i in moved if i != REPLACED]
 
 
-def probe(subject: Subject, batch: Batch, rewrites: Mapping[Function, Function] = REWRITES) -> Probe:
-    """Probe a prepared batch of at least two examples. rewrites: of whole layers into calls that have rules."""
-    load()
-    large = batch.head(PROBED)
-    small, changed = batch.head(large.num_examples - 1), _replace_one(batch, large)
-    state = torch.random.get_rng_state()
-    seen: dict[str, Tensor] = {}
+def probe(
+    subject: Subject,
+    batch: Batch,
+    rewrites: Mapping[Function, Function] = REWRITES,
+    order: Tensor | None = None,
+) -> Probe:
+    """Probe a prepared batch of at least two examples; the first three, or the first three of `order` (int64).
 
-    def run(name: str, examples: Batch) -> Callable[[Interceptor | None], None]:
-        def forward(mode: Interceptor | None) -> None:
+    rewrites: of whole layers into calls that have rules.
+    """
+    batch = batch if order is None else batch.take(order)
+    large = batch.head(PROBED)
+    changed = _replace_one(batch, large)
+    state = torch.random.get_rng_state()
+
+    def losses(examples: Batch) -> Tensor:
+        torch.random.set_rng_state(state)
+        return subject.losses(examples).detach()
+
+    found = losses(large)
+    repeated = subject.losses(large).detach()  # the random state goes on: dropout differs
+    trace, untraceable = None, ""
+    try:
+        trace = _trace(subject, large, changed, state, rewrites)
+    except Exception as error:  # whatever the model does under the recorder: slower ways are left
+        refuse_out_of_memory(error)
+        untraceable = str(error) if isinstance(error, UntraceableError) else described(error)
+    return Probe(found, repeated, losses(changed), trace, untraceable, _tolerance(subject, found))
+
+
+def _trace(
+    subject: Subject, large: Batch, changed: Batch, state: Tensor, rewrites: Mapping[Function, Function]
+) -> Trace:
+    load()
+    small = large.head(large.num_examples - 1)
+
+    def run(examples: Batch) -> Callable[[Interceptor], None]:
+        def forward(mode: Interceptor) -> None:
             torch.random.set_rng_state(state)
-            seen[name] = subject.losses(examples, mode).detach()
+            subject.losses(examples, mode)
 
         return forward
 
-    with torch.no_grad():
-        run("losses", large)(None)
-        seen["repeated"] = subject.losses(large).detach()  # the random state goes on: dropout differs
-    with torch.enable_grad():
-        trace = build_trace(
-            subject.parameters,
-            {**rewrites, **subject.meaning},
-            run("large", large),
-            run("small", small),
-            run("changed", changed),
-            large.num_examples,
-            small.num_examples,
-        )
-    with torch.no_grad():
-        run("changed", changed)(None)
-    return Probe(seen["losses"], seen["repeated"], seen["changed"], trace, _tolerance(subject, seen["losses"]))
+    rewrites = {**rewrites, **subject.meaning}
+    counts = large.num_examples, small.num_examples
+    return build_trace(subject.parameters, rewrites, run(large), run(small), run(changed), *counts)
+
+
+def orders(batch: Batch) -> Iterator[Tensor]:
+    """Which examples to probe, one choice after another, until the calls are those of the whole batch: the first ones,
+    then those with most and least in each integer input (models leave out a mask that masks nothing)."""
+    n = batch.num_examples
+    yield torch.arange(n)
+    if n <= PROBED:
+        return
+    for leaf in leaves_of(batch.inputs):
+        if isinstance(leaf, Tensor) and leaf.ndim > 1 and leaf.shape[0] == n and not leaf.is_floating_point():
+            ascending = leaf.reshape(n, -1).double().sum(1).argsort().cpu()
+            yield torch.stack([ascending[0], ascending[-1], ascending[n // 2]])
+            yield torch.stack([ascending[-1], ascending[0], ascending[n // 2]])
 
 
 def _tolerance(subject: Subject, losses: Tensor) -> float:

@@ -14,17 +14,36 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from batchscope.gradients.tracing.calls import Function, Interceptor, Position, tensors_in, tensors_out
-from batchscope.gradients.tracing.example_axis import Layout, find_layout
+from batchscope.gradients.tracing.calls import Function, Interceptor, Position, name_of, tensors_in, tensors_out
+from batchscope.gradients.tracing.example_axis import MIXED, Layout, Mixed, find_layout
 
 _FIRST_AXIS = Layout(0)
+
+
+class UntraceableError(Exception):
+    """The model does what a trace cannot follow; the words say what."""
+
+
+# Calls that form gradients while the model runs: the backward pass would then reach the same calls more than once.
+DERIVATIVES = {torch.autograd.grad, torch.autograd.backward, Tensor.backward}
+
+
+def refuse_derivatives(function: Function) -> None:
+    """UntraceableError for a call by which the model or the loss differentiates or transforms itself."""
+    if function in DERIVATIVES:
+        raise UntraceableError("the model or the loss takes derivatives itself")
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        raise UntraceableError("the model or the loss uses transformations of torch.func")
+
+
+Sizes = tuple[tuple[int, ...] | None, ...]
 
 
 @dataclass(frozen=True)
@@ -33,7 +52,8 @@ class Event:
 
     layouts: position of an operand -> where its examples are, for those that depend on examples.
     output: layout of the result; None: the result is shared too, or of a form that cannot be measured (`measurable`).
-    is_sole: whether no other event takes any of its shared operands.
+    depends: whether anything in the call depends on the examples. is_sole: whether no other event takes any of its
+    shared operands.
     """
 
     function: Function
@@ -41,11 +61,12 @@ class Event:
     layouts: Mapping[Position, Layout]
     output: Layout | None
     measurable: bool
+    depends: bool
     is_sole: bool = False
 
     @property
     def is_meeting(self) -> bool:
-        return self.output is not None or bool(self.layouts)
+        return self.depends
 
     @cached_property
     def is_rowwise(self) -> bool:
@@ -53,12 +74,25 @@ class Event:
         is_first = self.layouts == {0: _FIRST_AXIS} and self.output == _FIRST_AXIS
         return is_first and self.measurable and self.is_sole and self.shared in ((1,), (1, 2))
 
+    def sizes(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], num_examples: int) -> Sizes:
+        """The shapes of one example in the operands that are not parameters; None where examples do not fit in."""
+        layouts, shared = self.layouts, self.shared
+        return tuple(
+            layouts[position].shape_of_one(tensor.shape, num_examples) if position in layouts else tuple(tensor.shape)
+            for position, tensor in tensors_in(args, kwargs)
+            if position not in shared
+        )
 
-@dataclass(frozen=True)
+
+@dataclass(eq=False)
 class Trace:
-    """The events of one forward pass, in order."""
+    """The events of one forward pass, in order.
+
+    sizes: signature of a batch -> the sizes of each event in it, once seen and found right by an audit.
+    """
 
     events: tuple[Event, ...]
+    sizes: dict[object, list[Sizes]] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -83,6 +117,7 @@ class Recorder(Interceptor):
         self._keep_values = keep_values
 
     def see(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        refuse_derivatives(func)
         output = func(*args, **kwargs)
         operands, outputs = list(tensors_in(args, kwargs)), tensors_out(output)
         if outputs and operands:
@@ -109,8 +144,8 @@ def build_trace(
     run_changed: Forward,
     num_large: int,
     num_small: int,
-) -> Trace | None:
-    """Trace from three recorded runs; None when they do not make the same calls (the model looks at the batch size).
+) -> Trace:
+    """Trace from three recorded runs; UntraceableError when they do not make the same calls.
 
     run_*: run model and loss under the given mode on `num_large` examples, on the first `num_small` of them, and on
     `num_large` with example 1 replaced.
@@ -121,14 +156,15 @@ def build_trace(
         run(recorder)
         runs.append(recorder.records)
     large, small, changed = runs
-    if [r.function for r in large] != [r.function for r in small] or len(large) != len(changed):
-        return None
+    functions = [record.function for record in large]
+    if functions != [record.function for record in small] or functions != [record.function for record in changed]:
+        raise UntraceableError("the calls depend on the number or the values of examples")
     return _classify(parameters, list(zip(large, small, changed, strict=True)), num_large, num_small)
 
 
 def _classify(
     parameters: Mapping[str, Tensor], records: list[tuple[_Record, _Record, _Record]], num_large: int, num_small: int
-) -> Trace | None:
+) -> Trace:
     shared = {id(parameter) for parameter in parameters.values()}
     events: list[tuple[Event, list[int]]] = []
     for large, small, changed in records:
@@ -136,12 +172,12 @@ def _classify(
         if not positions or not large.is_differentiable:
             continue
         if not len(large.tensors) == len(small.tensors) == len(changed.tensors):
-            return None
+            raise UntraceableError(f"{name_of(large.function)} returns another number of tensors for other examples")
         found = [
-            find_layout(tensor, other, num_large, num_small, _changes(tensor, after))
+            find_layout(tensor.detach(), other, after.detach(), num_large, num_small)
             for tensor, other, after in zip(large.tensors, small.tensors, changed.tensors, strict=True)
         ]
-        event = _event(large, positions, found, small)
+        event = _event(large, positions, found)
         events.append((event, [id(tensor) for position, tensor in large.operands if position in positions]))
         if not event.is_meeting:
             shared.update(id(output) for output in large.outputs if output.requires_grad)
@@ -149,22 +185,15 @@ def _classify(
     return Trace(tuple(replace(event, is_sole=all(count[o] == 1 for o in operands)) for event, operands in events))
 
 
-def _changes(before: Tensor, after: Tensor) -> Tensor | None:
-    """By how much each entry changed; None for other shapes. Values after the whole run: what changed them in place
-    meanwhile kept examples apart, or was not measurable."""
-    if before.shape != after.shape:
-        return None
-    before, after = before.detach(), after.detach()
-    return (before - after).abs().nan_to_num() if before.is_floating_point() else (before != after).float()
-
-
-def _event(large: _Record, shared: tuple[Position, ...], found: list[Layout | None], small: _Record) -> Event:
-    layouts = {
-        position: layout
+def _event(large: _Record, shared: tuple[Position, ...], found: list[Layout | Mixed | None]) -> Event:
+    operands = [
+        (position, layout)
         for (position, _), layout in zip(large.operands, found, strict=False)
         if layout is not None and position not in shared
-    }
-    output = found[len(large.operands)] if large.is_single else None
-    scales = [a.shape != b.shape for (_, a), (_, b) in zip(large.operands, small.operands, strict=True)]
-    understood = sum(scales) == len(layouts) and output is not None
-    return Event(large.function, shared, layouts, output, understood)
+    ]
+    results = found[len(large.operands) :]
+    output = results[0] if large.is_single and isinstance(results[0], Layout) else None
+    measurable = output is not None and MIXED not in (layout for _, layout in operands)
+    depends = bool(operands) or any(layout is not None for layout in results)
+    layouts = {position: layout for position, layout in operands if isinstance(layout, Layout)}
+    return Event(large.function, shared, layouts, output, measurable, depends)

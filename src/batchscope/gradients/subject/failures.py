@@ -1,0 +1,33 @@
+"""What went wrong in the user's model or in measuring it, in words."""
+
+from __future__ import annotations
+
+import torch
+
+from batchscope.errors import MeasurementError, RunError
+
+LONGEST = 300  # characters of another library's message
+
+
+def described(error: BaseException) -> str:
+    """`RuntimeError: the message`, on one line and cut short."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:LONGEST]}{'...' if len(text) > LONGEST else ''}"
+
+
+def refuse_out_of_memory(error: BaseException) -> None:
+    """Raise RunError when memory ran out: a slower way would only hide it."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        raise RunError(
+            f"memory ran out while measuring ({described(error)}): smaller batches give the same result "
+            "(batch_size=, or "
+            "a smaller batch size in the data loader)"
+        ) from error
+
+
+def model_error(error: Exception, num_examples: int) -> MeasurementError:
+    """The error for a model or a loss that does not run on the data, whoever raised it."""
+    return MeasurementError(
+        f"the model or the loss failed on a batch of {num_examples} examples: {described(error)}. Expected that "
+        "loss(model(inputs), targets) runs, and gives one loss per example"
+    )

@@ -1,0 +1,110 @@
+"""What a measurement must leave as it found it: buffers, attributes, `.grad`, training flags, random states; and how
+the model's code is run meanwhile: eagerly, without recomputation, with gradients on."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+import torch.utils.checkpoint as checkpointing
+from torch import Tensor, nn
+
+
+class Buffers:
+    """The buffers of a model as they were, changed in place or bound anew since."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._owners = [(module, dict(module._buffers)) for module in model.modules() if module._buffers]
+        kept = {id(b): b for _, buffers in self._owners for b in buffers.values() if b is not None}
+        self._values = [(buffer, buffer.detach().clone()) for buffer in kept.values()]
+        self._versions = [_version(buffer) for buffer, _ in self._values]
+
+    def restore(self) -> None:
+        """Put back what changed; nothing is copied where no operation has written."""
+        for module, buffers in self._owners:
+            if module._buffers.keys() != buffers.keys() or any(module._buffers[k] is not b for k, b in buffers.items()):
+                rebind(module._buffers, buffers)
+        for place, (buffer, before) in enumerate(self._values):
+            if _version(buffer) != self._versions[place]:
+                with torch.no_grad():
+                    buffer.copy_(before)
+                self._versions[place] = _version(buffer)
+
+
+def _version(tensor: Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version
+
+
+@contextmanager
+def untouched(model: nn.Module) -> Iterator[None]:
+    """Leave the model and the random states of torch, numpy and python as they were, also after an exception.
+
+    Buffers (running statistics, power-iteration vectors), other attributes of modules, training flags and `.grad`.
+    """
+    attributes = [(module, dict(module.__dict__)) for module in model.modules()]
+    buffers, gradients = Buffers(model), [(p, p.grad) for p in model.parameters()]
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    devices = [device] if device.type == "cuda" else []
+    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the user's generator is kept, not used
+    try:
+        with torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(legacy)  # noqa: NPY002
+        for module, before in attributes:
+            rebind(module.__dict__, before)
+        buffers.restore()
+        for parameter, gradient in gradients:
+            if parameter.grad is not gradient:
+                parameter.grad = gradient
+
+
+def rebind(mapping: dict[str, Any], before: Mapping[str, Any]) -> None:
+    """Give `mapping` the entries it had, in place."""
+    for key in mapping.keys() - before.keys():
+        del mapping[key]
+    mapping.update(before)
+
+
+@contextmanager
+def eager() -> Iterator[None]:
+    """Run compiled modules as they were written, and checkpointed segments without dropping their activations.
+
+    A compiled or recomputed segment does not show its calls. Nothing is compiled anew, and what is compiled stays so.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(torch.compiler.set_stance("force_eager"))
+        stack.enter_context(_without_checkpointing())
+        yield
+
+
+class _Direct:
+    """In place of the reentrant variant's autograd function: the call itself."""
+
+    @staticmethod
+    def apply(function: Any, preserve_random_state: bool, *args: Any) -> Any:
+        return function(*args)
+
+
+def _nothing(*args: Any, **kwargs: Any) -> Iterator[None]:
+    """In place of the other variant's hooks on saved tensors."""
+    yield
+
+
+@contextmanager
+def _without_checkpointing() -> Iterator[None]:
+    """`torch.utils.checkpoint.checkpoint` has no switch; what it looks up at each call is replaced meanwhile."""
+    names = {"CheckpointFunction": _Direct, "_checkpoint_without_reentrant_generator": _nothing}
+    before = {name: getattr(checkpointing, name) for name in names}
+    for name, replacement in names.items():
+        setattr(checkpointing, name, replacement)
+    try:
+        yield
+    finally:
+        for name, original in before.items():
+            setattr(checkpointing, name, original)
