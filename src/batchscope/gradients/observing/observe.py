@@ -23,7 +23,6 @@ from torch.nn.parallel import DistributedDataParallel
 from batchscope.errors import InputError, choose
 from batchscope.gradients.backward.planner import DEFAULT_MEMORY_BUDGET, Planner
 from batchscope.gradients.estimands import NoiseEstimate
-from batchscope.gradients.subject.admission import unwrap
 from batchscope.gradients.observing.attaching import Attachment, is_sharded
 from batchscope.gradients.observing.curve import NoiseWindow, noise_curve
 from batchscope.gradients.observing.history import StepMoments, draw, write_csv
@@ -31,6 +30,7 @@ from batchscope.gradients.observing.notes import Notes
 from batchscope.gradients.observing.scale import Told
 from batchscope.gradients.observing.steps import Steps
 from batchscope.gradients.observing.watcher import Options, Watcher, trainable
+from batchscope.gradients.subject.admission import unwrap
 
 AUDIT_EVERY = 50  # observed steps from one audit to the next: all audits together cost below 1 % of observed steps
 
