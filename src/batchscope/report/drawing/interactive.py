@@ -94,6 +94,7 @@ def _points(points: Points) -> dict[str, Any]:
         "y": _brief(points.y[k] for k in order),
         "marker": {
             "color": token(points.colour, 55 if points.small else 100),
+            "opacity": 1,  # plotly fades markers whose sizes are a list
             "symbol": [TRIANGLES.get(marks[k], symbol) for k in order],
             "size": [size + 2 if marks[k] != "filled" else size for k in order],
             "line": {"color": _rims(points, [marks[k] for k in order]), "width": [_rim(marks[k]) for k in order]},
@@ -235,7 +236,7 @@ def _layout(chart: Chart, panels: Sequence[Panel]) -> dict[str, Any]:
         "annotations": [note for panel in panels for note in _notes(panel)],
     }
     if chart.legend:
-        layout["legend"]["title"] = {"text": chart.legend}
+        layout["legend"]["title"] = {"text": chart.legend, "side": "top"}
     width = (1 + GAP) / len(panels)
     for place, panel in enumerate(panels):
         number = "" if place == 0 else f"{place + 1}"

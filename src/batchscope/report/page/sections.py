@@ -83,7 +83,7 @@ def _at_equal_cost(verdict: Verdict) -> str:
     """The comparison at equal steps or FLOPs: who is ahead, and the sentence."""
     state = "supported" if verdict.decision != "undecided" else "undecided"
     what = {"steps": "update steps", "flops": "training FLOPs"}[verdict.equal]
-    return _item(state, verdict.decision, f"At equal {what}.", verdict.sentence)
+    return _item(state, verdict.decision, f"Exploratory: at equal {what}.", verdict.sentence)
 
 
 def _item(state: str, decision: str, statement: str, because: str) -> str:
