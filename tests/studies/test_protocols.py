@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from batchscope.records.row import Evaluation, Outcome, Row
-from batchscope.running.record import rows_of
+from batchscope.running.trained import rows_of
 from batchscope.studies import Study
 from batchscope.studies.plan import cells
 from batchscope.studies.protocols import MAX_WIDENINGS, chosen_step_size, next_cohorts, tune

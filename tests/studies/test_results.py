@@ -15,7 +15,7 @@ from batchscope.errors import InputError, StoreError
 from batchscope.records.export import export
 from batchscope.records.row import Outcome
 from batchscope.records.rows import COLUMNS
-from batchscope.running.record import rows_of
+from batchscope.running.trained import rows_of
 from batchscope.studies import Results
 from batchscope.studies.plan import cells, final_trial, tuning_trial
 from batchscope.studies.trial import Cohort

@@ -73,9 +73,11 @@ class GivenEvaluations(EvaluationTable):
         self._runs = runs
 
     def load_lengths(self) -> Integers:
+        """[N] their lengths."""
         return np.fromiter(map(len, self._runs), dtype=np.int64, count=len(self._runs))
 
     def load(self, name: str) -> Numbers:
+        """One field of all; NaN for None."""
         return np.array([getattr(entry, name) for run in self._runs for entry in run], dtype=float)
 
 

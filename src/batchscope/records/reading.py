@@ -70,6 +70,7 @@ class StoredEvaluations(EvaluationTable):
         self._earlier: GivenEvaluations | None = None
 
     def load_lengths(self) -> Integers:
+        """[N] read from the file."""
         with explained(self._path), reading(self._path) as file:
             texts = self._of_texts(file)
             if texts is not None:
@@ -80,6 +81,7 @@ class StoredEvaluations(EvaluationTable):
             return lengths
 
     def load(self, name: str) -> Numbers:
+        """One field of all, read from the file; StoreError if it no longer holds as many as before."""
         count = int(self.starts[-1])
         with explained(self._path), reading(self._path) as file:
             texts = self._of_texts(file)

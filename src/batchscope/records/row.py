@@ -21,6 +21,7 @@ class Outcome(enum.StrEnum):
 
     @property
     def sentence(self) -> str:
+        """What the outcome means, as a sentence."""
         return _SENTENCES[self]
 
 
@@ -43,6 +44,7 @@ class Target:
     value: float
 
     def met(self, train_loss: float, train_accuracy: float) -> bool:
+        """Whether a loss and an accuracy over the whole training set meet it; NaN never does."""
         return train_accuracy >= self.value if self.metric == "train_accuracy" else train_loss <= self.value
 
     def __str__(self) -> str:

@@ -15,11 +15,11 @@ from batchscope.running import provenance
 from batchscope.running.executors import Executor, distributed, make_executor
 from batchscope.running.job import Finished, Job
 from batchscope.running.progress import OnStatus, Status, Tracker
-from batchscope.running.record import rows_of
 from batchscope.running.store import Shard, Store
+from batchscope.running.trained import rows_of
 from batchscope.studies.cost import cell_cost, cohort_cost
 from batchscope.studies.dataset import DataRequest, facts, load_data
-from batchscope.studies.plan import Cell, cells, fewest_trials, is_widening
+from batchscope.studies.plan import PlannedCell, cells, fewest_trials, is_widening
 from batchscope.studies.protocols import next_cohorts
 from batchscope.studies.results import Results, read
 from batchscope.studies.study import Study, as_studies
@@ -77,11 +77,11 @@ def run(
 
 
 @dataclass(frozen=True)
-class _Slot:
+class _StudyCell:
     """A cell with the study it belongs to and the data it trains on."""
 
     study: Study
-    cell: Cell
+    cell: PlannedCell
     data: DataRequest
 
 
@@ -89,12 +89,12 @@ class _Run:
     """The state of one run: the rows so far, the cohorts waiting (longest first), the cell of each running cohort."""
 
     def __init__(
-        self, slots: Sequence[_Slot], store: Store, executor: Executor, device: str, progress: OnStatus | None
+        self, slots: Sequence[_StudyCell], store: Store, executor: Executor, device: str, progress: OnStatus | None
     ) -> None:
         self._store, self._executor, self._device, self._progress = store, executor, device, progress
         self._done = _finished_rows(slots, store)
-        self._waiting: list[tuple[float, int, _Slot, Job]] = []
-        self._slot_of: dict[Job, _Slot] = {}
+        self._waiting: list[tuple[float, int, _StudyCell, Job]] = []
+        self._slot_of: dict[Job, _StudyCell] = {}
         self._number = itertools.count()
         self._tracker = _tracker(slots, self._done, executor.capacity)
         for slot in slots:
@@ -110,7 +110,7 @@ class _Run:
                 self._executor.start(job)
             self._take(self._executor.wait(self._on_epoch))
 
-    def _enqueue(self, slot: _Slot) -> None:
+    def _enqueue(self, slot: _StudyCell) -> None:
         for cohort in next_cohorts(slot.study, slot.cell, self._done[slot.study.name]):
             job = Job(cohort, slot.data, str(self._store.checkpoint(cohort)))
             heapq.heappush(self._waiting, (-cohort_cost(cohort), next(self._number), slot, job))
@@ -156,20 +156,20 @@ def default_workers(device: str) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _slots(study: Study, request: DataRequest) -> list[_Slot]:
+def _slots(study: Study, request: DataRequest) -> list[_StudyCell]:
     data = facts(load_data(request), study.seed)
-    return [_Slot(study, cell, request) for cell in cells(study, data)]
+    return [_StudyCell(study, cell, request) for cell in cells(study, data)]
 
 
-def _share(slots: Sequence[_Slot], shard: Shard) -> list[_Slot]:
-    """Deal the cells out to the shards, dearest first, so that every shard gets its part of the dear ones."""
+def _share(slots: Sequence[_StudyCell], shard: Shard) -> list[_StudyCell]:
+    """Deal the cells out to the shards, the costliest first, so that every shard gets its part of those."""
     if shard.count == 1:
         return list(slots)
-    dearest_first = sorted(slots, key=lambda slot: -sum(cell_cost(slot.study, slot.cell).values()))
-    return dearest_first[shard.index - 1 :: shard.count]
+    costliest_first = sorted(slots, key=lambda slot: -sum(cell_cost(slot.study, slot.cell).values()))
+    return costliest_first[shard.index - 1 :: shard.count]
 
 
-def _finished_rows(slots: Sequence[_Slot], store: Store) -> dict[str, dict[str, Row]]:
+def _finished_rows(slots: Sequence[_StudyCell], store: Store) -> dict[str, dict[str, Row]]:
     """Study name -> trial id -> row; crashed rows are left out, so that their trials are tried again."""
     done: dict[str, dict[str, Row]] = {slot.study.name: {} for slot in slots}
     fingerprints = {slot.study.name: slot.cell.data.fingerprint for slot in slots}
@@ -184,7 +184,7 @@ def _finished_rows(slots: Sequence[_Slot], store: Store) -> dict[str, dict[str, 
     return done
 
 
-def _tracker(slots: Sequence[_Slot], done: Mapping[str, Mapping[str, Row]], capacity: int) -> Tracker:
+def _tracker(slots: Sequence[_StudyCell], done: Mapping[str, Mapping[str, Row]], capacity: int) -> Tracker:
     """Start counting from what earlier runs left of these cells."""
     total, left, rows = 0, dict.fromkeys((TUNE, FINAL), 0.0), []
     known = _by_cell(done)
@@ -201,7 +201,7 @@ def _tracker(slots: Sequence[_Slot], done: Mapping[str, Mapping[str, Row]], capa
     return Tracker(capacity, total, left, rows)
 
 
-def _key(slot: _Slot) -> tuple[str, int, int, int]:
+def _key(slot: _StudyCell) -> tuple[str, int, int, int]:
     return slot.study.name, slot.cell.architecture.depth, slot.cell.architecture.width, slot.cell.batch_size
 
 

@@ -91,6 +91,7 @@ class Store:
         return rows_of_directory(self.directory)
 
     def close(self) -> None:
+        """Close the file and release the locks."""
         self._resources.close()
 
     def __enter__(self) -> Store:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from batchscope.architectures.architecture import Architecture
-from batchscope.studies.plan import Cell, fewest_trials, settings
+from batchscope.studies.plan import PlannedCell, fewest_trials, settings
 from batchscope.studies.study import Study
 from batchscope.studies.trial import FINAL, TUNE, Cohort
 from batchscope.training.settings import Settings
@@ -37,7 +37,7 @@ def cohort_cost(cohort: Cohort) -> float:
     return len(cohort.trials) * trial_cost(cohort.architecture, cohort.data.num_examples, cohort.settings)
 
 
-def cell_cost(study: Study, cell: Cell) -> dict[str, float]:
+def cell_cost(study: Study, cell: PlannedCell) -> dict[str, float]:
     """Return phase -> predicted seconds of a cell on one core, if nothing is widened and nothing stops early."""
     return {
         phase: fewest_trials(study, phase)

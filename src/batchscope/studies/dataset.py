@@ -60,6 +60,7 @@ class DataRequest:
 
     @classmethod
     def of(cls, study: Study, data_dir: str | Path | None = None) -> DataRequest:
+        """The request of a study, looked for in `data_dir` first."""
         options = tuple(sorted(study.dataset_options.items()))
         return cls(study.dataset, None if data_dir is None else str(data_dir), study.num_examples, study.seed, options)
 

@@ -22,7 +22,7 @@ PAPER_TUNING_EPOCHS = 2
 
 
 @dataclass(frozen=True)
-class Cell:
+class PlannedCell:
     """One entry of a study's table: an architecture at a batch size, on known data."""
 
     architecture: Architecture
@@ -43,7 +43,7 @@ def architectures(study: Study, data: DataFacts) -> tuple[Architecture, ...]:
     return tuple(Architecture.within_budget(*about, depth, study.budget, **options) for depth in study.depths)
 
 
-def cells(study: Study, data: DataFacts) -> tuple[Cell, ...]:
+def cells(study: Study, data: DataFacts) -> tuple[PlannedCell, ...]:
     """Return every cell of the study, by shape, then batch size; raise InputError where study and data do not fit."""
     too_large = [batch_size for batch_size in study.batch_sizes if batch_size > data.num_examples]
     if too_large:
@@ -57,7 +57,7 @@ def cells(study: Study, data: DataFacts) -> tuple[Cell, ...]:
             "use target = { train_loss = ... }"
         )
     nets = architectures(study, data)
-    return tuple(Cell(net, batch_size, data) for net in nets for batch_size in study.batch_sizes)
+    return tuple(PlannedCell(net, batch_size, data) for net in nets for batch_size in study.batch_sizes)
 
 
 def settings(study: Study, batch_size: int, phase: str) -> Settings:
@@ -80,17 +80,17 @@ def options_in_force(study: Study, phase: str) -> dict[str, Any]:
     return net | {name: getattr(training, name) for name in (*study.training_options, "stop_at_target")}
 
 
-def trial(study: Study, cell: Cell, phase: str, step_size: float, seed: int) -> Trial:
+def trial(study: Study, cell: PlannedCell, phase: str, step_size: float, seed: int) -> Trial:
     """Return one trial of a cell."""
     return Trial(cell.architecture, cell.data, settings(study, cell.batch_size, phase), step_size, seed, phase)
 
 
-def tuning_trial(study: Study, cell: Cell, index: int) -> Trial:
+def tuning_trial(study: Study, cell: PlannedCell, index: int) -> Trial:
     """Return the trial at an index of the step-size grid; indices below 0 or above the grid are widenings."""
     return trial(study, cell, TUNE, study.step_sizes.at(index), study.seed)
 
 
-def final_trial(study: Study, cell: Cell, step_size: float, number: int) -> Trial:
+def final_trial(study: Study, cell: PlannedCell, step_size: float, number: int) -> Trial:
     """Return reported trial 1, 2, ..., each with fresh initial weights and order of data."""
     return trial(study, cell, FINAL, step_size, study.seed + number)
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from batchscope.records.row import Outcome, Row
-from batchscope.studies.plan import Cell, final_trial, tuning_trial
+from batchscope.studies.plan import PlannedCell, final_trial, tuning_trial
 from batchscope.studies.study import Study
 from batchscope.studies.trial import Cohort, Trial
 
@@ -34,6 +34,7 @@ class Tuning:
 
     @property
     def widenings(self) -> int:
+        """How often the grid was widened."""
         return (max(0, -self.low) + max(0, self.high + 1 - self.grid_size)) // WIDEN_BY
 
     @property
@@ -54,7 +55,7 @@ class Tuning:
         return tuple(range(self.low - WIDEN_BY, self.low))
 
 
-def next_cohorts(study: Study, cell: Cell, done: Mapping[str, Row]) -> tuple[Cohort, ...]:
+def next_cohorts(study: Study, cell: PlannedCell, done: Mapping[str, Row]) -> tuple[Cohort, ...]:
     """Return what to train next in a cell, given all rows by trial id; nothing when the cell is finished.
 
     The grid first (unless it is a single value), its widenings one at a time, then the seeds. A cell with a crashed
@@ -71,7 +72,7 @@ def next_cohorts(study: Study, cell: Cell, done: Mapping[str, Row]) -> tuple[Coh
     return _missing_finals(study, cell, chosen_step_size(study, tuning), done)
 
 
-def tune(study: Study, cell: Cell, done: Mapping[str, Row]) -> Tuning | None:
+def tune(study: Study, cell: PlannedCell, done: Mapping[str, Row]) -> Tuning | None:
     """Return the outcome of the tuning runs so far; None when one crashed or the grid is not yet done."""
     size = study.step_sizes.size
     if size == 1:
@@ -91,7 +92,7 @@ def chosen_step_size(study: Study, tuning: Tuning) -> float:
     return study.step_sizes.at(tuning.low if tuning.best is None else tuning.best)
 
 
-def _extent(study: Study, cell: Cell, done: Mapping[str, Row], size: int) -> tuple[int, int]:
+def _extent(study: Study, cell: PlannedCell, done: Mapping[str, Row], size: int) -> tuple[int, int]:
     low, high = 0, size - 1
     while tuning_trial(study, cell, low - 1).id in done:
         low -= 1
@@ -112,7 +113,7 @@ def _is_finite(row: Row) -> bool:
     return row.outcome != Outcome.DIVERGED and row.train_loss is not None and math.isfinite(row.train_loss)
 
 
-def _missing_finals(study: Study, cell: Cell, step_size: float, done: Mapping[str, Row]) -> tuple[Cohort, ...]:
+def _missing_finals(study: Study, cell: PlannedCell, step_size: float, done: Mapping[str, Row]) -> tuple[Cohort, ...]:
     seeds: tuple[Trial, ...] = tuple(
         final_trial(study, cell, step_size, number) for number in range(1, study.num_seeds + 1)
     )

@@ -61,18 +61,22 @@ class Cohort:
 
     @property
     def architecture(self) -> Architecture:
+        """The network that all its trials train."""
         return self.trials[0].architecture
 
     @property
     def settings(self) -> Settings:
+        """How all its trials train."""
         return self.trials[0].settings
 
     @property
     def data(self) -> DataFacts:
+        """What all its trials train on."""
         return self.trials[0].data
 
     @property
     def phase(self) -> str:
+        """ "tune" or "final"."""
         return self.trials[0].phase
 
     @property
@@ -82,4 +86,5 @@ class Cohort:
 
     @property
     def members(self) -> tuple[Member, ...]:
+        """Step size and seed of each trial, in their order."""
         return tuple(Member(trial.step_size, trial.seed) for trial in self.trials)

@@ -65,7 +65,7 @@ class _Team:
         ranks = parallel.launched()
         assert ranks is not None
         self.ranks, self.device = ranks, parallel.join(device)
-        self._errands = dist.new_group(backend="gloo")  # jobs travel as bytes, also where gradients go by nccl
+        self._jobs_group = dist.new_group(backend="gloo")  # jobs travel as bytes, also where gradients go by nccl
         self.broken = False
         signal.signal(signal.SIGTERM, self._told_to_end)  # torchrun's word when another rank has died
 
@@ -73,12 +73,12 @@ class _Team:
         """Rank 0's job, on every rank."""
         import torch.distributed as dist
 
-        parcel = [job]
+        passed_on = [job]
         try:
-            dist.broadcast_object_list(parcel, src=0, group=self._errands)
+            dist.broadcast_object_list(passed_on, src=0, group=self._jobs_group)
         except RuntimeError as error:
             raise self._lost() from error
-        return parcel[0]
+        return passed_on[0]
 
     def perform(self, job: Job, on_epoch: OnEpoch | None = None) -> Performed:
         """(results, "") or, when the cohort raised an error that all ranks share, (None, why)."""
@@ -94,6 +94,7 @@ class _Team:
             raise self._lost(explain(error)) from error
 
     def leave(self) -> None:
+        """End this rank's part; the others are not waited for."""
         import torch.distributed as dist
 
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

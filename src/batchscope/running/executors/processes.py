@@ -49,11 +49,12 @@ class Worker:
         theirs.close()
 
     def kill(self) -> None:
+        """End the process at once, whatever it does."""
         self.process.kill()
         self.process.wait()
         self.pipe.close()
 
-    def obituary(self) -> str:
+    def how_it_ended(self) -> str:
         """Wait for a process whose pipe has closed and say how it died."""
         code = self.process.wait()
         if code >= 0:
@@ -72,6 +73,7 @@ class _Slot:
     began: float = 0.0
 
     def begin(self, job: Job, attempt: int) -> None:
+        """Send the worker a job, starting one where there is none."""
         self.job, self.attempt, self.began = job, attempt, time.perf_counter()
         if self.worker is not None and self.worker.process.poll() is not None:
             self.discard()  # died while idle
@@ -82,6 +84,7 @@ class _Slot:
             self.worker.pipe.send(job)
 
     def discard(self) -> None:
+        """End the worker; the next job starts another."""
         if self.worker is not None:
             self.worker.kill()
         self.worker = None
@@ -105,7 +108,7 @@ class ProcessExecutor(Executor):
         while True:
             busy = {slot.worker.pipe: slot for slot in self._slots if slot.job is not None and slot.worker is not None}
             for pipe in wait(list(busy)):
-                finished = self._hear(busy[pipe], on_progress)  # type: ignore[index]
+                finished = self._receive(busy[pipe], on_progress)  # type: ignore[index]
                 if finished is not None:
                     return finished
 
@@ -114,7 +117,7 @@ class ProcessExecutor(Executor):
             slot.discard()
             slot.job = None
 
-    def _hear(self, slot: _Slot, on_progress: OnProgress) -> Finished | None:
+    def _receive(self, slot: _Slot, on_progress: OnProgress) -> Finished | None:
         """Take one message of a busy worker; return its job's end, if this is it."""
         assert slot.worker is not None
         assert slot.job is not None
@@ -122,16 +125,17 @@ class ProcessExecutor(Executor):
         try:
             kind, *content = slot.worker.pipe.recv()
         except (EOFError, OSError):
-            return self._bury(slot, job)
+            return self._replace(slot, job)
         if kind == "epoch":
             on_progress(job, *content)
             return None
         slot.job = None
         return Finished(job, *content)
 
-    def _bury(self, slot: _Slot, job: Job) -> Finished | None:
+    def _replace(self, slot: _Slot, job: Job) -> Finished | None:
+        """Go on after a worker's end: try its job again, or return that it crashed."""
         assert slot.worker is not None
-        message = slot.worker.obituary()
+        message = slot.worker.how_it_ended()
         slot.discard()
         if slot.attempt < MAX_ATTEMPTS:
             slot.begin(job, slot.attempt + 1)

@@ -12,8 +12,7 @@ import batchscope as bs
 from batchscope.errors import DataError, InputError, StoreError
 from batchscope.records.row import Outcome, Row
 from batchscope.running.store import Store
-
-from .common import make_study
+from tests.studies.common import make_study
 
 
 def numbers(row: Row) -> str:

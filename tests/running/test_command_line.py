@@ -17,8 +17,7 @@ import pytest
 import batchscope as bs
 from batchscope.records.export import export
 from batchscope.studies import Study
-
-from .common import make_study
+from tests.studies.common import make_study
 
 STUDY = "study.toml"
 

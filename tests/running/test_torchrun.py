@@ -28,7 +28,7 @@ dtype = "float64"
 
 def torchrun(study: Path, out: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
-    command = [*words, "tests.studies.torchrun_program", "run", str(study), "--out", str(out)]
+    command = [*words, "tests.running.torchrun_program", "run", str(study), "--out", str(out)]
     return subprocess.run(
         [sys.executable, *command, "--device", "cpu"],
         cwd=ROOT,

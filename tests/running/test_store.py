@@ -15,15 +15,14 @@ from batchscope.errors import InputError, StoreError
 from batchscope.records.codec import decode, encode
 from batchscope.records.reading import read_rows
 from batchscope.records.row import Evaluation, Outcome, Row
-from batchscope.running.record import rows_of
 from batchscope.running.store import Shard, Store
+from batchscope.running.trained import rows_of
 from batchscope.studies import read
 from batchscope.studies.plan import cells
 from batchscope.studies.protocols import next_cohorts
 from batchscope.training.settings import MemberResult
 from tests.report import factory
-
-from .common import make_study
+from tests.studies.common import make_study
 
 
 @pytest.fixture
