@@ -13,8 +13,17 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from batchscope.errors import BatchscopeError, StoreError
+from batchscope.options import OPTIONS
 from batchscope.records.codec import ABSENT, decode_all, sql_type
-from batchscope.records.histories import EvaluationTable, GivenEvaluations, History, Integers, Numbers, from_json
+from batchscope.records.histories import (
+    FIELDS,
+    EvaluationTable,
+    GivenEvaluations,
+    History,
+    Integers,
+    Numbers,
+    from_json,
+)
 from batchscope.records.row import Outcome
 from batchscope.records.rows import COLUMNS, Column, Rows, as_column
 
@@ -59,53 +68,65 @@ def read_runs(directory: str | Path) -> tuple[dict[str, Any], ...]:
 
 
 class StoredEvaluations(EvaluationTable):
-    """The evaluations of the runs of a results file, read when they are asked for.
+    """The evaluations of the runs of a results file, read when they are first asked for.
 
-    keys: [N] of the runs, ascending. Raises StoreError where the file no longer has them.
+    keys: [N] of the runs, ascending. Raises StoreError, when asked, for a file that is damaged or gone.
     """
 
     def __init__(self, path: Path, keys: Integers) -> None:
         super().__init__()
         self._path, self._keys = path, keys
-        self._earlier: GivenEvaluations | None = None
+        self._read: EvaluationTable | None = None
 
     def load_lengths(self) -> Integers:
         """[N] read from the file."""
-        with explained(self._path), reading(self._path) as file:
-            texts = self._of_texts(file)
-            if texts is not None:
-                return texts.load_lengths()
-            lengths = np.zeros(len(self._keys), dtype=np.int64)
-            counted = self._pairs(file, "COUNT(*)", "GROUP BY trial ORDER BY trial").astype(np.int64)
-            lengths[np.searchsorted(self._keys, counted[:, 0])] = counted[:, 1]
-            return lengths
+        return np.diff(self._all().starts)
 
     def load(self, name: str) -> Numbers:
-        """One field of all, read from the file; StoreError if it no longer holds as many as before."""
-        count = int(self.starts[-1])
-        with explained(self._path), reading(self._path) as file:
-            texts = self._of_texts(file)
-            if texts is not None:
-                return texts.column(name)
-            # SQL has no NaN, but infinity.
-            numbers = self._pairs(file, f"IFNULL({name}, 9e999)", "ORDER BY trial, number")[:, 1]
-        if len(numbers) != count:
-            raise StoreError(f"{self._path} was changed while it was read; read the directory again")
-        return np.where(np.isinf(numbers), np.nan, numbers)
+        """One field of all, read from the file."""
+        return self._all().column(name)
 
-    def _of_texts(self, file: sqlite3.Connection) -> GivenEvaluations | None:
-        """All of them, from a file of an earlier version, which keeps them as texts."""
-        if self._earlier is None and "history" in names_of(file, "rows"):
-            texts = dict(file.execute("SELECT rowid, history FROM rows"))
-            self._earlier = GivenEvaluations([from_json(texts[key]) for key in self._keys.tolist()])
-        return self._earlier
+    def _all(self) -> EvaluationTable:
+        """All columns, in one go: to step through the lines takes longer than to take more of each."""
+        if self._read is None:
+            with explained(self._path), reading(self._path) as file:
+                if "history" in names_of(file, "rows"):  # of an earlier version, which kept them as texts
+                    texts = dict(file.execute("SELECT rowid, history FROM rows"))
+                    self._read = GivenEvaluations([from_json(texts[key]) for key in self._keys.tolist()])
+                else:
+                    self._read = LoadedEvaluations(self._keys, *_numbers(file, int(self._keys.max(initial=0))))
+        return self._read
 
-    def _pairs(self, file: sqlite3.Connection, what: str, order: str) -> Numbers:
-        """[lines, 2] (key of the trial, number), of the trials that are ours."""
-        lines = file.execute(f"SELECT trial, {what} FROM evaluations {order}")
-        pairs = np.fromiter(itertools.chain.from_iterable(lines), dtype=float).reshape(-1, 2)
-        ours = np.isin(pairs[:, 0], self._keys)  # others were added since
-        return pairs if ours.all() else np.asarray(pairs[ours])
+
+class LoadedEvaluations(EvaluationTable):
+    """The evaluations of the runs with these keys, ascending, among those of all trials, one per line.
+
+    trials: [lines] the key of each line, ascending. numbers: field -> [lines]. Runs without a line have none.
+    """
+
+    def __init__(self, keys: Integers, trials: Integers, numbers: Mapping[str, Numbers]) -> None:
+        super().__init__()
+        first, last = np.searchsorted(trials, keys, "left"), np.searchsorted(trials, keys, "right")
+        self._lengths = last - first
+        others = self._lengths.sum() < len(trials)  # of rows that were added or replaced since
+        self._numbers = {name: column[np.isin(trials, keys)] for name, column in numbers.items()} if others else numbers
+
+    def load_lengths(self) -> Integers:
+        """[N] how many lines each has."""
+        return self._lengths
+
+    def load(self, name: str) -> Numbers:
+        """One field of all lines."""
+        return self._numbers[name]
+
+
+def _numbers(file: sqlite3.Connection, last: int) -> tuple[Integers, Mapping[str, Numbers]]:
+    """([lines] the key of the trial, field -> [lines]) up to the last trial there was, in the order of the keys."""
+    fields = ", ".join(f"IFNULL({name}, 9e999)" for name in FIELDS)  # SQL has no NaN, but infinity
+    lines = file.execute(f"SELECT trial, {fields} FROM evaluations WHERE trial <= ? ORDER BY trial, number", [last])
+    table = np.fromiter(itertools.chain.from_iterable(lines), dtype=float).reshape(-1, 1 + len(FIELDS)).T
+    numbers = np.where(np.isinf(table[1:]), np.nan, table[1:])
+    return table[0].astype(np.int64), dict(zip(FIELDS, numbers, strict=True))
 
 
 def _read_file(path: Path, recalled: Recalled) -> Rows:
@@ -143,13 +164,14 @@ def names_of(file: sqlite3.Connection, table: str) -> list[str]:
 
 
 def _shared(file: sqlite3.Connection, names: Sequence[str]) -> dict[str, Any]:
-    """Column -> the text that all rows have in it: the name of the data set need not be fetched 10^5 times."""
-    labels = [name for name in names if sql_type(name) == "TEXT" and name not in ("trial_id", "message")]
+    """Column -> the text or option that all rows share: the name of the data set need not be fetched 10^5 times."""
+    texts = {name for name in names if sql_type(name) == "TEXT"} - {"trial_id", "message"}
+    labels = [name for name in names if name in texts or name in OPTIONS]
     if not labels:
         return {}
     found = file.execute(f"SELECT DISTINCT {', '.join(map(quoted, labels))} FROM rows LIMIT {CHUNK}").fetchall()
-    texts = zip(labels, zip(*found, strict=True), strict=True) if 0 < len(found) < CHUNK else ()
-    return {name: column[0] for name, column in texts if len(set(column)) == 1}
+    values = zip(labels, zip(*found, strict=True), strict=True) if 0 < len(found) < CHUNK else ()
+    return {name: column[0] for name, column in values if len(set(column)) == 1}
 
 
 def _pieces(
