@@ -37,17 +37,19 @@ class Steps:
         self.optimizer = None if optimizer is None else _innermost(optimizer, self._ids)
         self.accumulation = accumulation or 1
         self._on_end: Callable[[int], object] = _ignore
-        self._on_found: Callable[[], object] = _ignore
+        self._on_found: Callable[[bool], object] = _ignore
         self.current = 0
         self.passes = 0  # with a backward pass, while no optimizer was seen
         self.is_optimizers = self.optimizer is not None
         self.inside = False  # within a call of the optimizer's step
         self._handles: list[Any] = []
 
-    def start(self, on_end: Callable[[int], object], on_found: Callable[[], object], guard: Callable[..., Any]) -> None:
+    def start(
+        self, on_end: Callable[[int], object], on_found: Callable[[bool], object], guard: Callable[..., Any]
+    ) -> None:
         """Call on_end(step) before the parameters change, or after the last pass of an optimizer's closure; and
-        on_found() when an optimizer shows itself although passes were counted otherwise before. guard: lets no error
-        of ours through."""
+        on_found(whether its first step agrees with the passes counted so far) when an optimizer shows itself. guard:
+        lets no error of ours through."""
         self._on_end, self._on_found = on_end, on_found
 
         def before(*arguments: Any) -> None:
@@ -86,8 +88,7 @@ class Steps:
         self.inside = True
         if not self.is_optimizers:
             self.is_optimizers, self.optimizer = True, optimizer
-            if self.passes not in (0, self.accumulation):
-                self._on_found()
+            self._on_found(self.passes in (0, self.accumulation))
             self.current = 0
             if self.passes == self.accumulation:  # counted and ended already
                 return

@@ -120,8 +120,9 @@ class Watcher:
             self.guard(self._account, step)
             self.guard(self.drop_step)
 
-    def on_found(self) -> None:
-        self.guard(self._recount)
+    def on_found(self, is_as_counted: bool) -> None:
+        if not is_as_counted:
+            self.guard(self._recount)
         self.guard(self.drop_step)
 
     def guard(self, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -157,12 +158,10 @@ class Watcher:
         batch = batch_of(args, kwargs)
         if not batch.num_examples:
             return
-        self._forget_discarded()
         recording = Recording.start(self._model, batch)
-        if self._versions is None:
-            self._versions = recording.versions
-        elif self._versions != recording.versions:
+        if self._versions is not None and self._versions != recording.versions:
             return  # the parameters have changed within the step (a line search, a perturbation): not its gradient
+        self._forget_discarded()
         self._watch_parameters()
         self._in_own_pass(self._choice.make, batch, self._parameters)
         one = ForwardPass(
@@ -291,7 +290,7 @@ class Watcher:
             backward.gradients = {}
         self._sums.add_gradients(backward)
         for one in backward.passes:
-            one.is_done = True
+            one.is_done, self._versions = True, one.recording.versions
         self._steps.add_pass()
 
     def _check(self, backward: BackwardPass) -> None:
