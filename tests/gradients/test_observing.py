@@ -174,13 +174,63 @@ assert abs(moments.sq_norm_sum / expected.sq_norm_sum - 1) < 1e-10
 """
 
 
+FSDP = """
+import sys, warnings, torch, torch.distributed as dist, torch.nn.functional as F
+from torch.distributed.fsdp import fully_shard
+from torch import nn
+from batchscope.gradients import ObserveWarning, observe
+rank, port = int(sys.argv[1]), sys.argv[2]
+dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+torch.manual_seed(0)
+model = nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 3))
+fully_shard(model)
+x, y = torch.randn(4, 5), torch.arange(4) % 3
+optimizer = torch.optim.SGD(model.parameters(), 0.1)
+with warnings.catch_warnings(record=True) as seen, observe(model, optimizer=optimizer) as observed:
+    warnings.simplefilter("always")
+    for _ in range(2):
+        F.cross_entropy(model(x), y).backward()
+        optimizer.step()
+assert "sharded" in str(observed.notes), observed.notes
+assert not observed.history
+"""
+
+BATCHNORM = """
+import sys, torch, torch.distributed as dist, torch.nn.functional as F
+from torch.nn.parallel import DistributedDataParallel
+from torch import nn
+from batchscope.gradients import GroupMoments, observe
+rank, port = int(sys.argv[1]), sys.argv[2]
+dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+torch.manual_seed(0)
+model = nn.Sequential(nn.Linear(5, 7), nn.BatchNorm1d(7), nn.Linear(7, 3)).double()
+x, y = torch.randn(10, 5).double(), torch.arange(10) % 3
+mine = slice(0, 4) if rank == 0 else slice(4, 10)
+expected = []
+for part in (slice(0, 4), slice(4, 10)):
+    gradients = torch.autograd.grad(F.cross_entropy(model(x[part]), y[part], reduction="sum"), model.parameters())
+    expected.append(torch.cat([g.flatten() for g in gradients]))
+wrapped = DistributedDataParallel(model)
+optimizer = torch.optim.SGD(wrapped.parameters(), 0.1)
+with observe(wrapped, optimizer=optimizer) as observed:
+    F.cross_entropy(wrapped(x[mine]), y[mine]).backward()
+    optimizer.step()
+moments = observed.history[0]
+assert isinstance(moments, GroupMoments) and moments.sizes == (4, 6), moments
+a, b = expected
+assert abs(moments.group_sq_norms / float(a @ a / 4 + b @ b / 6) - 1) < 1e-6
+assert abs(moments.sq_norm_sum / float((a + b) @ (a + b)) - 1) < 1e-6
+"""
+
+
 @pytest.mark.slow
-def test_moments_are_summed_over_ranks(tmp_path):
-    port = str(20000 + os.getpid() % 20000)
+@pytest.mark.parametrize("program", [DISTRIBUTED, BATCHNORM, FSDP], ids=["examples", "groups", "fully_shard"])
+def test_two_ranks(program):
+    port = str(20000 + (os.getpid() + 7 * len(program)) % 20000)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     ranks = [
         subprocess.Popen(
-            [sys.executable, "-c", DISTRIBUTED, str(rank), port], env=environment, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-c", program, str(rank), port], env=environment, stderr=subprocess.PIPE, text=True
         )
         for rank in range(2)
     ]

@@ -225,7 +225,8 @@ class Watcher:
         done = [one for one in self._passes if one.is_done]
         if not done or self._sums.num_backward == 0:
             return
-        reached = [self._parameters[name] for name in self._sums.squares]
+        # a gradient may be zero on its own (LoRA at its start): look at one that was not
+        reached = [self._parameters[name] for name, square in self._sums.squares.items() if float(square) > 0]
         smallest = min(reached, key=lambda p: p.numel(), default=None)
         is_gone = smallest is not None and (smallest.grad is None or not bool(smallest.grad.any()))
         if is_gone and self._steps.is_optimizers:
