@@ -138,7 +138,8 @@ def _summarise(cells: Cells, spread: Array) -> Summaries:
     variance = (weights * (points - mean[..., None]) ** 2).sum(axis=-1)
     evidence = top[..., 0] + np.log(total[..., 0] * reach * (PLACES[1] - PLACES[0]))
     known = cells.bounded[:, None]
-    return Summaries(*(np.where(known, x, np.nan) for x in (evidence, mean, variance)), points, weights)
+    evidence, mean, variance = (np.where(known, x, np.nan) for x in (evidence, mean, variance))
+    return Summaries(evidence, mean, variance, points, weights)
 
 
 def log_likelihood(cells: Cells, points: Array, spread: Array) -> Array:
