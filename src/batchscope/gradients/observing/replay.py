@@ -27,7 +27,7 @@ from batchscope.gradients.backward.planner import Planner
 from batchscope.gradients.observing.loop_gradients import dense, sq_norm
 from batchscope.gradients.observing.outputs import Call, frontier, tensors_of
 from batchscope.gradients.subject.batches import Batch
-from batchscope.gradients.subject.state import untouched
+from batchscope.gradients.subject.state import eager, untouched
 
 SLACK = 3.0  # times the audit's tolerance: two passes round differently, in another order
 
@@ -80,7 +80,7 @@ class Recording:
             stack.enter_context(containers_untouched(self.model))
             stack.enter_context(torch.enable_grad())
             stack.enter_context(torch.autocast(kind, dtype, enabled=is_on))
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
+            stack.enter_context(eager())
             self.restore()
             yield
 
