@@ -9,35 +9,62 @@ from scipy import stats
 
 from batchscope.analysis.cells import Table, batch_sizes, cells, summarise, summary_table
 from batchscope.analysis.context import context
-from batchscope.analysis.formatting import number
+from batchscope.analysis.fit.arrivals import typical_times
+from batchscope.analysis.formatting import batch_size, number
 from batchscope.records.row import Outcome
 from tests.report import factory
 
 
-def test_a_cell_holds_mean_spread_and_student_interval_of_its_seeds():
+def test_a_cell_holds_the_median_and_interval_of_the_censored_likelihood():
     epochs = [7.0, 11.0, 13.0]
     (cell,) = cells([factory.row(seed=seed, epochs_to_target=value) for seed, value in enumerate(epochs)])
     assert (cell.epochs.n, cell.epochs.least, cell.epochs.most) == (3, 7, 13)
-    half = stats.t.interval(0.95, 2, scale=stats.tstd(epochs) / math.sqrt(3))[1]
-    low, high = (31 / 3 * math.exp(sign * half / (31 / 3)) for sign in (-1, 1))
-    assert cell.epochs.value == pytest.approx(31 / 3)
-    assert (cell.epochs.low, cell.epochs.high) == pytest.approx((low, high))
+    known = typical_times([6, 10, 12], epochs)  # met between two checks
+    assert cell.epochs.value == pytest.approx(known.value[0], rel=0.01)
+    assert (cell.epochs.low, cell.epochs.high) == pytest.approx((known.low[0], known.high[0]), rel=0.02)
+    assert cell.steps.value == pytest.approx(cell.epochs.value * 57)
     assert cell.outcomes == "3 reached"
 
 
-def test_a_censored_seed_makes_the_mean_a_lower_bound_without_interval():
-    (cell,) = cells([factory.row(seed=0, epochs_to_target=40.0), factory.censored(seed=1)])
-    assert cell.epochs.value == 70
-    assert cell.epochs.lower_bound
-    assert cell.epochs.low is None
-    assert cell.epochs_text == "≥ 70"
+def test_with_many_checks_the_interval_is_nearly_that_of_student():
+    epochs = [7.1, 8.3, 7.7, 9.05, 8.6]
+    rows = [
+        factory.row(seed=seed, epochs_to_target=value, evaluations_per_epoch=1000) for seed, value in enumerate(epochs)
+    ]
+    (cell,) = cells(rows)
+    logs = [math.log(value) for value in epochs]
+    low, high = stats.t.interval(0.95, 4, loc=sum(logs) / 5, scale=stats.tstd(logs) / math.sqrt(5))
+    assert math.log(cell.epochs.value) == pytest.approx(sum(logs) / 5, abs=0.01)
+    assert (math.log(cell.epochs.high) - math.log(cell.epochs.low)) == pytest.approx(high - low, rel=0.15)
+
+
+def test_a_censored_seed_counts_as_slower_and_does_not_hide_the_others():
+    arrived = [factory.row(seed=seed, epochs_to_target=40.0 + seed) for seed in range(4)]
+    (all_of_them,), (cell,) = cells(arrived), cells([*arrived, factory.censored(seed=5)])
+    assert all_of_them.epochs.value < cell.epochs.value < 60
+    assert not cell.epochs.bound
     assert not cell.never
 
 
+def test_where_most_seeds_never_arrive_only_a_bound_is_known():
+    (cell,) = cells([factory.row(seed=0, epochs_to_target=98.0), *(factory.censored(seed=k) for k in range(1, 5))])
+    assert cell.epochs.lower_bound
+    assert cell.epochs_text == "> 100"
+    assert cell.seeds_text == "98 - 100"
+
+
+def test_all_that_arrive_by_the_first_check_are_bounded_from_above():
+    (cell,) = cells([factory.row(seed=seed, epochs_to_target=1.0) for seed in range(3)])
+    assert cell.epochs_text == "<= 1"
+    assert (cell.epochs.bound, cell.epochs.lower_bound) == ("<=", False)
+
+
 def test_diverged_and_crashed_seeds_are_counted_and_have_no_epochs():
-    (cell,) = cells([factory.row(seed=0), factory.diverged(seed=1), factory.crashed(seed=2)])
-    assert (cell.epochs.value, cell.epochs.n) == (7, 1)
-    assert cell.outcomes == "1 reached, 1 diverged, 1 crashed"
+    reached = [factory.row(seed=seed, epochs_to_target=7.0 + seed) for seed in range(3)]
+    (cell,), (alone,) = cells([*reached, factory.diverged(seed=3), factory.crashed(seed=4)]), cells(reached)
+    assert cell.epochs.value > alone.epochs.value  # diverged: slower than all that arrived
+    assert (cell.epochs.n, cell.epochs.most) == (3, 9)
+    assert cell.outcomes == "3 reached, 1 diverged, 1 crashed"
     (lost,) = cells([factory.diverged(seed=1), factory.crashed(seed=2)])
     assert lost.epochs is None
     assert lost.never
@@ -103,6 +130,17 @@ def test_counts_are_exact_and_estimates_have_three_digits(value, text):
     assert number(value) == text
 
 
+def test_batch_sizes_are_whole_numbers_from_ten_on():
+    assert [batch_size(value) for value in (2.57, 90.23, 999.6, 1024.0, 1024.3, 12345.6)] == [
+        "2.57",
+        "90",
+        "1000",
+        "1024",
+        "1020",
+        "12 300",
+    ]
+
+
 def test_context_names_what_runs_share_and_what_they_do_not():
     about = context([factory.row(seed=0), factory.row(seed=1), factory.row(batch_size=64, dataset="mnist")])
     assert about.dataset == "digits / mnist"
@@ -121,7 +159,7 @@ def test_the_table_prints_in_a_hundred_columns_and_explains_itself():
     lines = str(table).splitlines()
     assert max(map(len, lines)) <= 100
     assert [line.split()[0] for line in lines[2 : len(table) + 2]] == [cell.shape.split()[0] for cell in table]
-    assert "mean over seeds" in lines[len(table) + 3]
+    assert "median over seeds" in lines[len(table) + 3]
     assert str(Table(())).split()[:3] == ["shape", "batch", "size"]
 
 

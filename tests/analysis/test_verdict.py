@@ -35,7 +35,7 @@ def study(rows):
 
 
 def test_a_clear_difference_is_decided_and_said_in_one_sentence(study):
-    verdict = bs.compare(study(), "wide", "deep")
+    verdict = bs.compare(study(), "wide", "deep", "paper2018")
     assert verdict.decision == "wide"
     assert verdict.probability >= 0.95
     assert verdict.ratio > 2
@@ -139,7 +139,7 @@ def test_unequal_parameters_are_shouted(study):
 
 
 def test_one_seed_gives_no_probability(study):
-    verdict = compare([row for row in study() if row.seed == 0])
+    verdict = compare([row for row in study() if row.seed == 0], definition="paper2018")
     assert verdict.decision == "undecided"
     assert "no probability can be given" in verdict.sentence
     assert "one run per batch size" in verdict.sentence
@@ -150,7 +150,7 @@ def test_without_two_shapes_there_is_a_sentence_all_the_same(rows, table):
     verdict = compare(rows(table) if table else [])
     assert verdict.decision == "undecided"
     assert "a comparison needs two" in verdict.sentence
-    assert len(findings(rows(table) if table else [])) == 3
+    assert len(findings(rows(table) if table else [])) == 5
 
 
 def test_runs_that_never_arrive_are_undecided(rows):
@@ -174,13 +174,14 @@ def with_bounds(rows, bounds):
     return [replace(row, batch_size_bound=bounds[row.depth] * (1 + 0.05 * row.seed)) for row in rows]
 
 
-def test_the_three_findings_of_the_paper(study):
+def test_the_findings_of_the_paper(study):
     supported = findings(with_bounds(study(), {1: 40.0, 10: 10.0}), "overhead_20")
-    assert [finding.decision for finding in supported] == ["supported", "supported", "undecided"]
-    assert "too few shapes for an interval" in supported[2].sentence
-    assert "Undecided: whether" in findings(study(300, 300), "overhead_20")[0].sentence
+    assert [finding.name for finding in supported] == ["F0", "F1", "F2", "Figure 2(a)", "Figure 2(c)"]
+    assert [finding.decision for finding in supported] == [*["supported"] * 4, "undecided"]
+    assert "too few shapes for an interval" in supported[4].sentence
+    assert "Undecided: whether" in findings(study(300, 300), "overhead_20")[1].sentence
     against = findings(with_bounds(study(100.0, 1000.0), {1: 10.0, 10: 40.0}), "overhead_20")
-    assert [finding.decision for finding in against[:2]] == ["contradicted", "contradicted"]
+    assert [finding.decision for finding in against[:4]] == ["supported", *["contradicted"] * 3]
     json.dumps([finding.as_dict() for finding in supported + against], allow_nan=False)
 
 

@@ -1,11 +1,12 @@
 """The one summary of a cell (a shape at a batch size), which `run`, report, gate, export and every chart read.
 
-* *epochs to target* and *steps to target*: mean over the seeds of the cell. A seed that ran out of epochs counts with
-  the epochs it ran, and the mean is then a lower bound, printed with "≥". A seed that diverged or crashed has no epochs
-  and only appears in the outcome counts.
-* *interval*: 95 % Student t interval of that mean over seeds on a log scale, as no run takes less than nothing:
-  mean * exp(± t(0.975, n - 1) s / (mean sqrt(n))); none for n < 2 or a lower bound.
-* *B_S*: batch-size bound n * (gradient diversity), mean over a run's measurements, then over seeds (Yin et al. 2018).
+* *epochs to target* and *steps to target*: the median over seeds with its 95 % interval, from the censored likelihood
+  of a lognormal (`fit.arrivals`): a target is met somewhere between two checks, a seed that ran out of epochs took
+  longer, one that diverged is slower than all that arrived, one that crashed says nothing. Where none arrived, or
+  so few that the median lies beyond the epochs allowed, only a bound is known ("> 40"); where all arrived by the first
+  check, "<= 1".
+* *B_S*: batch-size bound n * (gradient diversity), mean over a run's measurements, then over seeds (Yin et al. 2018),
+  with its 95 % Student t interval on a log scale: mean * exp(± t(0.975, n - 1) s / (mean sqrt(n))).
 """
 
 from __future__ import annotations
@@ -19,23 +20,27 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit
 
+from batchscope.analysis.fit.arrivals import typical_times
 from batchscope.analysis.formatting import WIDTH, number, plain, rendered, spread, text_table
+from batchscope.analysis.sweeps import Array, Booleans, Sweep, sweep_of
 from batchscope.records.row import Outcome, Row
 from batchscope.records.rows import Column, Rows
 
 CONFIDENCE = 0.95
 EPOCHS_MEANING = (
-    "epochs: mean over seeds [95 % interval, Student t on a log scale]; ≥: some seeds ran out of epochs, the mean is "
-    "a lower bound; >: no seed reached the target."
+    "epochs to target: median over seeds [95 % interval], between the checks at which the target was missed and met, "
+    "seeds that ran out of epochs included; >: most seeds never arrived."
 )
+ABOVE, BELOW = ">", "<="
 
 
 @dataclass(frozen=True)
 class Summary:
     """What the n seeds of a cell say of one quantity.
 
-    value: as the module says. least, most: of the seeds. low, high: 95 % interval of the value, None without one.
-    lower_bound: the value is only known to be at least this.
+    value: as the module says. least, most: of the seeds as they were seen. low, high: 95 % interval of the value, None
+    without one. bound: "" for a number; ">" (too few seeds arrived) and "<=" (all did by the first check) where only a
+    bound is known, which `value` then is.
     """
 
     value: float
@@ -44,11 +49,18 @@ class Summary:
     most: float
     low: float | None = None
     high: float | None = None
-    lower_bound: bool = False
+    bound: str = ""
+
+    @property
+    def lower_bound(self) -> bool:
+        """The value is only known to be larger."""
+        return self.bound == ABOVE
 
     def __str__(self) -> str:
-        if self.lower_bound or self.low is None or self.high is None:
-            return f"{'≥ ' if self.lower_bound else ''}{number(self.value)}"
+        if self.bound:
+            return f"{self.bound} {number(self.value)}"
+        if self.low is None or self.high is None:
+            return number(self.value)
         return f"{number(self.value)} [{number(self.low)}, {number(self.high)}]"
 
 
@@ -103,7 +115,7 @@ class Cell:
 
     @property
     def epochs_text(self) -> str:
-        """Such as "12.3 [11, 13.6]", "≥ 35" (a lower bound), "> 40" (no seed arrived) or "never" (all blew up)."""
+        """Such as "12.3 [11, 13.6]", "> 40" (most seeds never arrived) or "never" (all diverged or crashed)."""
         return self._text(self.epochs)
 
     @property
@@ -128,7 +140,7 @@ class Cell:
             return "-"
         if summary is None:
             return "never"
-        return f"> {number(summary.value)}" if self.never else str(summary)
+        return str(summary)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: NaN is None."""
@@ -173,17 +185,21 @@ class Table:
         return (EPOCHS_MEANING, EDGE_NOTE) if edge else (EPOCHS_MEANING,)
 
 
-def summarise(values: Sequence[float], lower_bound: bool = False) -> Summary | None:
-    """Mean, spread and interval of `values`; None for no values."""
+def summarise(values: Sequence[float]) -> Summary | None:
+    """Mean, spread and Student interval of `values`; None for no values."""
     if not values:
         return None
     n, mean, least, most = len(values), math.fsum(values) / len(values), min(values), max(values)
-    if n < 2 or lower_bound:
-        return Summary(mean, n, least, most, lower_bound=lower_bound)
+    if n < 2:
+        return Summary(mean, n, least, most)
     sd = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
     half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * sd / math.sqrt(n)
     factor = math.exp(half / mean) if mean > 0 else 1.0
     return Summary(mean, n, least, most, mean / factor, mean * factor)
+
+
+KEYS = ("study", "depth", "width", "shape", "batch_size")
+Key = tuple[Any, ...]
 
 
 def cells(rows: Iterable[Row], unfinished: bool = False) -> tuple[Cell, ...]:
@@ -191,19 +207,18 @@ def cells(rows: Iterable[Row], unfinished: bool = False) -> tuple[Cell, ...]:
 
     unfinished: those as well that were only tuned so far.
     """
-    keys = ("study", "depth", "width", "shape", "batch_size")
     given = Rows.of(rows)
-    finals, tunes = (given.where(phase=phase).group_by(*keys) for phase in ("final", "tune"))
-    none = given.pick(slice(0, 0))
+    reported = given.where(phase="final")
+    finals, tunes = reported.group_by(*KEYS), given.where(phase="tune").group_by(*KEYS)
+    none, times = given.pick(slice(0, 0)), _times(reported)
     found = {*finals, *tunes} if unfinished else set(finals)
     in_order = sorted(found, key=lambda key: (key[0], key[1], -key[2], *key[3:]))
-    return tuple(_cell(finals.get(key, none), tunes.get(key, none)) for key in in_order)
+    return tuple(_cell(finals.get(key, none), tunes.get(key, none), times.get(key)) for key in in_order)
 
 
-def _cell(finals: Rows, tunes: Rows) -> Cell:
+def _cell(finals: Rows, tunes: Rows, times: tuple[Summary, Summary] | None) -> Cell:
     first, outcomes, bounds = (finals or tunes)[0], finals.column("outcome"), finals.column("batch_size_bound")
     counts: dict[str, Any] = {outcome.value: int(np.count_nonzero(outcomes == outcome)) for outcome in Outcome}
-    timed = finals.where(outcome=(Outcome.REACHED, Outcome.CENSORED))
     seconds = np.concatenate([finals.column("seconds"), tunes.column("seconds")])
     return Cell(
         study=first.study,
@@ -217,8 +232,8 @@ def _cell(finals: Rows, tunes: Rows) -> Cell:
         num_seeds=len(finals),
         **counts,
         **_step_size(finals.column("step_size"), tunes.column("step_size")),
-        epochs=_to_target(timed, "epochs", lower_bound=counts["censored"] > 0),
-        steps=_to_target(timed, "steps", lower_bound=counts["censored"] > 0),
+        epochs=times[0] if times else None,
+        steps=times[1] if times else None,
         batch_size_bound=summarise(bounds[np.isfinite(bounds)].tolist()),
         heldout_accuracy=_mean(finals.column("heldout_accuracy")),
         seconds=math.fsum(seconds[np.isfinite(seconds)]),
@@ -233,10 +248,52 @@ def _step_size(chosen: Column, tried: Column) -> dict[str, Any]:
     return {"step_size": shared, "num_step_sizes": len(grid), "at_grid_edge": edge}
 
 
-def _to_target(rows: Rows, unit: str, lower_bound: bool) -> Summary | None:
-    """ "epochs" or "steps" to the target; of a run that ended before, those it ran."""
-    to_target, ran = rows.column(f"{unit}_to_target"), rows.column(f"{unit}_run")
-    return summarise(np.where(np.isnan(to_target), ran, to_target).tolist(), lower_bound)
+def _times(finals: Rows) -> dict[Key, tuple[Summary, Summary]]:
+    """Cell -> (epochs, steps) to the target; no entry where every seed diverged or crashed."""
+    found: dict[Key, tuple[Summary, Summary]] = {}
+    for key, group in finals.group_by(*KEYS[:-1]).items():
+        sweep = sweep_of(group)
+        times = typical_times(sweep.steps_before, sweep.steps, sweep.cell, sweep.diverged)
+        for index, batch_size in enumerate(sweep.batch_sizes):
+            runs = (sweep.cell == index) & ~sweep.diverged
+            if runs.any():
+                ends = times.value[index], times.low[index], times.high[index]
+                steps = _summary(sweep.steps[runs], sweep.steps_before[runs], ends)
+                found[(*key, int(batch_size))] = _scaled(steps, _pass(sweep, runs, float(batch_size))), steps
+    return found
+
+
+def _summary(steps: Array, before: Array, ends: tuple[float, float, float]) -> Summary:
+    """Steps of the runs of one cell [n], and (median, low, high) of the likelihood."""
+    seen = np.where(np.isfinite(steps), steps, before)
+    n, least, most = len(steps), float(seen.min()), float(seen.max())
+    value, low, high = (float(end) for end in ends)
+    stopped = before[np.isinf(steps)]
+    if len(stopped) and not value <= stopped.max():  # no seed arrived, or too few to say when half of them would have
+        return Summary(float(stopped.max()), n, least, most, bound=ABOVE)
+    if math.isnan(value):
+        return Summary(most, n, least, most, bound=BELOW)
+    return Summary(value, n, least, most, *((None, None) if math.isnan(low) else (low, high)))
+
+
+def _pass(sweep: Sweep, runs: Booleans, batch_size: float) -> float:
+    """Epochs of one step, as the runs have them where one arrived."""
+    arrived = runs & sweep.reached
+    if arrived.any():
+        return float(sweep.epochs[arrived].sum() / sweep.steps[arrived].sum())
+    return 1 / math.ceil(sweep.num_examples / batch_size)
+
+
+def _scaled(steps: Summary, factor: float) -> Summary:
+    """The same in epochs."""
+    value, least, most = (_clean(end * factor) for end in (steps.value, steps.least, steps.most))
+    low, high = (None if end is None else _clean(end * factor) for end in (steps.low, steps.high))
+    return Summary(value, steps.n, least, most, low, high, steps.bound)
+
+
+def _clean(value: float) -> float:
+    """Without the noise of a multiplication: 7.000000000000001 epochs are 7."""
+    return float(f"{value:.12g}")
 
 
 def _mean(values: Column) -> float:

@@ -28,10 +28,16 @@ from batchscope.analysis import (
 from batchscope.analysis.cells import Cell, cells
 from batchscope.analysis.context import Context, context
 from batchscope.analysis.diversity import Curve, curves
+from batchscope.analysis.headline import Headline, headline
+from batchscope.analysis.log_times import log_times
+from batchscope.analysis.same_batch import EpochRatios, epoch_ratios
 from batchscope.analysis.sweeps import rows_of
 from batchscope.analysis.tuning import in_order
+from batchscope.analysis.verdict import CERTAIN
 from batchscope.records.row import Row
 from batchscope.records.rows import Rows
+
+OTHER_DEFINITIONS = ("b_crit", "paper2018", "overhead_20")
 
 
 @dataclass(frozen=True)
@@ -40,9 +46,10 @@ class Digest:
 
     rows: all of them, tuning included. table: one `Cell` per shape and batch size. sweeps: shape -> its final runs as
     arrays, wide to deep. definition: the threshold's. thresholds, fits: shape -> B*, critical-batch fit. verdict: wide
-    against deep; at_equal_cost: the same at equal update steps and at equal training FLOPs, where there are two shapes.
-    findings: the paper's three statements. protocols: shape -> B* under `paper2018` and `tuned`; empty without the rows
-    of the other protocol.
+    against deep; exploratory: the same at equal update steps and training FLOPs and by other definitions, each decided
+    at a level that allows for their number, where there are two shapes. epoch_ratios: every pair of shapes at every
+    common batch size. headline: all that in three sentences. findings: the paper's. protocols: shape -> B* under
+    `paper2018` and `tuned`; empty without the rows of the other protocol.
     """
 
     rows: Rows
@@ -52,21 +59,30 @@ class Digest:
     definition: str
     thresholds: Mapping[str, ThresholdEstimate]
     fits: Mapping[str, CriticalBatchFit]
+    headline: Headline
     verdict: Verdict
-    at_equal_cost: tuple[Verdict, ...]
+    epoch_ratios: EpochRatios
+    exploratory: tuple[Verdict, ...]
     findings: tuple[Finding, ...]
     tuning: TuningGuard
     curves: tuple[Curve, ...]
     protocols: Mapping[str, ProtocolEffect]
 
+    @property
+    def at_equal_cost(self) -> tuple[Verdict, ...]:
+        """The exploratory verdicts at equal update steps and at equal training FLOPs."""
+        return tuple(verdict for verdict in self.exploratory if verdict.equal != "parameters")
 
-def digest(rows: Iterable[Row], definition: str = "paper2018", against: Sequence[Row] | None = None) -> Digest:
+
+def digest(rows: Iterable[Row], definition: str = "b_crit", against: Sequence[Row] | None = None) -> Digest:
     """Analyse the rows of one study. against: those of the same study under the other protocol.
 
     Raises InputError for rows of more than one problem, an unknown definition, or protocols that are not the two.
     """
     given = rows_of(rows)
     sweeps = sweeps_of(given)
+    times, verdict = log_times(sweeps), compare(sweeps, definition=definition)
+    ratios = epoch_ratios(times, CERTAIN)
     return Digest(
         rows=given,
         about=context(given),
@@ -75,8 +91,10 @@ def digest(rows: Iterable[Row], definition: str = "paper2018", against: Sequence
         definition=definition,
         thresholds=batch_threshold(sweeps, definition),
         fits=fit(sweeps),
-        verdict=compare(sweeps, definition=definition),
-        at_equal_cost=_at_equal_cost(sweeps),
+        headline=headline(sweeps, ratios, verdict),
+        verdict=verdict,
+        epoch_ratios=ratios,
+        exploratory=_exploratory(sweeps, definition),
         findings=findings(sweeps, definition),
         tuning=guard(given),
         curves=curves(given),
@@ -84,14 +102,19 @@ def digest(rows: Iterable[Row], definition: str = "paper2018", against: Sequence
     )
 
 
-def _at_equal_cost(sweeps: dict[str, Sweep]) -> tuple[Verdict, ...]:
-    """Wide against deep at equal steps and FLOPs; nothing where one of them never reached the target."""
+def _exploratory(sweeps: dict[str, Sweep], definition: str) -> tuple[Verdict, ...]:
+    """Wide against deep, asked differently; nothing where one of them never reached the target."""
     if len(sweeps) < 2:
         return ()
     ends = [find_shape(sweeps, name) for name in ("wide", "deep")]
     if not all(np.isfinite(sweeps[end].typical(sweeps[end].epochs)).any() for end in ends):
         return ()
-    return tuple(compare(sweeps, equal=what) for what in ("steps", "flops"))
+    costs, others = ("steps", "flops"), [name for name in OTHER_DEFINITIONS if name != definition]
+    count = len(costs) + len(others)
+    return (
+        *(compare(sweeps, equal=what, comparisons=count) for what in costs),
+        *(compare(sweeps, definition=name, comparisons=count) for name in others),
+    )
 
 
 def epoch_limits(table: Iterable[Cell], count: int) -> list[float]:

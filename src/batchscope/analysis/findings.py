@@ -5,19 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from scipy import special
 
 from batchscope.analysis.diversity import at_equal_epochs
-from batchscope.analysis.formatting import plain, probability_text
+from batchscope.analysis.formatting import number, plain, probability_text
 from batchscope.analysis.intervals import LEVEL
+from batchscope.analysis.log_times import log_times
+from batchscope.analysis.same_batch import EpochRatios, epoch_ratios
+from batchscope.analysis.slow_down import SlowDowns, slow_downs
 from batchscope.analysis.sweeps import Array, Results, sweeps_of
 from batchscope.analysis.thresholds import ThresholdEstimate, batch_threshold
-from batchscope.analysis.verdict import CERTAIN, Verdict, compare
+from batchscope.analysis.trend import Trend, trend
+from batchscope.analysis.verdict import CERTAIN, UNDECIDED, Verdict, compare
 
 FEWEST_SHAPES = 4  # Fisher's interval divides by n - 3
+SUPPORTED, CONTRADICTED = "supported", "contradicted"
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,13 @@ class Correlation:
     sentence: str
     level: float = LEVEL
 
+    @property
+    def short(self) -> str:
+        """``rank correlation 0.80 [0.1, 0.97]``; "-" without one."""
+        low, high = self.rank_interval
+        ends = "" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
+        return "-" if math.isnan(self.rank) else f"rank correlation {self.rank:.2f}{ends}"
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {name: plain(value) for name, value in vars(self).items()}
@@ -49,18 +61,25 @@ class Correlation:
         return self.sentence
 
 
+Evidence: TypeAlias = SlowDowns | Trend | EpochRatios | Verdict | Correlation
+
+
 @dataclass(frozen=True)
 class Finding:
     """One statement and what the study says: decision "supported", "contradicted" or "undecided".
 
-    evidence: the verdict or correlation it rests on, None when there is nothing to compare; sentence: in words.
+    name: "F0" (a threshold exists), "F1" (wider takes larger batches), "F2" (wider needs fewer epochs at the same
+    batch size), "Figure 2(a)" or "Figure 2(c)" of Chen et al. 2018. probability: that it holds (F0: for every shape),
+    NaN where it cannot be said. evidence: the statistic with its interval, None when there is nothing to look at.
+    sentence: in words.
     """
 
+    name: str
     statement: str
     decision: str
     probability: float
     sentence: str
-    evidence: Verdict | Correlation | None
+    evidence: Evidence | None
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -68,40 +87,88 @@ class Finding:
         return {**fields, "evidence": self.evidence.as_dict() if self.evidence else None}
 
 
-STATEMENTS = (
-    "At equal parameters the wide shape takes larger batches without slow-down than the deep one (Figures 3 to 5).",
-    "At equal parameters the wide shape has the larger gradient diversity (Figure 2(a)).",
-    "Shapes with larger gradient diversity take larger batches (Figure 2(c)).",
-)
+STATEMENTS = {
+    "F0": "Every shape has a batch size beyond which it needs more epochs.",
+    "F1": "At equal parameters the wider shape takes larger batches before it slows down.",
+    "F2": "At the same batch size the wider shape needs fewer epochs.",
+    "Figure 2(a)": "At equal parameters the wide shape has the larger gradient diversity.",
+    "Figure 2(c)": "Shapes with larger gradient diversity take larger batches.",
+}
 
 
 def findings(
-    results: Results, definition: str = "paper2018", *, level: float = LEVEL, seed: int = 0
+    results: Results, definition: str = "b_crit", *, level: float = LEVEL, seed: int = 0
 ) -> tuple[Finding, ...]:
-    """The three findings of Chen et al. 2018 about a study with two or more shapes; always three, in order."""
+    """The findings of Chen et al. 2018 over all shapes of a study; always the same five, in order.
+
+    definition: of the threshold in F1 and Figure 2(c). The shapes run from wide to deep.
+    """
     sweeps = sweeps_of(results)
+    times = log_times(sweeps)
+    first = _exists(slow_downs(times, level))
     if len(sweeps) < 2:
         reason = "fewer than two shapes with finished runs"
-        return tuple(Finding(text, "undecided", math.nan, f"{text} Undecided: {reason}.", None) for text in STATEMENTS)
-    evidence: tuple[Verdict | Correlation, ...] = (
-        compare(sweeps, definition=definition, level=level, seed=seed),
-        compare(sweeps, definition="mean_diversity", level=level, seed=seed),
-        correlate_diversity(sweeps, definition, level=level, seed=seed),
+        return first, *(_undecided(name, reason) for name in list(STATEMENTS)[1:])
+    return (
+        first,
+        _larger(trend(sweeps, definition, level, seed), compare(sweeps, definition=definition, level=level, seed=seed)),
+        _fewer(epoch_ratios(times, CERTAIN, level)),
+        _finding("Figure 2(a)", compare(sweeps, definition="mean_diversity", level=level, seed=seed)),
+        _finding("Figure 2(c)", correlate_diversity(sweeps, definition, level=level, seed=seed)),
     )
-    return tuple(_finding(text, item) for text, item in zip(STATEMENTS, evidence, strict=True))
 
 
-def _finding(statement: str, evidence: Verdict | Correlation) -> Finding:
-    probability = evidence.probability
-    decision = "undecided"
-    if probability >= CERTAIN or probability <= 1 - CERTAIN:
-        decision = "supported" if probability >= CERTAIN else "contradicted"
-    words = str(evidence).removeprefix("Undecided ")
-    return Finding(statement, decision, probability, f"{statement} {decision.capitalize()}: {words}", evidence)
+def _undecided(name: str, reason: str) -> Finding:
+    return Finding(name, STATEMENTS[name], UNDECIDED, math.nan, f"{STATEMENTS[name]} Undecided: {reason}.", None)
+
+
+def _finding(name: str, evidence: Evidence, probability: float | None = None, words: str = "") -> Finding:
+    """Decide by a probability, that of the evidence unless another is given."""
+    sure = evidence.probability if probability is None else probability
+    decision = UNDECIDED
+    if sure >= CERTAIN or sure <= 1 - CERTAIN:
+        decision = SUPPORTED if sure >= CERTAIN else CONTRADICTED
+    return _worded(name, decision, sure, words or str(evidence), evidence)
+
+
+def _worded(name: str, decision: str, probability: float, words: str, evidence: Evidence) -> Finding:
+    text = f"{STATEMENTS[name]} {decision.capitalize()}: {words.removeprefix('Undecided ')}"
+    return Finding(name, STATEMENTS[name], decision, probability, text, evidence)
+
+
+def _exists(found: SlowDowns) -> Finding:
+    """F0: supported when every shape slows down, contradicted when one is flat over the whole sweep."""
+    if not found.shapes:
+        return _undecided("F0", "no shape with runs at two batch sizes")
+    decision = SUPPORTED if found.count == len(found.shapes) else UNDECIDED
+    flat = [one for one in found.shapes if one.flat]
+    words = found.sentence
+    if flat:
+        decision = CONTRADICTED
+        words += f" {flat[0].shape} takes less than 20 % more epochs at {number(flat[0].largest)} than at its smallest."
+    return _worded("F0", decision, found.probability, words, found)
+
+
+def _larger(found: Trend, ends: Verdict) -> Finding:
+    """F1: by the trend over all shapes; two shapes are their own trend."""
+    if found.n < 3:
+        return _finding("F1", ends)
+    return _finding("F1", found, words=f"{found.sentence[:-1]}. Wide against deep: {_brief(ends)}.")
+
+
+def _brief(verdict: Verdict) -> str:
+    """``64 [16, 64] against 16 [16, 64], probability 0.92``."""
+    first, second = (f"{one.text} {one.interval_text}".strip() for one in (verdict.first, verdict.second))
+    return f"{first} against {second}, probability {probability_text(verdict.probability)}"
+
+
+def _fewer(found: EpochRatios) -> Finding:
+    """F2: by the geometric mean of the ratios over all pairs and batch sizes."""
+    return _finding("F2", found) if found.num_compared else _undecided("F2", found.sentence.rstrip("."))
 
 
 def correlate_diversity(
-    results: Results, definition: str = "paper2018", *, level: float = LEVEL, seed: int = 0
+    results: Results, definition: str = "b_crit", *, level: float = LEVEL, seed: int = 0
 ) -> Correlation:
     """The correlation, over the shapes of a study, of mean gradient diversity (as n times it) with the threshold."""
     sweeps = sweeps_of(results)

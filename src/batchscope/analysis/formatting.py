@@ -41,6 +41,11 @@ def number(value: float) -> str:
     return grouped(round(rounded)) if abs(rounded) >= 100 or rounded.is_integer() else f"{rounded:g}"
 
 
+def batch_size(value: float) -> str:
+    """A batch size, estimated or tested: a whole number of examples from ten on."""
+    return number(float(round(value))) if 10 <= abs(value) < 1000 else number(value)
+
+
 def grouped(count: int) -> str:
     """A count in full, its digits in threes from five digits on: 1797, 60 000."""
     return f"{count:,}".replace(",", " ") if abs(count) >= GROUPED_FROM else str(count)
@@ -80,7 +85,7 @@ def batch_interval(interval: tuple[float, float], smallest: float, largest: floa
     if any(math.isnan(end) for end in interval):
         return ""
     words = [
-        f"< {number(smallest)}" if end <= 0 else f"> {number(largest)}" if end == math.inf else number(end)
+        f"< {number(smallest)}" if end <= 0 else f"> {number(largest)}" if end == math.inf else batch_size(end)
         for end in interval
     ]
     return f"[{words[0]}, {words[1]}]"

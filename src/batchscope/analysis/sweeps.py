@@ -89,6 +89,8 @@ class Sweep:
     def at(self, batch_sizes: Array) -> Sweep:
         """The same runs at some of the batch sizes only."""
         kept = np.isin(self.batch_sizes, batch_sizes)
+        if kept.all():
+            return self  # what is known of it stays known, see `once_per_sweep`
         runs = kept[self.cell]
         per_run = ("epochs", "steps", "steps_before", "reached", "diverged", "bounds", "measured_at", "measured")
         arrays = {name: getattr(self, name)[runs] for name in per_run}
@@ -137,7 +139,7 @@ def sweeps_of(results: Results) -> dict[str, Sweep]:
         return results if isinstance(results, dict) else dict(results)
     finals = rows_of(results).where(phase="final")
     refuse_mixtures(finals)
-    return {shape: _sweep(group) for shape, group in by_shape(finals).items()}
+    return {shape: sweep_of(group) for shape, group in by_shape(finals).items()}
 
 
 def by_shape(rows: Rows) -> dict[str, Rows]:
@@ -186,7 +188,7 @@ def refuse_mixtures(rows: Rows, but: Sequence[str] = ()) -> None:
         )
 
 
-def _sweep(group: Rows) -> Sweep:
+def sweep_of(group: Rows) -> Sweep:
     """The arrays of one shape's final rows."""
     first, runs = group[0], runs_among(group)
     measured_at, measured = _measurements(runs)

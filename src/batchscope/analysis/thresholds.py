@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, overload
 
@@ -20,7 +20,7 @@ from batchscope.analysis.crossings import (
 )
 from batchscope.analysis.fit.critical_batch import MEANING as B_CRIT_MEANING
 from batchscope.analysis.fit.critical_batch import fit_sweep
-from batchscope.analysis.formatting import batch_interval, number, plain
+from batchscope.analysis.formatting import batch_interval, batch_size, number, plain
 from batchscope.analysis.intervals import LEVEL, num_resamples, quantile_interval, resampled_means, resampled_medians
 from batchscope.analysis.sweeps import Array, Integers, Results, Sweep, find_shape, once_per_sweep, sweeps_of
 from batchscope.errors import InputError, choose
@@ -67,7 +67,7 @@ class ThresholdEstimate:
         """``1024``, ``> 4096``, ``< 32`` or ``none``."""
         if self.censored:
             return f"{self.censored} {number(self.limit)}"
-        return "none" if math.isnan(self.value) else number(self.value)
+        return "none" if math.isnan(self.value) else batch_size(self.value)
 
     @property
     def interval_text(self) -> str:
@@ -173,12 +173,18 @@ def batch_threshold(
     Raises InputError for an unknown definition or shape, and for rows of more than one problem.
     """
     sweeps = sweeps_of(results)
+    count = resamples or study_resamples(sweeps)
+    parse_definition(definition)
+    streams = {label: index for index, label in enumerate(sweeps)}
     if shape is not None:
         label = find_shape(sweeps, shape)
-        return estimate(sweeps[label], definition, resamples, level, seed)
-    count = resamples or num_resamples(sum(sweep.num_runs for sweep in sweeps.values()), len(sweeps))
-    parse_definition(definition)
-    return {label: estimate(sweep, definition, count, level, seed) for label, sweep in sweeps.items()}
+        return estimate(sweeps[label], definition, count, level, seed, streams[label])
+    return {label: estimate(sweep, definition, count, level, seed, streams[label]) for label, sweep in sweeps.items()}
+
+
+def study_resamples(sweeps: Mapping[str, Sweep]) -> int:
+    """Resamples for the shapes of a study: the same number wherever one of them is asked for, so the same answer."""
+    return num_resamples(sum(sweep.num_runs for sweep in sweeps.values()), len(sweeps))
 
 
 def estimate(

@@ -10,7 +10,7 @@ import numpy as np
 
 from batchscope.analysis.diversity import AT_EQUAL_EPOCHS, at_equal_epochs, has_curves
 from batchscope.analysis.formatting import plain, probability_text
-from batchscope.analysis.intervals import LEVEL, num_resamples, ratio_interval
+from batchscope.analysis.intervals import LEVEL, ratio_interval
 from batchscope.analysis.ratios import most_supported, probability_larger, ratio_text
 from batchscope.analysis.sweeps import Array, Results, Sweep, find_shape, sweeps_of
 from batchscope.analysis.thresholds import (
@@ -20,6 +20,7 @@ from batchscope.analysis.thresholds import (
     describe,
     estimate,
     parse_definition,
+    study_resamples,
 )
 from batchscope.errors import InputError, choose
 
@@ -62,6 +63,11 @@ class Verdict:
         return ratio_text(self.first, self.second, self.ratio_interval)
 
     @property
+    def short(self) -> str:
+        """``wide / deep 4 [2, 16]``; "-" where the ratio is not known."""
+        return f"{self.first_name} / {self.second_name} {self.ratio_text}" if self.ratio_text else "-"
+
+    @property
     def sentence(self) -> str:
         """The answer in one sentence, with definition, intervals and n."""
         return _sentence(self)
@@ -80,10 +86,11 @@ def compare(
     results: Results,
     first: str = "wide",
     second: str = "deep",
-    definition: str = "paper2018",
+    definition: str = "b_crit",
     *,
     equal: str = "parameters",
     budget: float | None = None,
+    comparisons: int = 1,
     resamples: int | None = None,
     level: float = LEVEL,
     seed: int = 0,
@@ -97,6 +104,8 @@ def compare(
     the smallest batch size with which each reaches the target in the same number of update steps (smaller is better);
     "flops": the largest batch size with which each reaches it for the same training FLOPs. budget: those steps or
     FLOPs; None: the geometric middle of the costs that both attain at some batch size (or of the gap between them).
+    comparisons: how many are looked at; each is then decided at 0.05 / comparisons (Bonferroni), so that all together
+    err as rarely as one.
 
     Decided when the bootstrap probability is at least 0.95 either way, else "undecided". Raises InputError for unknown
     names and rows of more than one problem.
@@ -114,12 +123,14 @@ def compare(
     if equal != "parameters":
         definition = _at_budget(one, other, equal, budget)
         condition = f"at equal {'update steps' if equal == 'steps' else 'training FLOPs'}; {condition}"
-    count = resamples or num_resamples(one.num_runs + other.num_runs)
+    count, streams = resamples or study_resamples(sweeps), [list(sweeps).index(sweep.shape) for sweep in (one, other)]
     if definition == "mean_diversity" and has_curves((one, other)):
         one, other = at_equal_epochs((one, other))
         condition = f"{AT_EQUAL_EPOCHS}; {condition}"
-    estimates = [estimate(sweep, definition, count, level, seed, k) for k, sweep in enumerate((one, other))]
-    return _verdict((first, second), (estimates[0], estimates[1]), equal, condition)
+    estimates = [
+        estimate(sweep, definition, count, level, seed, k) for k, sweep in zip(streams, (one, other), strict=True)
+    ]
+    return _verdict((first, second), (estimates[0], estimates[1]), equal, condition, comparisons)
 
 
 def _condition(one: Sweep, other: Sweep) -> str:
@@ -150,14 +161,15 @@ def _verdict(
     estimates: tuple[ThresholdEstimate, ThresholdEstimate],
     equal: str,
     condition: str,
+    comparisons: int = 1,
 ) -> Verdict:
     """Compare the resamples and decide."""
     first, second = estimates
     probability, tie = probability_larger(first, second)
     probability = probability if _definition(first).larger_is_better else 1 - probability
-    decision = UNDECIDED
-    if probability >= CERTAIN or probability <= 1 - CERTAIN:
-        decision = names[0] if probability >= CERTAIN else names[1]
+    decision, certain = UNDECIDED, 1 - (1 - CERTAIN) / comparisons
+    if probability >= certain or probability <= 1 - certain:
+        decision = names[0] if probability >= certain else names[1]
     return Verdict(
         first_name=names[0],
         second_name=names[1],

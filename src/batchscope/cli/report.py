@@ -10,15 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from batchscope.analysis.digest import digest
 from batchscope.analysis.gate import GateResult, parse, require
-from batchscope.cli.console import console, print_json
+from batchscope.cli.console import print_json
 from batchscope.cli.study import notes
 from batchscope.records.row import Row
 from batchscope.report import Digest
-from batchscope.report import terminal as tables
+from batchscope.report.terminal import study_text
 from batchscope.studies import Results, read
 from batchscope.studies.study import to_toml
 
@@ -30,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--html", metavar="FILE", help="write everything into one self-contained page")
     parser.add_argument("--figures", metavar="DIR", help="write the figures there, as PNG and SVG")
     parser.add_argument("--study", metavar="NAME", help="only this one, where DIR holds several studies")
-    parser.add_argument("--definition", default="paper2018", help="of the threshold B* (default: %(default)s)")
+    parser.add_argument("--definition", default="b_crit", help="of the threshold B* (default: %(default)s)")
     parser.add_argument(
         "--against", metavar="DIR2", help="the same study under the other protocol of tuning: show the ratio of B*"
     )
@@ -54,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(_record(arguments, digests, gates, written))
     else:
-        _print(console(), digests, gates)
+        _print(digests, gates)
         for line in (*(note for study in results.studies for note in notes(study)), *written):
             print(line)
     return EXIT_DONE if all(gate.passed for gate in gates.values()) else EXIT_DOES_NOT_HOLD
@@ -119,30 +117,22 @@ def _record(
 
 def _study_record(one: Digest) -> dict[str, Any]:
     return {
+        "headline": one.headline.as_dict(),
         "verdict": one.verdict.as_dict(),
         "thresholds": {shape: threshold.as_dict() for shape, threshold in one.thresholds.items()},
         "fits": {shape: fitted.as_dict() for shape, fitted in one.fits.items()},
         "findings": [finding.as_dict() for finding in one.findings],
-        "at_equal_cost": [verdict.as_dict() for verdict in one.at_equal_cost],
+        "epoch_ratios": one.epoch_ratios.as_dict(),
+        "exploratory": [verdict.as_dict() for verdict in one.exploratory],
         "tuning": one.tuning.as_dict(),
         "protocols": {shape: effect.as_dict() for shape, effect in one.protocols.items()},
         "table": [cell.as_dict() for cell in one.table],
     }
 
 
-def _print(out: Console, digests: dict[str, Digest], gates: dict[str, GateResult]) -> None:
+def _print(digests: dict[str, Digest], gates: dict[str, GateResult]) -> None:
     for one in digests.values():
-        out.print(tables.epochs_table(one.table, one.about))
-        out.print(tables.MEANING, style="dim", markup=False)
-        out.print(tables.thresholds_table(one.thresholds))
-        out.print(tables.thresholds_meaning(one.thresholds), style="dim", markup=False)
-        out.print(f"Tuning: {one.tuning.statement}.", markup=False)
-        if one.protocols:
-            out.print(tables.protocols_table(one.protocols))
-            out.print(tables.PROTOCOLS_MEANING, style="dim", markup=False)
-        out.print(f"\nFinding: {one.verdict.sentence}\n", markup=False)
-        for verdict in one.at_equal_cost:
-            out.print(f"{verdict.sentence}\n", markup=False)
+        print(f"{study_text(one)}\n")
     for name, gate in gates.items():
         for line in gate.detail:
-            out.print(f"{name}: {line}", markup=False)
+            print(f"{name}: {line}")

@@ -1,0 +1,140 @@
+"""How often the findings are right: studies drawn from known curves. `python -m benchmarks.findings`.
+
+Epochs are lognormal about E_min (1 + B / B_crit), one curve per shape; "own error" multiplies all runs of one batch size
+and shape by one more lognormal factor, as a badly tuned step size would. Prints, per row, the shares of studies in which
+F1 and F2 are decided between shapes with one curve, of intervals of ratios of epochs that hold the truth, and of flat
+shapes said to slow down (F0, of four together).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchscope.analysis.formatting import plain
+from batchscope.analysis.log_times import log_times
+from batchscope.analysis.same_batch import epoch_ratios
+from batchscope.analysis.slow_down import slow_downs
+from batchscope.analysis.sweeps import Sweep
+from batchscope.analysis.trend import trend
+from batchscope.analysis.verdict import CERTAIN
+from benchmarks.machine import describe, write
+
+NUM_EXAMPLES = 16_384
+
+
+@dataclass(frozen=True)
+class Design:
+    """A kind of study. checks: of the target per epoch. own: error of a batch size. cap: epochs allowed."""
+
+    num_sizes: int = 8
+    num_seeds: int = 5
+    spread: float = 0.1
+    own: float = 0.0
+    checks: int = 20
+    cap: float = 1e9
+    num_shapes: int = 4
+
+    @property
+    def batch_sizes(self) -> NDArray[np.float64]:
+        """From 32 to 4096."""
+        return np.round(np.geomspace(32, 4096, self.num_sizes))
+
+
+def study(rng: np.random.Generator, design: Design, fewest: Sequence[float], b_crit: float) -> dict[str, Sweep]:
+    """One study: a shape for every E_min in `fewest`, all with the same B_crit (inf: flat)."""
+    return {f"shape {k}": _sweep(rng, design, k + 1, e_min, b_crit) for k, e_min in enumerate(fewest)}
+
+
+def _sweep(rng: np.random.Generator, design: Design, depth: int, e_min: float, b_crit: float) -> Sweep:
+    sizes, m = design.batch_sizes, design.num_sizes
+    cell = np.repeat(np.arange(m), design.num_seeds)
+    log_own = design.own * rng.standard_normal(m)
+    noise = log_own[cell] + design.spread * rng.standard_normal(len(cell))
+    epochs = e_min * (1 + sizes[cell] / b_crit) * np.exp(noise)
+    epochs = np.ceil(epochs * design.checks) / design.checks
+    reached = epochs <= design.cap
+    per_epoch = np.ceil(NUM_EXAMPLES / sizes[cell])
+    before = np.where(reached, epochs - 1 / design.checks, design.cap)
+    return Sweep(
+        shape=f"shape {depth - 1}",
+        depth=depth,
+        width=1,
+        num_weights=1,
+        multiply_adds=1,
+        num_examples=NUM_EXAMPLES,
+        target="train loss 0.1",
+        max_epochs=design.cap,
+        resolution=1 / design.checks,
+        batch_sizes=sizes,
+        cell=cell,
+        epochs=np.where(reached, epochs, np.inf),
+        steps=np.where(reached, epochs, np.inf) * per_epoch,
+        steps_before=before * per_epoch,
+        reached=reached,
+        diverged=np.zeros(len(cell), bool),
+        bounds=np.full(len(cell), np.nan),
+        measured_at=np.empty((len(cell), 0)),
+        measured=np.empty((len(cell), 0)),
+        num_crashed=0,
+    )
+
+
+def row(design: Design, studies: int, with_trend: bool = True) -> dict[str, float]:
+    """The shares, over so many studies of each kind."""
+    rng = np.random.default_rng(0)
+    found: dict[str, list[bool]] = {
+        name: [] for name in ("F1 decided", "F2 decided", "F2 holds", "F2 right", "F0 flat")
+    }
+    for number in range(studies):
+        equal = study(rng, design, [10.0] * design.num_shapes, 400.0)
+        ratios = epoch_ratios(log_times(equal), CERTAIN)
+        found["F2 decided"].append(not 1 - CERTAIN < ratios.probability < CERTAIN)
+        found["F2 holds"] += [one.interval[0] <= 1 <= one.interval[1] for one in ratios.ends if not one.bound]
+        if with_trend:
+            found["F1 decided"].append(not 1 - CERTAIN < trend(equal, "b_crit", seed=number).probability < CERTAIN)
+        slower = study(rng, design, 10.0 * np.geomspace(1, 2, design.num_shapes), 400.0)
+        other = epoch_ratios(log_times(slower), CERTAIN)
+        found["F2 holds"] += [one.interval[0] <= 2 <= one.interval[1] for one in other.ends if not one.bound]
+        found["F2 right"].append(other.probability >= CERTAIN)
+        flat = study(rng, design, [10.0] * design.num_shapes, np.inf)
+        found["F0 flat"].append(slow_downs(log_times(flat)).count > 0)
+    return {name: float(np.mean(values)) if values else float("nan") for name, values in found.items()}
+
+
+ROWS = {
+    "8 x 5, 10 %": Design(),
+    "8 x 5, 10 %, own error 15 %": Design(own=0.15),
+    "8 x 3, 20 %": Design(num_seeds=3, spread=0.2),
+    "8 x 3, 10 %, own error 15 %": Design(num_seeds=3, own=0.15),
+    "8 x 2, 10 %": Design(num_seeds=2),
+    "8 x 2, 10 %, own error 15 %": Design(num_seeds=2, own=0.15),
+    "8 x 5, 10 %, 1 check per epoch": Design(checks=1),
+    "8 x 5, 10 %, stopped after 60 epochs": Design(cap=60.0),
+    "4 x 5, 10 %": Design(num_sizes=4),
+    "4 x 5, 10 %, own error 15 %": Design(num_sizes=4, own=0.15),
+    "4 x 3, 10 %, own error 15 %": Design(num_sizes=4, num_seeds=3, own=0.15),
+    "two shapes, 8 x 5, 10 %, own error 15 %": Design(num_shapes=2, own=0.15),
+    "two shapes, 4 x 3, 10 %, own error 15 %": Design(num_shapes=2, num_sizes=4, num_seeds=3, own=0.15),
+}
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--studies", type=int, default=300, help="studies per row and kind")
+    parser.add_argument("--without-trend", action="store_true", help="leave F1 out, which takes most of the time")
+    arguments = parser.parse_args()
+    rows = {}
+    for name, design in ROWS.items():
+        rows[name] = row(design, arguments.studies, not arguments.without_trend)
+        print(f"{name}: " + ", ".join(f"{key} {value:.3f}" for key, value in rows[name].items()), flush=True)
+    write("findings", {"machine": describe(), "studies": arguments.studies, "rows": plain(rows)})
+
+
+if __name__ == "__main__":
+    main()

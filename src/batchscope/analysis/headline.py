@@ -1,0 +1,207 @@
+"""The one paragraph at the top of a report, the same on terminal, page and in JSON: epochs, slow-down, what to do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from batchscope.analysis.formatting import batch_size, bounds_text, number, probability_text
+from batchscope.analysis.same_batch import EpochRatio, EpochRatios
+from batchscope.analysis.sweeps import Sweep
+from batchscope.analysis.thresholds import ThresholdEstimate
+from batchscope.analysis.verdict import CERTAIN, UNDECIDED, Verdict
+
+WIDE, DEEP = "wide", "deep"
+
+
+@dataclass(frozen=True)
+class Headline:
+    """epochs: how many more the deep shape needs at the same batch size, at the smallest and the largest that both
+    reach. slow_down: the threshold of both, with intervals and decision. advice: what to do. shapes: who is who."""
+
+    shapes: str
+    epochs: str
+    slow_down: str
+    advice: str
+
+    @property
+    def sentence(self) -> str:
+        """All of it, as printed."""
+        return " ".join(part for part in (self.epochs, self.slow_down, self.advice, self.shapes) if part)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"sentence": self.sentence, **vars(self)}
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+def headline(sweeps: Mapping[str, Sweep], ratios: EpochRatios, verdict: Verdict) -> Headline:
+    """Put a study into words. ratios, verdict: of the widest and the deepest shape."""
+    if not sweeps:
+        return Headline("", "No finished runs: nothing can be said yet.", "", "")
+    if len(sweeps) < 2:
+        return _alone(next(iter(sweeps.values())), verdict.first)
+    shapes = list(sweeps.values())
+    wide, deep = shapes[0], shapes[-1]
+    return Headline(
+        shapes=f"(wide: {wide.shape}, deep: {deep.shape}; {verdict.condition}; {wide.num_runs + deep.num_runs} runs.)",
+        epochs=_epochs(wide, ratios),
+        slow_down=_slow_down(ratios, verdict),
+        advice=_advice(ratios, verdict),
+    )
+
+
+def goal(sweep: Sweep) -> str:
+    """``To 96 % training accuracy``, ``To a training loss of 1e-12``."""
+    metric, _, value = sweep.target.rpartition(" ")
+    if metric == "train accuracy":
+        return f"To {number(100 * float(value))} % training accuracy"
+    return f"To a training loss of {value}" if metric == "train loss" else f"To {sweep.target}"
+
+
+def _alone(sweep: Sweep, threshold: ThresholdEstimate) -> Headline:
+    known = not math.isnan(threshold.ordering)
+    what = f", {sweep.shape} has {_name(threshold)} {_valued(threshold)}" if known else f": {threshold.statement}"
+    return Headline("", f"{goal(sweep)}{what}.", "", "To compare wide with deep, run a second shape.")
+
+
+def _epochs(sweep: Sweep, ratios: EpochRatios) -> str:
+    """The first sentence."""
+    known = [one for one in ratios.ends if not math.isnan(one.ratio)]
+    lost = _never(ratios.ends, sweep.max_epochs)
+    if not known:
+        return f"{goal(sweep)}, {lost or 'no batch size lets wide and deep be compared'}."
+    first, last = known[0], known[-1]
+    words = f"{goal(sweep)}, {_claim(known, lost)} ({_factors(first, last)})"
+    return f"{words}; {lost}." if lost else f"{words}."
+
+
+def _claim(known: Sequence[EpochRatio], lost: str) -> str:
+    """Who needs how many times the other's epochs, and where that is certain."""
+    slower = [one for one in known if one.probability >= CERTAIN]
+    faster = [one for one in known if one.probability <= 1 - CERTAIN]
+    everywhere = "at every batch size at which both arrive" if lost else "at every batch size tested"
+    if len(slower) == len(known):
+        return f"deep needs {_range([one.ratio for one in known])} times wide's epochs {everywhere}"
+    if len(faster) == len(known):
+        return f"wide needs {_range([1 / one.ratio for one in known])} times deep's epochs {everywhere}"
+    if not slower and not faster:
+        return f"wide and deep are not told apart by their epochs {everywhere}"
+    said = [
+        f"{name} needs {_range(factors)} times the other's epochs at {_sizes(group)}"
+        for group, name, factors in (
+            (slower, DEEP, [one.ratio for one in slower]),
+            (faster, WIDE, [1 / one.ratio for one in faster]),
+        )
+        if group
+    ]
+    rest = "" if len(slower) + len(faster) == len(known) else ", and the others are not told apart"
+    return " and ".join(said) + rest
+
+
+def _range(values: Sequence[float]) -> str:
+    low, high = number(round(min(values), 1)), number(round(max(values), 1))
+    return low if low == high else f"{low} to {high}"
+
+
+def _sizes(group: Sequence[EpochRatio]) -> str:
+    """``batch sizes 16, 64 and 256``."""
+    texts = [number(one.batch_size) for one in group]
+    if len(texts) == 1:
+        return f"batch size {texts[0]}"
+    listed = texts if len(texts) <= 4 else [*texts[:2], "...", texts[-1]]
+    return f"batch sizes {', '.join(listed[:-1])} and {listed[-1]}"
+
+
+def _factors(first: EpochRatio, last: EpochRatio) -> str:
+    """``deep over wide, 16: 10.0x [6.6, 15.2]; 512: 15.0x [9.9, 22.8], some runs never arrived``."""
+    texts = [
+        f"{number(one.batch_size)}: {number(one.ratio)}x {bounds_text(one.interval)}"
+        + (", some runs never arrived" if one.censored else "")
+        for one in dict.fromkeys((first, last))
+    ]
+    return f"deep over wide at batch {'; '.join(texts)}"
+
+
+def _never(ends: Sequence[EpochRatio], most: float) -> str:
+    """Where one arrives and the other never does, or neither."""
+    lost = {
+        "deep never arrives": [one for one in ends if one.bound == ">"],
+        "wide never arrives": [one for one in ends if one.bound == "<"],
+        "neither arrives": [one for one in ends if math.isnan(one.probability)],
+    }
+    said = [f"{what} at {_sizes(where)}" for what, where in lost.items() if where]
+    return f"{', '.join(said)} (within {number(most)} epochs)" if said else ""
+
+
+def _slow_down(ratios: EpochRatios, verdict: Verdict) -> str:
+    """The second sentence: who slows down at the smaller batch. It never takes back the first."""
+    first, second = verdict.first, verdict.second
+    name = _name(first)
+    numbers = f"{name} {_valued(first)} for wide, {_valued(second)} for deep"
+    if math.isnan(verdict.probability):
+        reasons = [f"{one.shape}: {one.statement}" for one in (first, second) if one.statement]
+        return f"Who slows down at the smaller batch cannot be said ({'; '.join(reasons) or 'no probability'})."
+    sure = probability_text(max(verdict.probability, 1 - verdict.probability))
+    if verdict.decision == UNDECIDED:
+        what = {1: "deep also slows", -1: "wide also slows", 0: "deep slows"}[_leader(ratios)]
+        likely = verdict.probability if _leader(ratios) >= 0 else 1 - verdict.probability
+        return f"Whether {what} down at a smaller batch is open: {numbers}, probability {probability_text(likely)}."
+    loser = DEEP if verdict.decision == verdict.first_name else WIDE
+    lead = _leader(ratios)
+    same = (lead == 1 and loser == DEEP) or (lead == -1 and loser == WIDE)
+    if lead == 0 or same:
+        also = "also " if same else ""
+        return f"{loser.capitalize()} {also}slows down at the smaller batch: {numbers}, probability {sure}."
+    slower = DEEP if lead == 1 else WIDE
+    return (
+        f"Counted from its own best, {slower} slows down only at the larger batch ({numbers}, probability {sure}): it "
+        "is slow at small batches already."
+    )
+
+
+def _leader(ratios: EpochRatios) -> int:
+    """1: wide has the fewer epochs wherever that is certain, -1: deep has, 0: neither, or both somewhere."""
+    certain = {
+        one.probability >= CERTAIN
+        for one in ratios.ends
+        if not 1 - CERTAIN < one.probability < CERTAIN and not math.isnan(one.probability)
+    }
+    return 0 if len(certain) != 1 else 1 if certain == {True} else -1
+
+
+def _advice(ratios: EpochRatios, verdict: Verdict) -> str:
+    """The third sentence."""
+    lead = _leader(ratios)
+    winner = {1: WIDE, -1: DEEP}.get(lead)
+    if winner is None and not any(one.probability >= CERTAIN for one in ratios.ends):
+        decided = verdict.decision
+        if decided == UNDECIDED:
+            return "What to do: either shape serves on this evidence; more seeds or batch sizes would tell."
+        winner = WIDE if decided == verdict.first_name else DEEP
+    elif winner is None:
+        return "What to do: choose the shape for the batch size you will use."
+    threshold = verdict.first if winner == WIDE else verdict.second
+    return f"What to do: take the {winner} shape{_up_to(threshold)}."
+
+
+def _up_to(threshold: ThresholdEstimate) -> str:
+    """How large a batch it takes, in the terms of the definition."""
+    cost = "at most twice the fewest epochs" if threshold.definition == "b_crit" else f"little ({threshold.definition})"
+    if threshold.censored == ">":
+        return f"; its batch can be raised to {number(threshold.largest)}, the largest tested, at a cost of {cost}"
+    if math.isnan(threshold.ordering) or threshold.censored == "<":
+        return ""
+    return f"; its batch can be raised to about {batch_size(threshold.value)} at a cost of {cost}"
+
+
+def _name(threshold: ThresholdEstimate) -> str:
+    return "B_crit" if threshold.definition == "b_crit" else f"B* ({threshold.definition})"
+
+
+def _valued(threshold: ThresholdEstimate) -> str:
+    return f"{threshold.text} {threshold.interval_text}".strip()

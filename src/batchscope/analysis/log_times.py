@@ -1,0 +1,146 @@
+"""The log of the steps to the target at every batch size of a sweep, with all that is uncertain about it.
+
+From the censored likelihood of the runs (`fit.arrivals`), normal in the logarithm: what the seeds leave open, and the
+error a batch size has of its own (a step size off its best, which its seeds share and do not show), estimated for all
+shapes together from the scatter of the batch sizes about a smooth curve. At one batch size, ratios of steps are ratios
+of epochs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from batchscope.analysis.fit.arrivals import TYPICAL_SPREAD, Cells, cells_of, pooled_spread, summarise
+from batchscope.analysis.sweeps import Array, Booleans, Sweep, once_per_sweep
+
+SUREST = 0.9999  # further out a normal distribution is not to be trusted
+AT, MORE, LESS, UNKNOWN = "=", ">", "<", ""  # how a number is known: itself, a lower bound, an upper bound, not at all
+
+
+@dataclass(frozen=True, eq=False)
+class LogTimes:
+    """One shape at m batch sizes, [m] each: log steps to the target, the median over seeds.
+
+    known: "=" a number; ">" no run arrived, `value` is how far they were run; "<" all arrived by the first check; ""
+    nothing finished. censored: some run did not arrive. variance: of the value, from the seeds. own: variance of a
+    batch size's own error, the same for all shapes of a study. freedom: degrees of freedom behind the variances (t
+    quantiles). epoch: steps of one pass.
+    """
+
+    batch_sizes: Array
+    value: Array
+    known: tuple[str, ...]
+    censored: Booleans
+    variance: Array
+    epoch: Array
+    freedom: float
+    own: float = 0.0
+
+    @property
+    def total(self) -> Array:
+        """[m] variance from the seeds and from a batch size's own error."""
+        return self.variance + self.own
+
+    @property
+    def arrived(self) -> Booleans:
+        """[m] where there is a number."""
+        return np.array([how == AT for how in self.known], dtype=bool)
+
+    @property
+    def log_epochs(self) -> Array:
+        """[m] the same in passes over the data."""
+        return self.value - np.log(self.epoch)
+
+    def place(self, batch_size: float) -> int:
+        """The index of a batch size."""
+        return int(np.flatnonzero(self.batch_sizes == batch_size)[0])
+
+
+def log_times(sweeps: Mapping[str, Sweep]) -> dict[str, LogTimes]:
+    """Shape -> its times; shapes without runs are left out."""
+    found = {shape: _from_seeds(sweep) for shape, sweep in sweeps.items() if sweep.num_runs}
+    own = own_variance(list(found.values()))
+    return {shape: LogTimes(**{**vars(times), "own": own}) for shape, times in found.items()}
+
+
+@once_per_sweep
+def _from_seeds(sweep: Sweep) -> LogTimes:
+    m = len(sweep.batch_sizes)
+    cells = cells_of(sweep.steps_before, sweep.steps, sweep.cell, m, sweep.diverged)
+    spread = pooled_spread(cells)
+    spread = TYPICAL_SPREAD if math.isnan(spread) else spread
+    summary = summarise(cells, np.array([spread]))
+    bounded, runs = cells.bounded, np.maximum(cells.num_runs, 1)
+    value, known = _bounds(cells, bounded)
+    return LogTimes(
+        batch_sizes=sweep.batch_sizes,
+        value=np.where(bounded, summary.mean[:, 0], value),
+        known=known,
+        censored=cells.num_arrived < np.bincount(sweep.cell, minlength=m),
+        variance=np.where(bounded, summary.variance[:, 0], spread**2 / runs),
+        epoch=np.ceil(sweep.num_examples / sweep.batch_sizes),
+        freedom=max(1.0, float((cells.num_runs[bounded] - 1).sum())),
+    )
+
+
+def _bounds(cells: Cells, bounded: Booleans) -> tuple[Array, tuple[str, ...]]:
+    """([m] the bound where there is no number, how each is known)."""
+    values, known = np.full(len(bounded), np.nan), []
+    for index, inside in enumerate(bounded):
+        used = cells.counts[index] > 0
+        if inside or not used.any():
+            known.append(AT if inside else UNKNOWN)
+        elif cells.num_arrived[index]:
+            values[index] = cells.high[index, used].max()
+            known.append(LESS)
+        else:
+            values[index] = cells.low[index, used].max()
+            known.append(MORE)
+    return values, tuple(known)
+
+
+def own_variance(times: list[LogTimes]) -> float:
+    """Variance between batch sizes beyond what their seeds explain, about a smooth curve per shape.
+
+    The method of moments of DerSimonian and Laird (1986), extended to regression: the curve is a polynomial in log B,
+    of degree 2 with four or five batch sizes and 3 with more, and says nothing with fewer. At least 0.
+    """
+    excess = scale = 0.0
+    for one in times:
+        use = one.arrived
+        if use.sum() < 4:
+            continue
+        residual, freedom, share = _about_a_curve(one.batch_sizes[use], one.log_epochs[use], one.variance[use])
+        excess += residual - freedom
+        scale += share
+    return max(0.0, excess / scale) if scale > 0 else 0.0
+
+
+def _about_a_curve(batch_sizes: Array, values: Array, variance: Array) -> tuple[float, int, float]:
+    """(weighted squared residuals, degrees of freedom, what a unit of extra variance would add to their mean)."""
+    place = np.log(batch_sizes) - np.log(batch_sizes).mean()
+    degree = 2 if len(values) < 6 else 3
+    design = np.vander(place, degree + 1)
+    weights = 1 / variance
+    inverse = np.linalg.inv(design.T @ (weights[:, None] * design))
+    hat = design @ inverse @ (design.T * weights)
+    residual = values - hat @ values
+    taken = float(np.trace(inverse @ (design.T @ (weights[:, None] ** 2 * design))))
+    return float((weights * residual**2).sum()), len(values) - degree - 1, float(weights.sum()) - taken
+
+
+def probability_above(value: float, error: float, freedom: float) -> float:
+    """P(the truth is above 0) for a normal estimate whose error has so many degrees of freedom; 0.5 without any."""
+    if not error > 0:
+        return 0.5 if value == 0 else float(value > 0)
+    return float(np.clip(special.stdtr(freedom, value / error), 1 - SUREST, SUREST))
+
+
+def quantile(level: float, freedom: float) -> float:
+    """How many standard errors a two-sided interval of that level reaches."""
+    return float(special.stdtrit(freedom, (1 + level) / 2))
