@@ -5,7 +5,6 @@ import random
 from dataclasses import replace
 
 import pytest
-from scipy import stats
 
 from batchscope.analysis.cells import Table, batch_sizes, cells, summarise, summary_table
 from batchscope.analysis.context import context
@@ -24,18 +23,6 @@ def test_a_cell_holds_the_median_and_interval_of_the_censored_likelihood():
     assert (cell.epochs.low, cell.epochs.high) == pytest.approx((known.low[0], known.high[0]), rel=0.02)
     assert cell.steps.value == pytest.approx(cell.epochs.value * 57)
     assert cell.outcomes == "3 reached"
-
-
-def test_with_many_checks_the_interval_is_nearly_that_of_student():
-    epochs = [7.1, 8.3, 7.7, 9.05, 8.6]
-    rows = [
-        factory.row(seed=seed, epochs_to_target=value, evaluations_per_epoch=1000) for seed, value in enumerate(epochs)
-    ]
-    (cell,) = cells(rows)
-    logs = [math.log(value) for value in epochs]
-    low, high = stats.t.interval(0.95, 4, loc=sum(logs) / 5, scale=stats.tstd(logs) / math.sqrt(5))
-    assert math.log(cell.epochs.value) == pytest.approx(sum(logs) / 5, abs=0.01)
-    assert (math.log(cell.epochs.high) - math.log(cell.epochs.low)) == pytest.approx(high - low, rel=0.15)
 
 
 def test_a_censored_seed_counts_as_slower_and_does_not_hide_the_others():

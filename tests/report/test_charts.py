@@ -50,7 +50,7 @@ def test_cells_that_never_arrive_are_hatched_and_only_those():
     rows = [factory.row(batch_size=16), factory.censored(batch_size=64), factory.diverged(batch_size=256)]
     (heat,) = charts(digest(rows))["heat_map"].panels[0].layers
     assert [cell.shade is None for cell in heat.cells] == [False, True, True]
-    assert [cell.text for cell in heat.cells] == ["7", "> 100", "never"]
+    assert [cell.text for cell in heat.cells] == ["6.48", "> 100", "never"]
 
 
 def test_a_table_has_a_line_for_every_number_of_epochs_however_close(one, described):

@@ -59,8 +59,8 @@ def test_it_prints_table_thresholds_finding_and_writes_page_and_figures(director
     assert sum(path.endswith((".png", ".svg")) for path in paths) == 8
     for expected in (
         "epochs to target",
-        "Largest safe batch",
-        "Finding:",
+        "slows down, B*",
+        "What to do: ",
         "64-11x3-10 relu",
         "probability",
         "a small one",
@@ -73,9 +73,10 @@ def test_json_is_one_object_with_verdict_thresholds_and_table(called):
     (line,) = called("--json")[1].splitlines()
     found = json.loads(line)["studies"]["quickstart"]
     assert 0 <= found["verdict"]["probability"] <= 1
-    assert found["thresholds"]["64-13-10 relu"]["definition"] == "paper2018"
+    assert found["thresholds"]["64-13-10 relu"]["definition"] == "b_crit"
     assert len(found["table"]) == 6
-    assert len(found["findings"]) == 3
+    assert [finding["name"] for finding in found["findings"]][:3] == ["F0", "F1", "F2"]
+    assert found["headline"]["sentence"].startswith("To 96 % training accuracy, ")
 
 
 @pytest.mark.parametrize(
@@ -154,7 +155,7 @@ def test_against_the_other_protocol_the_ratio_is_shown(directory, tuned, tmp_pat
     found = json.loads(report(first, "--against", second, "--json").stdout)["studies"]
     (one,) = found.values()
     effect = one["protocols"]["64-13-10 relu"]
-    expected = compare_protocols(read(directory), read(tuned))["64-13-10 relu"]
+    expected = compare_protocols(read(directory), read(tuned), "b_crit")["64-13-10 relu"]
     assert effect["paper"]["text"] == expected.paper.text
     assert effect["ratio_text"] == expected.ratio_text
     assert expected.ratio_text in done.stdout

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import special
@@ -28,8 +28,8 @@ class LogTimes:
 
     known: "=" a number; ">" no run arrived, `value` is how far they were run; "<" all arrived by the first check; ""
     nothing finished. censored: some run did not arrive. variance: of the value, from the seeds. own: variance of a
-    batch size's own error, the same for all shapes of a study. freedom: degrees of freedom behind the variances (t
-    quantiles). epoch: steps of one pass.
+    batch size's own error, the same for all shapes of a study. *_freedom: degrees of freedom behind the two variances.
+    epoch: steps of one pass.
     """
 
     batch_sizes: Array
@@ -38,13 +38,20 @@ class LogTimes:
     censored: Booleans
     variance: Array
     epoch: Array
-    freedom: float
+    seeds_freedom: float
     own: float = 0.0
+    own_freedom: float = math.inf
 
     @property
     def total(self) -> Array:
         """[m] variance from the seeds and from a batch size's own error."""
         return self.variance + self.own
+
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom of the total variance at a typical batch size (Satterthwaite 1946)."""
+        seeds, own = float(np.median(self.variance)), self.own
+        return (seeds + own) ** 2 / (seeds**2 / self.seeds_freedom + own**2 / self.own_freedom)
 
     @property
     def arrived(self) -> Booleans:
@@ -64,8 +71,8 @@ class LogTimes:
 def log_times(sweeps: Mapping[str, Sweep]) -> dict[str, LogTimes]:
     """Shape -> its times; shapes without runs are left out."""
     found = {shape: _from_seeds(sweep) for shape, sweep in sweeps.items() if sweep.num_runs}
-    own = own_variance(list(found.values()))
-    return {shape: LogTimes(**{**vars(times), "own": own}) for shape, times in found.items()}
+    own, freedom = own_variance(list(found.values()))
+    return {shape: replace(times, own=own, own_freedom=freedom) for shape, times in found.items()}
 
 
 @once_per_sweep
@@ -84,7 +91,7 @@ def _from_seeds(sweep: Sweep) -> LogTimes:
         censored=cells.num_arrived < np.bincount(sweep.cell, minlength=m),
         variance=np.where(bounded, summary.variance[:, 0], spread**2 / runs),
         epoch=np.ceil(sweep.num_examples / sweep.batch_sizes),
-        freedom=max(1.0, float((cells.num_runs[bounded] - 1).sum())),
+        seeds_freedom=max(1.0, float((cells.num_runs[bounded] - 1).sum())),
     )
 
 
@@ -104,34 +111,37 @@ def _bounds(cells: Cells, bounded: Booleans) -> tuple[Array, tuple[str, ...]]:
     return values, tuple(known)
 
 
-def own_variance(times: list[LogTimes]) -> float:
-    """Variance between batch sizes beyond what their seeds explain, about a smooth curve per shape.
+def own_variance(times: list[LogTimes]) -> tuple[float, float]:
+    """(variance between batch sizes beyond what their seeds explain, about a smooth curve; its degrees of freedom).
 
-    The method of moments of DerSimonian and Laird (1986), extended to regression: the curve is a polynomial in log B,
-    of degree 2 with four or five batch sizes and 3 with more, and says nothing with fewer. At least 0.
+    The curve of a shape is a polynomial in log B, of degree 2 with four or five batch sizes and 3 with more; fewer say
+    nothing. The variance is the mean of its posterior given the residuals of all shapes (restricted likelihood; prior
+    flat in its root), so that it is not 0 where few batch sizes happen to lie on their curve. (0, inf) without any.
     """
-    excess = scale = 0.0
-    for one in times:
-        use = one.arrived
-        if use.sum() < 4:
-            continue
-        residual, freedom, share = _about_a_curve(one.batch_sizes[use], one.log_epochs[use], one.variance[use])
-        excess += residual - freedom
-        scale += share
-    return max(0.0, excess / scale) if scale > 0 else 0.0
+    curves = [
+        _about_a_curve(one.batch_sizes[use], one.log_epochs[use], one.variance[use])
+        for one in times
+        if (use := one.arrived).sum() >= 4
+    ]
+    if not curves:
+        return 0.0, math.inf
+    residuals, variances = (np.concatenate(part) for part in zip(*curves, strict=True))
+    scale = math.sqrt(float((residuals**2).mean() + variances.mean()))
+    roots = np.linspace(0.0, 3.0 * scale, 301)
+    total = variances + roots[:, None] ** 2
+    log_density = -0.5 * (np.log(total) + residuals**2 / total).sum(axis=1)
+    weights = np.exp(log_density - log_density.max())
+    return float(weights @ roots**2 / weights.sum()), 2.0 * len(residuals)
 
 
-def _about_a_curve(batch_sizes: Array, values: Array, variance: Array) -> tuple[float, int, float]:
-    """(weighted squared residuals, degrees of freedom, what a unit of extra variance would add to their mean)."""
+def _about_a_curve(batch_sizes: Array, values: Array, variance: Array) -> tuple[Array, Array]:
+    """(contrasts [f] of the values that no curve of its degree explains, their variances [f]), nearly independent."""
     place = np.log(batch_sizes) - np.log(batch_sizes).mean()
     degree = 2 if len(values) < 6 else 3
     design = np.vander(place, degree + 1)
-    weights = 1 / variance
-    inverse = np.linalg.inv(design.T @ (weights[:, None] * design))
-    hat = design @ inverse @ (design.T * weights)
-    residual = values - hat @ values
-    taken = float(np.trace(inverse @ (design.T @ (weights[:, None] ** 2 * design))))
-    return float((weights * residual**2).sum()), len(values) - degree - 1, float(weights.sum()) - taken
+    _, _, basis = np.linalg.svd(design.T)
+    contrasts = basis[degree + 1 :]  # [f, m] orthonormal, orthogonal to every curve
+    return contrasts @ values, (contrasts**2) @ variance
 
 
 def probability_above(value: float, error: float, freedom: float) -> float:

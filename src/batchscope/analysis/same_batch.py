@@ -142,7 +142,7 @@ def _ratio(wider: str, deeper: str, first: LogTimes, second: LogTimes, batch_siz
     how = _known(first.known[i], second.known[j])
     difference = float(second.value[j] - first.value[i])
     error = math.sqrt(first.total[i] + second.total[j])
-    freedom = first.freedom + second.freedom
+    freedom = min(first.freedom, second.freedom)
     reach = quantile(level, freedom) * error
     low, high = math.exp(difference - reach), math.exp(difference + reach)
     probability = probability_above(difference, error, freedom)
@@ -187,4 +187,4 @@ def _mean(times: Mapping[str, LogTimes], compared: list[EpochRatio]) -> tuple[fl
         return math.nan, math.nan, 1.0
     mean = sum(float(np.nansum(w * one.value)) for w, one in used)
     variance = sum(float(np.nansum(w**2 * one.total)) for w, one in used)
-    return mean, math.sqrt(variance), sum(one.freedom for _, one in used)
+    return mean, math.sqrt(variance), min(one.freedom for _, one in used)

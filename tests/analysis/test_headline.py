@@ -1,0 +1,163 @@
+"""The paper's findings over all shapes, and the headline made of them: planted answers, bounds, words."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+
+from batchscope.analysis import sweeps_of
+from batchscope.analysis.digest import digest
+from batchscope.analysis.log_times import log_times, own_variance
+from batchscope.analysis.same_batch import epoch_ratios
+from batchscope.analysis.slow_down import holm, slow_downs
+from batchscope.analysis.trend import trend
+from batchscope.analysis.verdict import CERTAIN
+from batchscope.report.terminal import study_text
+
+from .conftest import make_rows
+
+SIZES = (32, 64, 128, 256, 512, 1024)
+FINE = {"evaluations_per_epoch": 20, "max_epochs": 1000}
+
+
+def shape(depth, start=5.0, b_crit=200.0, spread=0.05, cap=1000.0, seeds=5, **changes):
+    """Rows of one shape: epochs = start (1 + B / b_crit), lognormal noise; None beyond the cap."""
+    rng = np.random.default_rng(depth)
+    table = {
+        size: [
+            None if epochs > cap else float(epochs)
+            for epochs in start * (1 + size / b_crit) * np.exp(spread * rng.standard_normal(seeds))
+        ]
+        for size in SIZES
+    }
+    return make_rows(table, shape=f"net-{depth}", depth=depth, **{**FINE, "max_epochs": cap, **changes})
+
+
+def ratios_of(rows):
+    return epoch_ratios(log_times(sweeps_of(rows)), CERTAIN)
+
+
+def test_ratios_of_epochs_hold_the_truth_at_every_batch_size():
+    found = ratios_of(shape(1) + shape(4, start=15.0))
+    assert [one.batch_size for one in found.ends] == list(SIZES)
+    assert all(one.interval[0] < 3 < one.interval[1] < 4.5 for one in found.ends)
+    assert found.interval[0] < 3 < found.interval[1] < 3.5
+    assert (found.num_faster, found.num_certain, found.num_against, found.num_compared) == (6, 6, 0, 6)
+    assert found.probability > 0.99
+    assert found.largest_common == 1024
+    swapped = ratios_of(shape(1, start=15.0) + shape(4))
+    assert swapped.num_against == 6
+    assert swapped.probability < 0.01
+
+
+def test_a_shape_that_never_arrives_is_a_bound_and_not_missing():
+    found = ratios_of(shape(1, cap=32.0) + shape(4, start=15.0, cap=32.0))  # 15 (1 + 256/200) = 34
+    assert [one.bound for one in found.ends] == ["", "", "", "", ">", ">"]
+    assert found.ends[3].censored  # some seed arrived
+    assert found.ends[-1].interval[1] == math.inf
+    assert found.ends[-1].probability > 0.5
+    assert found.largest_common == 256
+    neither = ratios_of(shape(1, cap=4.0) + shape(4, cap=4.0))
+    assert all(math.isnan(one.probability) for one in neither.ends)
+    assert neither.num_compared == 0
+    assert "at which one of them arrived" in neither.sentence
+
+
+def test_an_error_of_the_batch_sizes_widens_the_intervals():
+    exact, rng = shape(1) + shape(4), np.random.default_rng(5)
+    factors = {(depth, size): math.exp(0.2 * rng.standard_normal()) for depth in (1, 4) for size in SIZES}
+    rough = []
+    for depth in (1, 4):
+        table = {
+            size: [
+                5 * (1 + size / 200) * factors[depth, size] * math.exp(0.05 * rng.standard_normal()) for _ in range(5)
+            ]
+            for size in SIZES
+        }
+        rough += make_rows(table, shape=f"net-{depth}", depth=depth, **FINE)
+    own = [math.sqrt(own_variance(list(log_times(sweeps_of(rows)).values()))[0]) for rows in (exact, rough)]
+    assert own[0] < 0.05 < 0.1 < own[1] < 0.4
+    reach = [
+        math.log(one.interval[1] / one.interval[0]) for one in (ratios_of(exact).ends[2], ratios_of(rough).ends[2])
+    ]
+    assert reach[1] > 2 * reach[0]
+
+
+def test_slow_downs_are_found_where_they_are():
+    times = log_times(sweeps_of(shape(1, b_crit=1e9) + shape(2) + shape(3, cap=9.0)))
+    flat, rising, censored = slow_downs(times).shapes
+    assert (flat.slows, flat.flat) == (False, True)
+    assert rising.slows
+    assert rising.interval[0] < (1 + 1024 / 200) / (1 + 32 / 200) < rising.interval[1]
+    assert censored.slows
+    assert censored.bound == ">"
+
+
+def test_holm_is_that_of_the_textbook():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]) == []
+
+
+def test_the_trend_of_b_crit_over_depth():
+    rows = [row for depth in (1, 2, 4, 8) for row in shape(depth, b_crit=400.0 / depth)]
+    found = trend(sweeps_of(rows), "b_crit")
+    assert found.interval[0] < 0.5 < found.interval[1] < 0.8
+    assert found.probability > 0.95
+    assert math.isnan(trend(sweeps_of(shape(1)), "b_crit").probability)
+
+
+CASES = {
+    "wide faster": (
+        shape(1) + shape(4, start=15.0, b_crit=60.0),
+        r"deep needs .* times wide's epochs at every batch size",
+    ),
+    "deep faster": (shape(1, start=15.0) + shape(4), r"wide needs .* times deep's epochs at every batch size tested"),
+    "equal": (shape(1, spread=0.2) + shape(4, spread=0.2), "not told apart by their epochs"),
+    "crossing": (shape(1, start=8.0, b_crit=900.0) + shape(4, b_crit=80.0), "and wide needs .* at batch size"),
+    "deep lost": (
+        shape(1, cap=30.0) + shape(4, start=15.0, cap=30.0),
+        "deep never arrives at batch sizes 256, 512 and 1024",
+    ),
+    "only wide": (shape(1) + shape(4, start=50.0, cap=30.0), "To 96 % training accuracy, deep never arrives"),
+    "nobody": (shape(1, cap=4.0) + shape(4, cap=4.0), "neither arrives"),
+    "one shape": (shape(1), "net-1 has B_crit"),
+    "one run": (shape(1)[:1], "the target was met at one batch size only"),
+    "nothing": ([], "No finished runs"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_headline_says_what_was_planted(name):
+    rows, expected = CASES[name]
+    text = digest(rows).headline.sentence
+    assert re.search(expected, text), text
+    assert "nan" not in text
+    assert "1.00" not in text
+
+
+def test_the_second_sentence_does_not_take_back_the_first():
+    slower_but_larger = digest(shape(1, b_crit=60.0) + shape(4, start=60.0, b_crit=900.0)).headline
+    assert "deep needs" in slower_but_larger.epochs
+    assert "Counted from its own best, deep slows down only at the larger batch" in slower_but_larger.slow_down
+    assert "take the wide shape" in slower_but_larger.advice
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_terminal_fits_a_hundred_columns_and_starts_with_the_headline(name):
+    rows, _ = CASES[name]
+    one = digest(rows)
+    text = study_text(one)
+    assert max(map(len, text.splitlines())) <= 100
+    assert " ".join(text.split("\n\n")[1].split()) == one.headline.sentence
+    json.dumps(one.headline.as_dict(), allow_nan=False)
+    json.dumps(one.epoch_ratios.as_dict(), allow_nan=False)
+
+
+def test_exploratory_comparisons_are_counted():
+    one = digest(shape(1) + shape(4, start=15.0))
+    assert len(one.exploratory) == 4
+    assert "4 comparisons besides the headline's" in study_text(one)
