@@ -84,7 +84,7 @@ def _outcome(result: MemberResult) -> dict[str, Any]:
         "heldout_accuracy": _known(last.heldout_accuracy),
         "batch_size_bound": _known(math.fsum(bounds) / len(bounds)) if bounds else None,
         "message": result.message,
-        "execution": result.execution,
+        "execution": str(result.execution),
         "history": tuple(result.history),
     }
 

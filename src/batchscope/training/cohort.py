@@ -24,7 +24,8 @@ from batchscope.errors import InputError
 from batchscope.records.row import Evaluation, Outcome
 from batchscope.training.checkpoint import Checkpoint
 from batchscope.training.engine import Engine, Scores
-from batchscope.training.modules.engine import make_engine
+from batchscope.training.engines import make_engine
+from batchscope.training.execution import Execution
 from batchscope.training.parallel import ONE_RANK, Ranks
 from batchscope.training.settings import Member, MemberResult, Settings
 
@@ -43,7 +44,7 @@ def train_cohort(
     on_epoch: OnEpoch | None = None,
     checkpoint: str | Path | None = None,
     ranks: Ranks = ONE_RANK,
-    execution: str | None = None,
+    execution: Execution | str | None = None,
 ) -> list[MemberResult]:
     """Train every member until it meets the target, diverges, or has seen the data `settings.max_epochs` times.
 
@@ -55,8 +56,8 @@ def train_cohort(
         checkpoint: a file to keep the state in between epochs, and to go on from if it is there; an epoch of five
             seconds or more is always kept. It stays behind: remove it when the results are safe.
         ranks: the processes among which every batch is split; all of them make this call.
-        execution: how the members of a convolutional cohort are run, as `MemberResult.execution` says it; None times
-            three steps of each way and takes the fastest.
+        execution: how members trained as modules are run, also as the text that rows keep; None times three steps of
+            each way and takes the fastest.
 
     Returns:
         One result per member, in the order given. A member's numbers do not depend, up to rounding, on its company.
@@ -71,6 +72,7 @@ def train_cohort(
     stacked = architecture.kind.stacked and ranks.size == 1
     with torch.inference_mode() if stacked else contextlib.nullcontext():
         how = saved["execution"] if saved else execution
+        how = Execution.parse(how) if isinstance(how, str) else how
         cohort = Cohort(architecture, dataset, settings, members, torch.device(device), ranks, how)
         begin = cohort.resume(saved) if saved else cohort.begin()
         for epoch in range(begin, settings.max_epochs):
@@ -94,7 +96,7 @@ class Cohort:
         members: Sequence[Member],
         device: torch.device,
         ranks: Ranks = ONE_RANK,
-        execution: str | None = None,
+        execution: Execution | None = None,
     ) -> None:
         self.settings, self.members, self.device, self.ranks = settings, list(members), device, ranks
         self.num_examples = dataset.num_examples
@@ -168,7 +170,7 @@ class Cohort:
         """What `resume` needs, `epoch` being the next to train."""
         return {
             "epoch": epoch,
-            "execution": self.engine.execution,
+            "execution": str(self.engine.execution),
             "running": self.running,
             "histories": [[dataclasses.astuple(entry) for entry in history] for history in self.histories],
             "reached": {member: dataclasses.astuple(entry) for member, entry in self.reached.items()},
@@ -225,8 +227,6 @@ class Cohort:
     def _result(self, index: int) -> MemberResult:
         history, reached = tuple(self.histories[index]), self.reached.get(index)
         member, execution = self.members[index], self.engine.execution
-        if self.ranks.size > 1:
-            execution += f", on {self.ranks.size} ranks"
         if index in self.diverged:
             message = f"training loss {history[-1].train_loss} at epoch {history[-1].epoch:g}, step {history[-1].step}"
             return MemberResult(member, Outcome.DIVERGED, None, None, history, message, execution)

@@ -10,6 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
+from batchscope.training.execution import Execution
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -26,10 +28,10 @@ class Scores:
 class Engine(abc.ABC):
     """Trains the running members; positions count them from 0. Knows nothing of targets and outcomes.
 
-    execution: how the members are run, in words, for the record.
+    execution: how the members are run, for the record.
     """
 
-    execution: str = ""
+    execution: Execution
 
     def begin_epoch(self, epoch: int) -> None:
         """Called before the first step of every epoch, also of a resumed one."""
@@ -48,7 +50,7 @@ class Engine(abc.ABC):
         """Scores of every member at this moment."""
 
     def heldout_accuracy(self, position: int) -> float:
-        """Asked for when a member ends, by engines to which it is too dear to be part of every evaluation."""
+        """Asked for when a member ends, by engines for which it costs too much to be part of every evaluation."""
         del position
         return math.nan
 

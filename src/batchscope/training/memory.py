@@ -11,13 +11,8 @@ import torch
 from batchscope.architectures import Architecture
 from batchscope.data import Dataset
 from batchscope.errors import RunError
-from batchscope.training.modules.engine import make_engine
+from batchscope.training.engines import exhausted, make_engine
 from batchscope.training.settings import Member, Settings
-
-
-def exhausted(error: BaseException) -> bool:
-    """Whether an error means that memory ran out, on a CUDA device or on the CPU."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 def explain_exhaustion(

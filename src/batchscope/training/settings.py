@@ -10,6 +10,7 @@ import batchscope.data.order  # noqa: F401
 from batchscope.errors import InputError
 from batchscope.options import TrainingOptions, check_options, offer
 from batchscope.records.row import Evaluation, Outcome, Target
+from batchscope.training.execution import STACKED, Execution
 
 OPTIMIZERS = ("sgd", "adam")
 offer("optimizer", OPTIMIZERS)
@@ -52,7 +53,7 @@ class MemberResult:
     epochs_to_target, steps_to_target: at the first evaluation that met the target; None unless REACHED.
     history: every evaluation, the initial weights (epoch 0) first.
     message: where a run DIVERGED; empty otherwise.
-    execution: how the members of the cohort were run: "stacked", "one after another, channels_last", ...
+    execution: how the members of the cohort were run.
     """
 
     member: Member
@@ -61,4 +62,4 @@ class MemberResult:
     steps_to_target: int | None
     history: tuple[Evaluation, ...]
     message: str = ""
-    execution: str = ""
+    execution: Execution = Execution(STACKED)

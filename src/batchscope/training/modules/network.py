@@ -18,7 +18,7 @@ from batchscope.training.modules.losses import num_correct, per_example
 from batchscope.training.parallel import ONE_RANK, NoiseGauge, Ranks, data_parallel
 from batchscope.training.replay import Replay
 from batchscope.training.settings import Member, Settings
-from batchscope.training.update_rules import update_rule
+from batchscope.training.optimizers import update_rule
 
 # Activations of a pass that is only evaluated: examples at once on each kind of device.
 EVALUATION_BATCH = {"cpu": 256, "cuda": 2048}
@@ -87,7 +87,7 @@ class Network:
             self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.examples, self.settings, self.member, self.ranks = examples, settings, member, ranks
         self.parameters = list(self.module.parameters())
-        self.rules = [update_rule(settings, parameter.detach()) for parameter in self.parameters]
+        self.rules = [update_rule(settings, parameter.detach(), parameter.dim()) for parameter in self.parameters]
         self.step_size = torch.tensor(member.step_size, dtype=storage_dtype(settings), device=device)
         self.noise = NoiseGauge(ranks, device) if ranks.size > 1 else None
         self._forward = data_parallel(self.module, device, self.noise) if ranks.size > 1 else self.module

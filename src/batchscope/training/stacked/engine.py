@@ -13,19 +13,20 @@ from torch import Tensor
 from batchscope.architectures import Architecture, initial_values
 from batchscope.data import Dataset
 from batchscope.training.engine import Engine, Scores
-from batchscope.training.modules.losses import Targets
+from batchscope.training.execution import STACKED, Execution
+from batchscope.training.optimizers import update_rule
 from batchscope.training.replay import Replay
 from batchscope.training.settings import Member, Settings
 from batchscope.training.stacked.diversity import batch_size_bounds
 from batchscope.training.stacked.net import Stack, Workspace, accumulate, backward, evaluation_buffers, forward
-from batchscope.training.update_rules import update_rule
+from batchscope.training.stacked.targets import Targets
 
 
 class StackEngine(Engine):
     """E fully-connected nets side by side. On CUDA a step is replayed from a graph: its kernels are too small to
     launch one by one."""
 
-    execution = "stacked"
+    execution = Execution(STACKED)
 
     def __init__(
         self,
@@ -38,10 +39,10 @@ class StackEngine(Engine):
         dtype = getattr(torch, settings.dtype)
         self.settings, self.seeds = settings, [member.seed for member in members]
         self.inputs = torch.as_tensor(dataset.inputs).flatten(1).to(device, dtype)
-        self.targets = _as_targets(dataset.targets, dataset.num_classes, device, dtype)
+        self.targets = Targets.of(dataset.targets, dataset.num_classes, device, dtype)
         self.heldout = _heldout(dataset, device, dtype)
         self.stack = initial_stack(architecture, settings, members, device)
-        self.rules = {name: update_rule(settings, tensor) for name, tensor, _ in self.stack.tensors()}
+        self.rules = {name: update_rule(settings, tensor, 1 if "bias" in name else 2) for name, tensor, _ in self.stack.tensors()}
         self.step_sizes = torch.tensor([m.step_size for m in members], dtype=dtype, device=device).view(-1, 1, 1)
         self._prepare()
 
@@ -136,11 +137,4 @@ def _heldout(dataset: Dataset, device: torch.device, dtype: torch.dtype) -> tupl
     if dataset.heldout_inputs is None or dataset.heldout_targets is None:
         return None
     inputs = torch.as_tensor(dataset.heldout_inputs).flatten(1).to(device, dtype)
-    return inputs, _as_targets(dataset.heldout_targets, dataset.num_classes, device, dtype)
-
-
-def _as_targets(values: np.ndarray, num_classes: int | None, device: torch.device, dtype: torch.dtype) -> Targets:
-    tensor = torch.as_tensor(values).to(device)
-    if num_classes is None:
-        return Targets(tensor.to(dtype), None)
-    return Targets(torch.nn.functional.one_hot(tensor, num_classes).to(dtype), tensor)
+    return inputs, Targets.of(dataset.heldout_targets, dataset.num_classes, device, dtype)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from batchscope.training.stacked.activations import ACTIVATIONS
-from batchscope.training.update_rules import UpdateRule
+from batchscope.training.optimizers.rule import UpdateRule
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Update rules, one class each, for any trainer: a sink that takes gradients, and a step that moves the parameter.
+"""What an update rule is: a sink that takes gradients, and a step that moves the parameter.
 
 A trainer that can form a gradient as a product of two matrices adds it straight into `sink` with the factors `beta` and
 `alpha` (one call of addmm or baddbmm, no gradient ever stored); one that has the gradient at hand calls `take`. The
@@ -15,11 +15,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from batchscope.training.settings import Settings
-
 
 class UpdateRule(abc.ABC):
-    """The rule for one parameter tensor; its state, if any, is indexed like the parameter."""
+    """The rule for one parameter tensor; its state is indexed like the parameter, or a scalar."""
 
     beta: float  # sink <- beta * sink + alpha * scale * gradient
     alpha: float
@@ -69,58 +67,21 @@ class UpdateRule(abc.ABC):
                 setattr(self, name, value)
 
 
-class SGD(UpdateRule):
-    """w <- w - η g."""
+class FromGradient(UpdateRule):
+    """A rule that needs the plain gradient of the mean loss: subclasses define `move`.
 
-    beta, alpha = 1.0, -1.0
-
-    @property
-    def sink(self) -> Tensor:
-        return self.parameter
-
-    @staticmethod
-    def scale(step_sizes: Tensor) -> Tensor:
-        return step_sizes
-
-    def step(self, step_sizes: Tensor) -> None:
-        pass
-
-
-class Momentum(UpdateRule):
-    """Heavy ball, v <- μ v + η g, w <- w - v: with a constant step size the same as torch.optim.SGD(momentum=μ)."""
-
-    alpha = 1.0
-
-    def __init__(self, parameter: Tensor, momentum: float) -> None:
-        super().__init__(parameter)
-        self.beta = momentum
-        self.velocity = torch.zeros_like(parameter)
-
-    @property
-    def sink(self) -> Tensor:
-        return self.velocity
-
-    @staticmethod
-    def scale(step_sizes: Tensor) -> Tensor:
-        return step_sizes
-
-    def step(self, step_sizes: Tensor) -> None:
-        self.parameter.sub_(self.velocity)
-
-
-class Adam(UpdateRule):
-    """Kingma & Ba 2015, algorithm 1, with their β = (0.9, 0.999) and ε = 1e-8."""
+    layer_dims: trailing dimensions of the parameter that are one layer's; those before them count members, and equal
+        layers of a member. is_weight: False for biases and the gains of normalisation layers.
+    weight_decay: λ; where the rule does not say otherwise λ w joins the gradient, as in torch.optim.
+    """
 
     beta, alpha = 0.0, 1.0
-    BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+    decays_in_gradient = True
 
-    def __init__(self, parameter: Tensor) -> None:
+    def __init__(self, parameter: Tensor, layer_dims: int, weight_decay: float = 0.0) -> None:
         super().__init__(parameter)
+        self.layer_dims, self.weight_decay = layer_dims, weight_decay
         self.gradient = torch.zeros_like(parameter)
-        self.mean = torch.zeros_like(parameter)
-        self.square = torch.zeros_like(parameter)
-        # A tensor, so that a step recorded as a CUDA graph counts too.
-        self.steps = torch.zeros((), dtype=torch.float64, device=parameter.device)
 
     @property
     def sink(self) -> Tensor:
@@ -130,12 +91,24 @@ class Adam(UpdateRule):
     def scale(step_sizes: Tensor) -> Tensor:
         return torch.ones_like(step_sizes)
 
+    @property
+    def is_weight(self) -> bool:
+        """Whether it multiplies activations."""
+        return self.layer_dims > 1
+
     def step(self, step_sizes: Tensor) -> None:
-        self.steps += 1
-        self.mean.lerp_(self.gradient, 1 - self.BETA1)
-        self.square.mul_(self.BETA2).addcmul_(self.gradient, self.gradient, value=1 - self.BETA2)
-        root = self.square.div(1 - self.BETA2**self.steps).sqrt_().add_(self.EPSILON)
-        self.parameter.sub_(self.mean.div(root).mul_(step_sizes / (1 - self.BETA1**self.steps)))
+        if self.weight_decay and self.decays_in_gradient:
+            self.gradient.add_(self.parameter, alpha=self.weight_decay)
+        self.move(self.gradient, step_sizes)
+
+    @abc.abstractmethod
+    def move(self, gradient: Tensor, step_sizes: Tensor) -> None:
+        """Move the parameter, given the gradient of the mean loss; may overwrite the gradient."""
+
+    def layer_norm(self, tensor: Tensor) -> Tensor:
+        """The Euclidean norm of each layer of each member, to broadcast against the parameter."""
+        dims = tuple(range(-self.layer_dims, 0))
+        return torch.linalg.vector_norm(tensor, dim=dims, keepdim=True)
 
 
 class GradientSum(UpdateRule):
@@ -157,10 +130,3 @@ class GradientSum(UpdateRule):
 
     def step(self, step_sizes: Tensor) -> None:
         pass
-
-
-def update_rule(settings: Settings, parameter: Tensor) -> UpdateRule:
-    """The rule that the settings ask for, with fresh state, for one parameter tensor."""
-    if settings.optimizer == "adam":
-        return Adam(parameter)
-    return Momentum(parameter, settings.momentum) if settings.momentum else SGD(parameter)

@@ -1,0 +1,24 @@
+"""AdamW: Adam with weight decay apart from the gradient (Loshchilov & Hutter 2019, algorithm 2)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from batchscope.training.optimizers.rule import FromGradient
+from batchscope.training.optimizers.adam import EPSILON, Adam
+from batchscope.training.settings import Settings
+
+class AdamW(Adam):
+    """w <- (1 - η λ) w, then Adam's step; λ multiplies η as in torch.optim."""
+
+    decays_in_gradient = False
+
+    def move(self, gradient: Tensor, step_sizes: Tensor) -> None:
+        self.parameter.mul_(1 - step_sizes * self.weight_decay)
+        super().move(gradient, step_sizes)
+
+
+def rule(settings: Settings, parameter: Tensor, layer_dims: int) -> AdamW:
+    betas = settings.beta1, settings.beta2
+    return AdamW(parameter, layer_dims, settings.weight_decay, betas, settings.epsilon or EPSILON)
