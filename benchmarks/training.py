@@ -119,7 +119,7 @@ def ours(row: Row, device: torch.device) -> tuple[Run, str]:
             for indices in itertools.islice(batches, steps):
                 cohort.engine.step(indices)
 
-    return run, cohort.engine.execution
+    return run, str(cohort.engine.execution)
 
 
 def _batches(row: Row, device: torch.device) -> Any:

@@ -174,7 +174,50 @@ class TrainingOptions:
     max_epochs: int = option(100, "passes over the data before a run counts as censored", at_least=1, compared=False)
     evaluations_per_epoch: int = option(1, "checks of the target in every epoch", at_least=1)
     optimizer: str = option("sgd", "update rule", choices=None)
-    momentum: float = option(0.0, "heavy-ball coefficient", at_least=0, below=1, optimizers=("sgd",))
+    momentum: float = option(
+        0.0,
+        "momentum's coefficient; at 0 nesterov and lars take the published 0.9",
+        at_least=0,
+        below=1,
+        optimizers=("sgd", "nesterov", "rmsprop", "lars"),
+    )
+    beta1: float = option(
+        0.9, "memory of the mean gradient", at_least=0, below=1, formerly=0.9, optimizers=("adam", "adamw", "lamb")
+    )
+    beta2: float = option(
+        0.999, "memory of the mean square", at_least=0, below=1, formerly=0.999, optimizers=("adam", "adamw", "lamb")
+    )
+    rho: float = option(
+        0.0,
+        "memory of the mean square; at 0 as published: rmsprop 0.9, adadelta 0.95",
+        at_least=0,
+        below=1,
+        formerly=0.0,
+        optimizers=("rmsprop", "adadelta"),
+    )
+    epsilon: float = option(
+        0.0,
+        "added to the denominator; at 0 as published: adam, adamw, rmsprop 1e-8, adagrad 1e-10, adadelta, lamb 1e-6",
+        at_least=0,
+        formerly=0.0,
+        optimizers=("adam", "adamw", "rmsprop", "adagrad", "adadelta", "lamb"),
+    )
+    trust: float = option(
+        0.0, "LARS's trust coefficient; at 0 the published 0.001", at_least=0, formerly=0.0, optimizers=("lars",)
+    )
+    weight_decay: float = option(
+        0.0, "joins the gradient, but for adamw, lars and lamb, which apply it as published", at_least=0, formerly=0.0
+    )
+    schedule: str = option(
+        "constant",
+        "how the step size falls to 0 by the end of `schedule_epochs`, after the warm-up",
+        choices=("constant", "linear", "cosine"),
+        formerly="constant",
+    )
+    schedule_epochs: int = option(0, "epochs of the schedule; max_epochs at 0", at_least=0, formerly=0)
+    warmup_epochs: float = option(
+        0.0, "epochs in which the step size rises from 0 (Goyal et al. 2017)", at_least=0, formerly=0.0
+    )
     initialisation: str = option("glorot_uniform", "distribution of the initial weights", choices=None)
     sampling: str = option(
         "permutation", "every example once an epoch, or drawn anew (Eq. 3.1 of Chen et al. 2018)", choices=None

@@ -58,6 +58,15 @@ def test_everything_that_affects_numbers_is_in_the_id():
         "diversity_every": 3,
         "augmentation": "pad_crop_flip",
         "batchnorm_shares": 2,
+        "beta1": 0.5,
+        "beta2": 0.5,
+        "rho": 0.5,
+        "epsilon": 0.5,
+        "trust": 0.5,
+        "weight_decay": 0.5,
+        "schedule": "cosine",
+        "schedule_epochs": 7,
+        "warmup_epochs": 0.5,
     }
     assert set(changes) == {field.name for field in dataclasses.fields(Settings)}
     for name, value in changes.items():
@@ -99,6 +108,8 @@ def test_the_papers_tuning_runs_two_epochs_whatever_they_reach(study):
     tuning, final = plan.settings(study, 11, TUNE), plan.settings(study, 11, FINAL)
     assert (tuning.max_epochs, tuning.stop_at_target) == (2, False)
     assert (final.max_epochs, final.stop_at_target) == (31, True)
+    falling = plan.settings(make_study(schedule="cosine"), 11, TUNE)
+    assert (falling.max_epochs, falling.schedule_epochs) == (2, 31)  # the beginning of the schedule of the final runs
     tuned = plan.settings(make_study(protocol="tuned", diversity_every=3), 11, TUNE)
     assert (tuned.max_epochs, tuned.stop_at_target, tuned.diversity_every) == (31, True, 0)
 

@@ -18,7 +18,8 @@ from batchscope.errors import InputError
 from batchscope.records.row import Outcome, Target
 from batchscope.training import Member, Settings, train_cohort
 from batchscope.training.cohort import Cohort
-from batchscope.training.modules.engine import possible_executions
+from batchscope.training.engines import possible_executions
+from batchscope.training.execution import Execution
 from batchscope.training.parallel import ONE_RANK
 from batchscope.training.replay import WARM_UP, Replay
 
@@ -62,7 +63,7 @@ def plain_loop(net: Architecture, settings: Settings, member: Member) -> torch.n
 
 def run(net: Architecture, settings: Settings, members: list[Member], execution: str) -> Cohort:
     dataset = images(net.input_shape)
-    cohort = Cohort(net, dataset, settings, members, torch.device("cpu"), ONE_RANK, execution)
+    cohort = Cohort(net, dataset, settings, members, torch.device("cpu"), ONE_RANK, Execution.parse(execution))
     cohort.begin()
     for epoch in range(settings.max_epochs):
         cohort.train_epoch(epoch)
@@ -171,7 +172,7 @@ def test_bounds_are_those_of_measure():
 def test_the_fastest_way_is_chosen_and_recorded():
     results = train_cohort(NETS["lenet"], images((2, 16, 17)), SETTINGS, GRID)
     ways = possible_executions(NETS["lenet"], SETTINGS, len(GRID), torch.device("cpu"), ONE_RANK)
-    assert set(ways) == set(EXECUTIONS)
+    assert set(map(str, ways)) == set(EXECUTIONS)
     assert {result.execution for result in results} <= set(ways)
     with pytest.raises(InputError, match="not possible here"):
         train_cohort(NETS["lenet"], images((2, 16, 17)), SETTINGS, GRID, execution="in streams")

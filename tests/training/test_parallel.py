@@ -18,6 +18,7 @@ from batchscope.errors import InputError
 from batchscope.gradients.estimands import NoiseEstimate, two_batch_estimate
 from batchscope.training import Member, train_cohort
 from batchscope.training.cohort import Cohort
+from batchscope.training.execution import Execution
 from batchscope.training.modules.batchnorm import with_shares
 from batchscope.training.parallel import ONE_RANK, Ranks
 from tests.training.ranks_cases import CASES, RESNET, SETTINGS, Case, dataset
@@ -45,7 +46,15 @@ def test_two_ranks_equal_one(name: str, two_ranks: dict[str, Any]) -> None:
     two, case = two_ranks[name], CASES[name]
     settings = case.settings(2)
     execution = None if case.net.family == "fully_connected" else "one after another"
-    one = Cohort(case.net, dataset(case.net), settings, case.members, torch.device("cpu"), ONE_RANK, execution)
+    one = Cohort(
+        case.net,
+        dataset(case.net),
+        settings,
+        case.members,
+        torch.device("cpu"),
+        ONE_RANK,
+        None if execution is None else Execution(execution),
+    )
     with torch.inference_mode() if execution is None else torch.enable_grad():
         one.begin()
         for epoch in range(settings.max_epochs):

@@ -68,7 +68,10 @@ def settings(study: Study, batch_size: int, phase: str) -> Settings:
     if study.protocol == "tuned":
         return dataclasses.replace(final, diversity_every=0)
     epochs = min(PAPER_TUNING_EPOCHS, study.max_epochs)
-    return dataclasses.replace(final, max_epochs=epochs, stop_at_target=False, diversity_every=0)
+    schedule = final.schedule_epochs or (0 if final.schedule == "constant" else study.max_epochs)
+    return dataclasses.replace(
+        final, max_epochs=epochs, schedule_epochs=schedule, stop_at_target=False, diversity_every=0
+    )
 
 
 def options_in_force(study: Study, phase: str) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from batchscope.training.engine import Engine, Scores
 from batchscope.training.engines import make_engine
 from batchscope.training.execution import Execution
 from batchscope.training.parallel import ONE_RANK, Ranks
+from batchscope.training.schedule import step_size_factor
 from batchscope.training.settings import Member, MemberResult, Settings
 
 OnEpoch = Callable[[int, int], None]
@@ -124,6 +125,8 @@ class Cohort:
         self.engine.begin_epoch(epoch)
         order = self.order(epoch)
         for step in range(1, steps + 1):
+            if self.settings.is_scheduled:
+                self.engine.scale_step_sizes(step_size_factor(self.settings, epoch * steps + step, steps))
             self.engine.step(order[..., (step - 1) * batch_size : step * batch_size])
             before = len(self.running)
             if step % looks == 0 or step in checks:

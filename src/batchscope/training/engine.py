@@ -38,6 +38,10 @@ class Engine(abc.ABC):
         del epoch
 
     @abc.abstractmethod
+    def scale_step_sizes(self, factor: float) -> None:
+        """Multiply the members' own step sizes by `factor` from the next step on; called where they are scheduled."""
+
+    @abc.abstractmethod
     def step(self, indices: Tensor) -> None:
         """One update of every member. indices: [B], shared, or [E, B], of examples."""
 

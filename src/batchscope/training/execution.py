@@ -38,8 +38,10 @@ class Execution:
         kind, *forms = text.split(", ")
         execution = cls(kind)
         for form in forms:
-            if form in ("channels_last", "replayed"):
-                execution = replace(execution, **{form: True})
+            if form == "channels_last":
+                execution = replace(execution, channels_last=True)
+            elif form == "replayed":
+                execution = replace(execution, replayed=True)
             elif form.startswith("on ") and form.endswith(" ranks"):
                 execution = replace(execution, ranks=int(form.split()[1]))
             else:

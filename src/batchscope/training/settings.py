@@ -11,8 +11,8 @@ from batchscope.errors import InputError
 from batchscope.options import TrainingOptions, check_options, offer
 from batchscope.records.row import Evaluation, Outcome, Target
 from batchscope.training.execution import STACKED, Execution
+from batchscope.training.optimizers import OPTIMIZERS
 
-OPTIMIZERS = ("sgd", "adam")
 offer("optimizer", OPTIMIZERS)
 
 
@@ -36,6 +36,11 @@ class Settings(TrainingOptions):
         if self.batch_size < 1:
             raise InputError(f"batch_size = {self.batch_size}; expected at least 1")
         check_options(self)
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether the step size changes along the run."""
+        return self.schedule != "constant" or self.warmup_epochs > 0
 
 
 @dataclass(frozen=True)
@@ -62,4 +67,4 @@ class MemberResult:
     steps_to_target: int | None
     history: tuple[Evaluation, ...]
     message: str = ""
-    execution: Execution = Execution(STACKED)
+    execution: Execution = field(default=Execution(STACKED))  # frozen: one for all

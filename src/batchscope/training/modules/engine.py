@@ -1,8 +1,8 @@
 """The engines of networks trained by autograd.
 
-    one after another   each member takes its step in turn
-    in streams          the same, each on a CUDA stream of its own, so that small networks fill the device together
-    vectorised          all members in one call: torch.func's vmap over stacked parameters
+one after another   each member takes its step in turn
+in streams          the same, each on a CUDA stream of its own, so that small networks fill the device together
+vectorised          all members in one call: torch.func's vmap over stacked parameters
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from batchscope.data import Dataset
 from batchscope.training.engine import Engine, Scores
 from batchscope.training.execution import ONE_AFTER_ANOTHER, STREAMS, Execution
-from batchscope.training.modules.losses import num_correct, per_example
+from batchscope.training.modules.losses import per_example
 from batchscope.training.modules.network import Examples, Network
 from batchscope.training.optimizers import update_rule
 from batchscope.training.optimizers.rule import UpdateRule
@@ -45,7 +45,9 @@ class ModuleEngine(Engine):
         self.examples, self.device = examples, device
         self.heldout = Examples.heldout(dataset, settings, device, execution.channels_last)
         pairs = zip(modules, members, strict=True)
-        self.networks = [Network(module, examples, settings, member, ranks, execution.replayed) for module, member in pairs]
+        self.networks = [
+            Network(module, examples, settings, member, ranks, execution.replayed) for module, member in pairs
+        ]
         self._streams: list[Any] = []
         if execution.kind == STREAMS:
             self._streams = [torch.cuda.Stream(device) for _ in modules]  # type: ignore[no-untyped-call]
@@ -53,6 +55,10 @@ class ModuleEngine(Engine):
     def begin_epoch(self, epoch: int) -> None:
         for network in self.networks:
             network.begin_epoch(epoch)
+
+    def scale_step_sizes(self, factor: float) -> None:
+        for network in self.networks:
+            network.scale_step_size(factor)
 
     def step(self, indices: Tensor) -> None:
         batches = indices.expand(len(self.networks), -1)
@@ -104,6 +110,9 @@ class VectorisedEngine(ModuleEngine):
         super().__init__(*arguments, **options)
         self._stack(None)
 
+    def scale_step_sizes(self, factor: float) -> None:
+        self._step_sizes.copy_(self._own_step_sizes * factor)
+
     def step(self, indices: Tensor) -> None:
         shared = indices.dim() == 1
         inputs, targets = self.examples.batch(indices.reshape(-1))
@@ -149,10 +158,13 @@ class VectorisedEngine(ModuleEngine):
                 buffer.data = self._buffers[name][index]
         settings = self.networks[0].settings
         if positions is None:
-            self._rules: dict[str, UpdateRule] = {n: update_rule(settings, p, p.dim() - 1) for n, p in self._parameters.items()}
+            self._rules: dict[str, UpdateRule] = {
+                n: update_rule(settings, p, p.dim() - 1) for n, p in self._parameters.items()
+            }
         else:
             self._rules = {n: rule.select(self._parameters[n], positions, 0) for n, rule in self._rules.items()}
         self._step_sizes = torch.stack([network.step_size for network in self.networks])
+        self._own_step_sizes = self._step_sizes.clone()
         self._scale = next(iter(self._rules.values())).scale(self._step_sizes)
         self._template = copy.deepcopy(modules[0]).to("meta").train()
 

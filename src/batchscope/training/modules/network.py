@@ -15,10 +15,10 @@ from batchscope.data.seeding import Stream, generator
 from batchscope.training.modules.augmentation import pad_crop_flip
 from batchscope.training.modules.batchnorm import average_statistics, with_shares
 from batchscope.training.modules.losses import num_correct, per_example
+from batchscope.training.optimizers import update_rule
 from batchscope.training.parallel import ONE_RANK, NoiseGauge, Ranks, data_parallel
 from batchscope.training.replay import Replay
 from batchscope.training.settings import Member, Settings
-from batchscope.training.optimizers import update_rule
 
 # Activations of a pass that is only evaluated: examples at once on each kind of device.
 EVALUATION_BATCH = {"cpu": 256, "cuda": 2048}
@@ -93,7 +93,9 @@ class Network:
         self._forward = data_parallel(self.module, device, self.noise) if ranks.size > 1 else self.module
         self._failed_at = torch.full((), -1, dtype=torch.int64, device=device)
         self._steps = torch.zeros((), dtype=torch.int64, device=device)
-        self._scale = float(self.rules[0].scale(self.step_size))
+        scale = self.rules[0].scale(self.step_size)
+        # A number where it stays as it is; the tensor itself where a schedule changes it, also within a CUDA graph.
+        self._scale: Any = scale if settings.is_scheduled else float(scale)
         self._draws = torch.Generator(device)
         self.step = Replay(self._step, device) if replayed else self._step
 
@@ -103,6 +105,10 @@ class Network:
         self._failed_at.fill_(-1)
         self._steps.zero_()
         self.module.train()
+
+    def scale_step_size(self, factor: float) -> None:
+        """Multiply the member's own step size by `factor`, in place."""
+        self.step_size.fill_(self.member.step_size * factor)
 
     @property
     def failed_at(self) -> int | None:

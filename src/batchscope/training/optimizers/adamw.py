@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from batchscope.training.optimizers.rule import FromGradient
 from batchscope.training.optimizers.adam import EPSILON, Adam
 from batchscope.training.settings import Settings
+
 
 class AdamW(Adam):
     """w <- (1 - η λ) w, then Adam's step; λ multiplies η as in torch.optim."""

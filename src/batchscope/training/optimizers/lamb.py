@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from batchscope.training.optimizers.rule import FromGradient
 from batchscope.training.optimizers.adam import Adam
 from batchscope.training.settings import Settings
 

@@ -1,4 +1,4 @@
-"""LARS: a step size for every layer from the norms of weights and gradient (You, Gitman & Ginsburg 2017, algorithm 1)."""
+"""LARS: a step size for every layer from the norms of weights and gradient (You et al. 2017, algorithm 1)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ class LARS(FromGradient):
 
     decays_in_gradient = False
 
-    def __init__(
-        self, parameter: Tensor, layer_dims: int, weight_decay: float, momentum: float, trust: float
-    ) -> None:
+    def __init__(self, parameter: Tensor, layer_dims: int, weight_decay: float, momentum: float, trust: float) -> None:
         super().__init__(parameter, layer_dims, weight_decay)
         self.momentum, self.trust = momentum, trust
         self.velocity = torch.zeros_like(parameter)

@@ -108,7 +108,8 @@ class FromGradient(UpdateRule):
     def layer_norm(self, tensor: Tensor) -> Tensor:
         """The Euclidean norm of each layer of each member, to broadcast against the parameter."""
         dims = tuple(range(-self.layer_dims, 0))
-        return torch.linalg.vector_norm(tensor, dim=dims, keepdim=True)
+        norm: Tensor = torch.linalg.vector_norm(tensor, dim=dims, keepdim=True)
+        return norm
 
 
 class GradientSum(UpdateRule):

@@ -8,6 +8,7 @@ from torch import Tensor
 from batchscope.training.optimizers.rule import FromGradient, UpdateRule
 from batchscope.training.settings import Settings
 
+
 class SGD(UpdateRule):
     """w <- w - η g. The sink is the parameter itself: the product of the backward pass *is* the step."""
 

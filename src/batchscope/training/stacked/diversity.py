@@ -9,9 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from batchscope.training.stacked.targets import Targets
-from batchscope.training.stacked.net import Stack, Workspace, accumulate, backward, forward
 from batchscope.training.optimizers.rule import GradientSum
+from batchscope.training.stacked.net import Stack, Workspace, accumulate, backward, forward
+from batchscope.training.stacked.targets import Targets
 
 
 def batch_size_bounds(stack: Stack, inputs: Tensor, targets: Targets, chunk: int = 1024) -> Tensor:

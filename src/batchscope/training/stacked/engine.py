@@ -42,9 +42,15 @@ class StackEngine(Engine):
         self.targets = Targets.of(dataset.targets, dataset.num_classes, device, dtype)
         self.heldout = _heldout(dataset, device, dtype)
         self.stack = initial_stack(architecture, settings, members, device)
-        self.rules = {name: update_rule(settings, tensor, 1 if "bias" in name else 2) for name, tensor, _ in self.stack.tensors()}
+        self.rules = {
+            name: update_rule(settings, tensor, 1 if "bias" in name else 2) for name, tensor, _ in self.stack.tensors()
+        }
         self.step_sizes = torch.tensor([m.step_size for m in members], dtype=dtype, device=device).view(-1, 1, 1)
+        self._own_step_sizes = self.step_sizes.clone()
         self._prepare()
+
+    def scale_step_sizes(self, factor: float) -> None:
+        self.step_sizes.copy_(self._own_step_sizes * factor)
 
     def step(self, indices: Tensor) -> None:
         self._replay(indices)
@@ -64,6 +70,7 @@ class StackEngine(Engine):
         chosen = {name: tensor for name, tensor, _ in self.stack.tensors()}
         self.rules = {n: rule.select(chosen[n], members, dims[n]) for n, rule in self.rules.items()}
         self.step_sizes = self.step_sizes.index_select(0, members)
+        self._own_step_sizes = self._own_step_sizes.index_select(0, members)
         self._prepare()
 
     def state(self) -> dict[str, Any]:

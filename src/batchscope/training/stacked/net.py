@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from batchscope.training.stacked.activations import ACTIVATIONS
 from batchscope.training.optimizers.rule import UpdateRule
+from batchscope.training.stacked.activations import ACTIVATIONS
 
 
 @dataclass(frozen=True)
