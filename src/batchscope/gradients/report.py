@@ -19,6 +19,9 @@ from batchscope.gradients.intervals import SampleEstimate, sample_interval
 from batchscope.gradients.moments import GradientMoments
 
 TABLES = ("module", "kind", "block")
+# Effective examples below which an interval is flagged: where a few examples hold most of S1, the jackknife sees the
+# spread of those few alone, and its 95 % intervals cover 41 to 75 %. Assumption: thirty are enough for a spread.
+FEW_EFFECTIVE = 30
 COLUMNS = ("sum of squared norms", "squared norm of sum", "diversity", "B_S")
 
 
@@ -206,6 +209,16 @@ class Report:
         """(low, high) for the population's batch_size_bound, high = inf for "at least low"; None when exact."""
         return self.estimate.bounds if self.estimate else None
 
+    @property
+    def interval_warning(self) -> str | None:
+        """Why the interval is likely to be too narrow; None when there is none, or no reason to doubt it."""
+        if self.interval is None or not self.effective_examples < min(FEW_EFFECTIVE, self.num_examples / 2):
+            return None
+        return (
+            f"the interval rests on too few examples: the {self.num_examples} measured weigh as much as "
+            f"{self.effective_examples:.3g} of equal gradient norm, so it is likely too narrow; measure more"
+        )
+
     def __str__(self) -> str:
         return self.text()
 
@@ -215,6 +228,8 @@ class Report:
         lines = [f"gradient diversity over {self.num_examples} examples", table, *self.notes]
         if self.estimate:
             lines.append(f"population: {self.estimate}")
+        if self.interval_warning:
+            lines.append(self.interval_warning)
         if self.coverage.unmeasured:
             lines.append(f"could not be measured, so totals are not available: {', '.join(self.coverage.unmeasured)}")
         if self.coverage.fallbacks:

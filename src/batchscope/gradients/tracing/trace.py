@@ -121,7 +121,7 @@ class Recorder(Interceptor):
         output = func(*args, **kwargs)
         operands, outputs = list(tensors_in(args, kwargs)), tensors_out(output)
         if outputs and operands:
-            differentiable = any(tensor.requires_grad for tensor in outputs)
+            differentiable = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in outputs)
             if not self._keep_values:
                 operands = [(position, _shape_of(tensor)) for position, tensor in operands]
                 outputs = [_shape_of(tensor) for tensor in outputs]
