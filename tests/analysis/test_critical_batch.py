@@ -11,7 +11,8 @@ from scipy import stats
 
 import batchscope as bs
 from batchscope.analysis import fit_critical_batch
-from batchscope.analysis.fit import censored as model
+from batchscope.analysis.fit.critical_batch import _cells
+from batchscope.analysis.fit.curve import fit_curve
 from batchscope.analysis.fit.residuals import Runs
 from batchscope.errors import InputError
 
@@ -24,55 +25,6 @@ def draw(seed=0, runs=5, spread=0.1, b_crit=400.0, s_min=100.0, sharpness=1.0):
     sizes = np.repeat(SIZES, runs)
     steps = s_min * (1 + (b_crit / sizes) ** sharpness) ** (1 / sharpness)
     return sizes, steps * np.exp(spread * rng.standard_normal(len(sizes)))
-
-
-class TestLikelihood:
-    data = model.Observations(
-        log_batch=np.log([32.0, 64, 128, 256, 512]),
-        lower=np.log([1000.0, 500, 300, 200, 150]),
-        upper=np.log([1200.0, 500, 350, np.inf, 151]),
-        counts=np.ones(5),
-        cell=np.arange(5),
-    )
-    theta = np.array([[4.7, 10.1, -1.3, 0.2], [5.1, 9.0, -3.0, -0.4]])
-
-    def test_is_the_normal_probability_of_the_interval_the_density_of_a_point_and_the_tail_of_a_censored_run(self):
-        mean = model.log_steps(self.data.log_batch, *(self.theta[:, k : k + 1] for k in (0, 1, 3)))
-        got = model._density(self.data, mean, self.theta[:, 2:3]).value
-        for row, (mu, log_spread) in enumerate(zip(mean, self.theta[:, 2], strict=True)):
-            normal = stats.norm(mu, np.exp(log_spread))
-            low, high = self.data.lower, self.data.upper
-            with np.errstate(divide="ignore"):
-                expected = np.log(normal.cdf(high) - normal.cdf(low))
-            expected[1], expected[3] = normal.logpdf(low)[1], normal.logsf(low)[3]
-            near = np.abs(mu - self.data.middle) < 5 * np.exp(log_spread)  # the reference loses its digits in the tails
-            np.testing.assert_allclose(got[row][near], expected[near], rtol=1e-9)
-            assert near.any()
-
-    def test_keeps_its_digits_far_out(self):
-        low, high = np.array([30.0, -31.0]), np.array([31.0, -30.0])
-        expected = stats.norm.logsf(30.0) + math.log1p(-math.exp(stats.norm.logsf(31.0) - stats.norm.logsf(30.0)))
-        np.testing.assert_allclose(model._log_probability(low, high), expected, rtol=1e-12)
-
-    @pytest.mark.parametrize("free", [False, True])
-    def test_gradient_is_the_derivative(self, free):
-        weights = np.array([[1.0, 2, 0.5, 1, 3], [2.0, 0, 1, 1, 1]])
-        _, gradient, curvature = model._objective(self.data, weights, self.theta, free)
-        for index in range(4 if free else 3):
-            step = np.zeros(4)
-            step[index] = 1e-6
-            up, down = (model._objective(self.data, weights, self.theta + s * step, free)[0] for s in (1, -1))
-            np.testing.assert_allclose(gradient[:, index], (up - down) / 2e-6, rtol=1e-5, atol=1e-5)
-        assert (np.linalg.eigvalsh(curvature[:, :3, :3]) > 0).all()
-
-    def test_the_fit_is_a_maximum(self):
-        sizes, steps = draw()
-        data = Runs(sizes, steps * 0.9, steps).observations()
-        best = model.maximise(data, data.counts[None], True).first
-        value = model._objective(data, data.counts[None], best[None], True)[0]
-        rng = np.random.default_rng(0)
-        around = best + 0.01 * rng.standard_normal((200, 4))
-        assert (model._objective(data, np.tile(data.counts, (200, 1)), around, True)[0] <= value + 1e-9).all()
 
 
 @settings(max_examples=15, deadline=None)
@@ -130,13 +82,28 @@ def test_coarse_checks_are_intervals_and_taking_them_for_exact_times_is_biased()
     assert taken_for_exact.e_min > 1.05 * fit.e_min
 
 
-def test_diverged_runs_are_counted_and_not_fitted():
+def test_a_diverged_run_counts_as_slower_than_every_run_of_its_batch_size_that_arrived():
     sizes, steps = draw()
     lost = np.zeros(len(sizes), bool)
     lost[::7] = True
     fit = fit_critical_batch(sizes, np.where(lost, np.nan, steps), diverged=lost)
     assert (fit.num_diverged, fit.n) == (lost.sum(), (~lost).sum())
-    assert fit.b_crit == fit_critical_batch(sizes[~lost], steps[~lost]).b_crit
+    slowest = np.array([steps[(sizes == B) & ~lost].max() for B in sizes])
+    as_censored = fit_critical_batch(sizes, np.where(lost, slowest, steps), lost)
+    assert fit.b_crit == pytest.approx(as_censored.b_crit, rel=1e-6)
+    assert fit.interval == pytest.approx(as_censored.interval, rel=1e-6)
+
+
+def test_slow_runs_that_diverge_do_not_raise_b_crit_and_what_leaving_them_out_would_do_is_said():
+    errors, said = [], 0
+    for seed in range(12):
+        sizes, steps = draw(seed=seed, spread=0.3)
+        slow = (steps > 100 * (1 + 400 / sizes)) & (sizes > 1000) & (np.random.default_rng(seed).random(40) < 0.8)
+        fit = fit_critical_batch(sizes, np.where(slow, np.nan, steps), diverged=slow)
+        errors.append(math.log(fit.b_crit / 400))
+        said += "left out, B_crit would be" in fit.statement
+    assert abs(np.mean(errors)) < 3 * np.std(errors) / math.sqrt(12)
+    assert said > 6
 
 
 def test_many_runs_are_grouped_without_moving_the_answer():
@@ -144,7 +111,8 @@ def test_many_runs_are_grouped_without_moving_the_answer():
     fit = fit_critical_batch(sizes, steps, resamples=100)
     assert fit.b_crit == pytest.approx(400, rel=0.04)
     assert fit.spread == pytest.approx(0.1, rel=0.1)
-    assert len(Runs(sizes, steps, steps).observations().counts) <= 8 * len(SIZES)
+    grouped = Runs(sizes, steps, steps).grouped()
+    assert len(np.unique(np.stack([grouped.batch_sizes, grouped.upper]), axis=1).T) <= 8 * len(SIZES)
     # standard error of log B_crit is about 0.052 for 5 runs each
     assert np.diff(np.log(fit.interval_seeds))[0] == pytest.approx(2 * 1.96 * 0.052 * math.sqrt(5 / 200), rel=0.3)
 
@@ -246,3 +214,29 @@ def test_intervals_hold_the_truth_and_seeds_alone_do_not_once_batch_sizes_have_t
         hits += [low <= 400 <= high for low, high in (fit.interval, fit.interval_seeds)]
     assert hits[0] / 40 >= both_at_least
     assert seeds[0] <= hits[1] / 40 <= seeds[1]
+
+
+def test_the_censored_fit_agrees_with_an_established_survival_library():
+    """lifelines fits the log-normal to the same intervals, scaled by a curve of given B_crit, which is then varied."""
+    lifelines = pytest.importorskip("lifelines")
+    sizes, steps = draw(seed=3, runs=6)
+    check = 20_000 / sizes
+    high = np.ceil(steps / check) * check
+    never = high > 300_000 / sizes
+    low, high = np.where(never, 300_000 / sizes, high - check), np.where(never, np.inf, high)
+    log_batch, cells = _cells(Runs(sizes, low, high), np.empty(0))
+    ours = fit_curve(log_batch, cells, own=0.0)
+
+    def theirs(log_b_crit):
+        scale = 1 + np.exp(log_b_crit) / sizes
+        fitted = lifelines.LogNormalFitter().fit_interval_censoring(low / scale, high / scale)
+        return fitted.log_likelihood_, fitted.mu_, fitted.sigma_
+
+    grid = ours.log_b_crit + np.linspace(-0.3, 0.3, 7)
+    found = np.array([theirs(value) for value in grid])
+    second, first, _ = np.polyfit(grid - ours.log_b_crit, found[:, 0], 2)
+    assert -first / (2 * second) == pytest.approx(0.0, abs=0.02)  # their best B_crit, from ours
+    assert found[3, 1] == pytest.approx(ours.log_s_min, abs=0.01)
+    assert found[3, 2] == pytest.approx(ours.spread, rel=0.15)
+    curvature = (ours.profile(grid[[0, -1]])[0] - ours.deviance).mean() / 0.3**2
+    assert curvature == pytest.approx(-2 * second, rel=0.3)  # 1 / variance of log B_crit

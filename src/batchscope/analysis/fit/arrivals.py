@@ -128,6 +128,19 @@ def summarise(cells: Cells, spreads: Array) -> Summaries:
 
 def _summarise(cells: Cells, spread: Array) -> Summaries:
     centre, reach = _window(cells, spread)
+    result = _integrate(cells, spread, centre, reach)
+    for _ in range(4):  # a window that intervals without an end made too wide is closed about the mass it holds
+        step = reach * (PLACES[1] - PLACES[0])
+        coarse = result.variance < (1.5 * step) ** 2
+        if not coarse.any():
+            break
+        error = np.sqrt(np.where(coarse, np.maximum(result.variance, (0.5 * step) ** 2), 0.0))
+        centre, reach = np.where(coarse, result.mean, centre), np.where(coarse, np.minimum(reach, 10 * error), reach)
+        result = _integrate(cells, spread, centre, reach)
+    return result
+
+
+def _integrate(cells: Cells, spread: Array, centre: Array, reach: Array) -> Summaries:
     points = centre[..., None] + reach[..., None] * PLACES
     log_density = log_likelihood(cells, points, spread[..., None])
     top = log_density.max(axis=-1, keepdims=True)

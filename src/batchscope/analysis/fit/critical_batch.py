@@ -9,16 +9,11 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import ArrayLike
 
-from batchscope.analysis.fit import censored as model
+from batchscope.analysis.fit.arrivals import Cells, cells_of
+from batchscope.analysis.fit.curve import BEYOND_SWEEP, CurveFit, fit_curve, log_steps
 from batchscope.analysis.fit.residuals import Runs, lack_of_fit
 from batchscope.analysis.formatting import bounds_text, number, plain
-from batchscope.analysis.intervals import (
-    LEVEL,
-    num_resamples,
-    quantile_interval,
-    seed_and_batch_weights,
-    seed_weights,
-)
+from batchscope.analysis.intervals import LEVEL, num_resamples, quantile_interval
 from batchscope.analysis.sweeps import Array, Booleans, Results, Sweep, find_shape, once_per_sweep, sweeps_of
 from batchscope.errors import InputError
 
@@ -39,15 +34,17 @@ class CriticalBatchFit:
 
     b_crit (examples per step), s_min (steps), e_min (examples, = s_min b_crit): NaN where the runs cannot tell, with
     the reason in `statement`; b_crit = inf: the steps still scale linearly at the largest batch; 0: batch size makes no
-    difference. interval: 95 % of b_crit when batch sizes and seeds within them are resampled; interval_seeds: seeds
-    only (narrower: it takes the curve to be right). Measured coverage of the two: 98 % or more and 92 to 94 % when the
-    curve is right, 94 % and 63 % when every batch size is off by 10 % of its own (docs/analysis.md).
-    spread: sigma, standard deviation of log steps between seeds. sharpness: alpha, 1 unless it was fitted.
+    difference. interval: 95 % of b_crit when every batch size has an error of its own besides its seeds;
+    interval_seeds: seeds only (narrower: it takes the curve and every step size to be right); docs/analysis.md says how
+    often both hold the truth. spread: sigma, standard deviation of log steps between seeds; own_error: tau, that between batch
+    sizes beyond what seeds explain. sharpness: alpha, 1 unless it was fitted. log_likelihood: of the curve, relative to
+    means of the batch sizes that lie on none, by the seeds alone.
     misfit: p-value of the test that the curve fits the batch sizes' means as well as runs of one batch size agree
-    (small: the curve is wrong); NaN without repeated runs.
+    (small: the curve is wrong, or step sizes are); NaN without repeated runs.
     batch_sizes, steps, steps_before, residuals: [n] the runs; residuals in log steps, NaN where the target was not met.
-    n runs in all, of which num_censored never met the target and enter as such; num_diverged more are a state of their
-    own: counted, not fitted. samples, samples_seeds: [resamples, 3] log S_min, log E_min, log sharpness.
+    n runs in all, of which num_censored never met the target and enter as such; num_diverged more count as slower than
+    every run of their batch size that arrived. samples, samples_seeds: [resamples, 3] log S_min, log E_min, log
+    sharpness, draws from their confidence distribution. curve: the fit itself, None where there is none.
     """
 
     b_crit: float
@@ -61,6 +58,7 @@ class CriticalBatchFit:
     sharpness: float
     sharpness_interval: Interval
     spread: float
+    own_error: float
     misfit: float
     log_likelihood: float
     n: int
@@ -75,11 +73,12 @@ class CriticalBatchFit:
     samples: Array = field(default_factory=lambda: np.empty((0, 3)), repr=False)
     samples_seeds: Array = field(default_factory=lambda: np.empty((0, 3)), repr=False)
     log_parameters: Array = field(default_factory=lambda: np.full(3, np.nan), repr=False)
+    curve: CurveFit | None = field(default=None, repr=False, compare=False)
 
     def predicted(self, batch_sizes: ArrayLike) -> Array:
         """Steps to target on the fitted curve at each batch size [k]; NaN without a fit."""
         with np.errstate(invalid="ignore"):
-            return np.exp(model.log_steps(np.log(np.asarray(batch_sizes, dtype=float)), *self.log_parameters))
+            return np.exp(log_steps(np.log(np.asarray(batch_sizes, dtype=float)), *self.log_parameters))
 
     def band(self, batch_sizes: ArrayLike, seeds_only: bool = False) -> tuple[Array, Array]:
         """(lower, upper) [k] each: pointwise interval of the curve over the resamples; NaN when there are none."""
@@ -87,7 +86,7 @@ class CriticalBatchFit:
         samples = self.samples_seeds if seeds_only else self.samples
         if not len(samples):
             return np.full(log_batch.shape, np.nan), np.full(log_batch.shape, np.nan)
-        curves = np.exp(model.log_steps(log_batch, *(samples[:, k : k + 1] for k in range(3))))
+        curves = np.exp(log_steps(log_batch, *(samples[:, k : k + 1] for k in range(3))))
         low, high = np.nanquantile(curves, [(1 - self.level) / 2, (1 + self.level) / 2], axis=0)
         return low, high
 
@@ -102,7 +101,16 @@ class CriticalBatchFit:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: everything but the runs and the resamples; NaN and infinities are None, `text` says the meaning."""
-        large = ("samples", "samples_seeds", "log_parameters", "batch_sizes", "steps", "steps_before", "residuals")
+        large = (
+            "samples",
+            "samples_seeds",
+            "log_parameters",
+            "batch_sizes",
+            "steps",
+            "steps_before",
+            "residuals",
+            "curve",
+        )
         fields = {name: plain(value) for name, value in vars(self).items() if name not in large}
         return {**fields, "text": self.text, "interval_text": bounds_text(self.interval)}
 
@@ -130,8 +138,9 @@ def fit_critical_batch(
     batch_sizes, steps: [n], one entry per run (or per mean of runs): examples per step, and steps until the target was
     met. censored: [n] True where it was not met: `steps` is then how long the run was. steps_before: [n] the last step
     at which the target was known not to be met; given, the run counts as having met it somewhere between the two.
-    diverged: [n] True for runs that diverged: counted, not fitted. sharpness: fit the exponent alpha as well.
-    resamples: bootstrap resamples of each kind, chosen by the number of runs when None. seed: of the resampling.
+    diverged: [n] True for runs that diverged: they count as slower than every run of their batch size that arrived.
+    sharpness: fit the exponent alpha as well. resamples: draws of each kind, chosen by the number of runs when None.
+    seed: of the draws; intervals of B_crit do not depend on it.
 
     Works on any number of runs; what they leave open is NaN with the reason in `.statement`. Raises InputError for
     batch sizes or steps that are not positive and arrays whose lengths differ.
@@ -149,7 +158,7 @@ def fit_critical_batch(
     upper = np.where(never, np.inf, taken)[kept]
     lower = np.where(never, taken, np.minimum(before, taken))[kept]
     runs = Runs(batches[kept], lower, upper)
-    return _fit(runs, int(lost.sum()), sharpness, resamples, level, (seed, 0))
+    return _fit(runs, batches[lost], sharpness, resamples, level, (seed, 0))
 
 
 @overload
@@ -177,7 +186,7 @@ def fit_sweep(
     seed: int = 0,
     stream: int = 0,
 ) -> CriticalBatchFit:
-    """The fit of one shape's runs. stream: fits to be compared share `seed`, and the batch sizes drawn, not this."""
+    """The fit of one shape's runs. stream: fits to be compared share `seed`, not this."""
     return _fit_sweep(sweep, sharpness, resamples or num_resamples(sweep.num_runs), level, seed, stream)
 
 
@@ -185,7 +194,8 @@ def fit_sweep(
 def _fit_sweep(sweep: Sweep, sharpness: bool, resamples: int, level: float, seed: int, stream: int) -> CriticalBatchFit:
     kept = ~sweep.diverged
     runs = Runs(sweep.batch_sizes[sweep.cell][kept], sweep.steps_before[kept], sweep.steps[kept])
-    return _fit(runs, int(sweep.diverged.sum()), sharpness, resamples, level, (seed, stream))
+    lost = sweep.batch_sizes[sweep.cell][sweep.diverged]
+    return _fit(runs, lost, sharpness, resamples, level, (seed, stream))
 
 
 def _check(batches: Array, steps: Array, never: Booleans, before: Array, lost: Booleans) -> None:
@@ -200,73 +210,104 @@ def _check(batches: Array, steps: Array, never: Booleans, before: Array, lost: B
 
 
 def _fit(
-    runs: Runs, num_diverged: int, sharpness: bool, resamples: int | None, level: float, seed: tuple[int, int]
+    runs: Runs, lost: Array, sharpness: bool, resamples: int | None, level: float, seed: tuple[int, int]
 ) -> CriticalBatchFit:
-    """The estimate, its residuals, and its resamples of both kinds."""
-    blank = _blank(runs, num_diverged, MEANING_SHARP if sharpness else MEANING, level)
+    """The estimate, its residuals, and draws of both kinds. lost: [k] batch sizes of the runs that diverged."""
+    blank = _blank(runs, len(lost), MEANING_SHARP if sharpness else MEANING, level)
     if blank.statement:
         return blank
-    data = runs.observations()
-    best = model.maximise(data, data.counts[None], sharpness)
-    log_parameters = best.first[[0, 1, 3]]
+    log_batch, cells = _cells(runs, lost)
+    curve, alone = fit_curve(log_batch, cells, sharpness), fit_curve(log_batch, cells, sharpness, own=0.0)
+    if curve is None or alone is None:
+        return replace(blank, statement=TOO_COARSE)
+    log_parameters = np.array([curve.log_s_min, curve.log_s_min + curve.log_b_crit, curve.log_sharpness])
     residuals = runs.residuals(log_parameters)
-    b_crit, s_min, e_min, alpha = natural(log_parameters[None], data.log_batch)[0].tolist()
+    b_crit, s_min, e_min, alpha = natural(log_parameters[None], log_batch)[0].tolist()
     return replace(
         blank,
         b_crit=b_crit,
         s_min=s_min,
         e_min=e_min,
         sharpness=alpha,
-        spread=float(np.exp(best.log_spread[0])),
+        spread=curve.own if math.isnan(curve.spread) else curve.spread,
+        own_error=curve.own,
         misfit=lack_of_fit(runs, residuals, 3 if sharpness else 2),
-        log_likelihood=float(best.log_likelihood[0]),
-        statement=_statement(b_crit),
+        log_likelihood=-0.5 * alone.deviance,
+        statement=_join(_statement(b_crit), _on_diverged(b_crit, runs, lost, sharpness)),
         residuals=residuals,
         log_parameters=log_parameters,
-        **_intervals(data, runs, best.first, sharpness, resamples or num_resamples(runs.n), level, seed),
+        curve=curve,
+        **_intervals(curve, alone, sharpness, resamples or num_resamples(runs.n), level, seed),
     )
 
 
+TOO_COARSE = (
+    "at fewer than two batch sizes was the target met later than at the first check: raise evaluations_per_epoch"
+)
+
+
+def _cells(runs: Runs, lost: Array) -> tuple[Array, Cells]:
+    """([m] log batch sizes, their runs); diverged runs of batch sizes without others say nothing."""
+    grouped = runs.grouped()
+    sizes = np.unique(runs.batch_sizes)
+    lost = lost[np.isin(lost, sizes)]
+    none = np.zeros(len(lost))
+    batches = np.concatenate([grouped.batch_sizes, lost])
+    cells = cells_of(
+        np.concatenate([grouped.lower, none]),
+        np.concatenate([grouped.upper, none]),
+        np.searchsorted(sizes, batches).astype(np.int64),
+        len(sizes),
+        np.arange(len(batches)) >= runs.n,
+    )
+    return np.log(sizes), cells
+
+
+def _on_diverged(b_crit: float, runs: Runs, lost: Array, sharpness: bool) -> str:
+    """What diverged runs did to the answer, where that is more than 5 %."""
+    if not len(lost):
+        return ""
+    without = fit_curve(*_cells(runs, lost[:0]), sharpness)
+    words = f"{len(lost)} diverged runs count" if len(lost) > 1 else "1 diverged run counts"
+    if without is None or not 0 < b_crit < math.inf or abs(without.log_b_crit - math.log(b_crit)) < 0.05:
+        return ""
+    left_out = natural(np.array([[0.0, without.log_b_crit, 0.0]]), without.log_batch)[0, 0]
+    return f"{words} as slower than those that arrived; left out, B_crit would be {number(left_out)}"
+
+
+def _join(*statements: str) -> str:
+    return "; ".join(statement for statement in statements if statement)
+
+
 def _intervals(
-    data: model.Observations,
-    runs: Runs,
-    best: Array,
-    sharpness: bool,
-    resamples: int,
-    level: float,
-    seed: tuple[int, int],
+    curve: CurveFit, alone: CurveFit, sharpness: bool, resamples: int, level: float, seed: tuple[int, int]
 ) -> dict[str, Any]:
-    """The fields that come from resampling."""
-    batches, rng = np.random.default_rng(seed[0]), np.random.default_rng(seed)
-    both = _resample(data, seed_and_batch_weights(batches, rng, data.cell, data.counts, resamples), best, sharpness)
-    counts = np.bincount(runs.cell)
-    per_group = float(np.median(counts))
-    seeds = np.empty((0, 3))
-    if counts.max() > 1:
-        seeds = _resample(data, seed_weights(rng, data.cell, data.counts, resamples), best, sharpness)
-    columns = natural(both, data.log_batch).T
-    b_crit, s_min, e_min, alpha = (quantile_interval(column, level) for column in columns)
+    """The fields that say how sure the fit is."""
+    rng = np.random.default_rng(seed)
+    both, seeds = _draws(curve, resamples, rng), np.empty((0, 3))
+    if not math.isnan(curve.spread):
+        seeds = _draws(alone, resamples, rng)
+    _, s_min, e_min, _ = (quantile_interval(column, level) for column in natural(both, curve.log_batch).T)
     return {
-        "interval": b_crit,
-        "interval_seeds": quantile_interval(natural(seeds, data.log_batch)[:, 0], level, per_group),
+        "interval": _ends(curve, level),
+        "interval_seeds": _ends(alone, level) if len(seeds) else NO_INTERVAL,
         "s_min_interval": s_min,
         "e_min_interval": e_min,
-        "sharpness_interval": alpha if sharpness else NO_INTERVAL,
+        "sharpness_interval": curve.sharpness_ends(level),
         "samples": both,
         "samples_seeds": seeds,
     }
 
 
-def _resample(data: model.Observations, weights: Array, best: Array, sharpness: bool) -> Array:
-    """[R, 3] fits of the resamples; NaN for those in which the target was met at fewer than two batch sizes."""
-    met = np.isfinite(data.upper)
-    drawn = np.stack([weights[:, met & (data.cell == c)].sum(axis=1) > 0 for c in np.unique(data.cell)], axis=1)
-    enough = drawn.sum(axis=1) > 1
-    samples = np.full((len(weights), 3), np.nan)
-    if enough.any():
-        fits = model.maximise(data, weights[enough], sharpness, best)
-        samples[enough] = np.stack([fits.log_s_min, fits.log_e_min, fits.log_sharpness], axis=1)
-    return samples
+def _draws(curve: CurveFit, resamples: int, rng: np.random.Generator) -> Array:
+    """[R, 3] from the confidence distribution of the parameters; evenly spread shares of that of B_crit, shuffled."""
+    shares = rng.permutation((np.arange(resamples) + 0.5) / resamples)
+    return curve.joint(curve.quantiles(shares), rng)
+
+
+def _ends(curve: CurveFit, level: float) -> Interval:
+    low, high = np.exp(curve.quantiles(np.array([(1 - level) / 2, (1 + level) / 2])))
+    return float(low), float(high)
 
 
 def natural(samples: Array, log_batch: Array) -> Array:
@@ -275,7 +316,7 @@ def natural(samples: Array, log_batch: Array) -> Array:
     B_crit is inf (S_min 0) or 0 (E_min 0) where the fit sits at the limit of what a sweep over `log_batch` can tell.
     """
     log_b_crit = samples[:, 1] - samples[:, 0]
-    margin = math.log(model.BEYOND_SWEEP) * 0.999
+    margin = math.log(BEYOND_SWEEP) * 0.999
     high, low = log_b_crit >= log_batch.max() + margin, log_b_crit <= log_batch.min() - margin
     b_crit = np.where(high, np.inf, np.where(low, 0.0, np.exp(log_b_crit)))
     s_min, e_min = np.where(high, 0.0, np.exp(samples[:, 0])), np.where(low, 0.0, np.exp(samples[:, 1]))
@@ -297,6 +338,7 @@ def _blank(runs: Runs, num_diverged: int, definition: str, level: float) -> Crit
         sharpness=nan,
         sharpness_interval=NO_INTERVAL,
         spread=nan,
+        own_error=nan,
         misfit=nan,
         log_likelihood=nan,
         n=runs.n,

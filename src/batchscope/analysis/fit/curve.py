@@ -1,6 +1,6 @@
 """Steps to target against batch size when every batch size has an error of its own, and how sure B_crit is.
 
-Model: log T = log S(B) + b + sigma z. S(B) = S_min (1 + (B_crit/B)^alpha)^(1/alpha); alpha = 1 is McCandlish et al. 2018,
+Model: log T = log S(B) + b + sigma z, S(B) = S_min (1 + (B_crit/B)^alpha)^(1/alpha). alpha = 1 is McCandlish et al. 2018;
 any alpha keeps both limits and a larger one turns more sharply between them. z differs from run to run (the seed), b
 from batch size to batch size (a step size off the best), both standard normal times sigma and tau.
 
@@ -41,7 +41,8 @@ def log_steps(log_batch: Array, log_s_min: Array, log_e_min: Array, log_sharpnes
 def overheads(log_batch: Array, log_b_crit: Array, log_sharpness: Array | float = 0.0) -> Array:
     """log (S(B) / S_min), [..., m] for B_crit and alpha [...]."""
     alpha = np.exp(np.asarray(log_sharpness))[..., None]
-    return np.logaddexp(0.0, alpha * (np.asarray(log_b_crit)[..., None] - log_batch)) / alpha
+    result: Array = np.logaddexp(0.0, alpha * (np.asarray(log_b_crit)[..., None] - log_batch)) / alpha
+    return result
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,17 @@ class CurveFit:
         found = np.where(wanted >= self.roots[-1], np.inf, found)
         return np.where(wanted <= self.roots[0], -np.inf, found)
 
+    def sharpness_ends(self, level: float) -> tuple[float, float]:
+        """The interval of alpha, B_crit profiled out; NaN where it is not free."""
+        if not self.sharp:
+            return math.nan, math.nan
+        values = np.array([self.profile(self.grid, np.full(len(self.grid), s))[0].min() for s in SHARPNESSES])
+        away = np.sqrt(np.maximum(values - min(self.deviance, values.min()), 0.0))
+        roots = np.maximum.accumulate(np.where(self.log_sharpness > SHARPNESSES, -away, away))
+        half = float(special.stdtrit(self.freedom, (1 + level) / 2))
+        low, high = np.exp(np.interp([-half, half], roots + 1e-12 * np.arange(len(roots)), SHARPNESSES))
+        return float(low), float(high)
+
     def joint(self, log_b_crit: Array, rng: np.random.Generator) -> Array:
         """[R, 3] log S_min, log E_min, log alpha that go with draws [R] of log B_crit."""
         inside = np.clip(log_b_crit, *self.limits)
@@ -235,7 +247,7 @@ def _best(draft: CurveFit) -> CurveFit:
         alphas = np.linspace(alpha - width, alpha + width, 21) if draft.sharp else np.zeros(1)
         sizes, sharp = np.meshgrid(grid, alphas, indexing="ij")
         values = draft.profile(sizes, sharp)[0]
-        row, column = np.unravel_index(values.argmin(), values.shape)
+        row, column = divmod(int(values.argmin()), values.shape[1])
         low, high = grid[max(row - 2, 0)], grid[min(row + 2, 20)]
         alpha, width = float(alphas[column]), width / 5
     return _at(draft, float(grid[row]), alpha)

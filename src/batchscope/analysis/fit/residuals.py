@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import special
 
-from batchscope.analysis.fit import censored as model
+from batchscope.analysis.fit.curve import log_steps
 from batchscope.analysis.sweeps import Array, Booleans, Integers
 
 MOST_GROUPS = 8
@@ -35,16 +35,6 @@ class Runs:
         """[n] the index of each run's batch size among the ascending ones."""
         return np.unique(self.batch_sizes, return_inverse=True)[1].astype(np.int64)
 
-    def observations(self) -> model.Observations:
-        """The distinct observations with how many runs made them, many runs of one batch size in groups."""
-        grouped = self.grouped()
-        table = np.stack([grouped.batch_sizes, grouped.lower, grouped.upper], axis=1)
-        unique, counts = np.unique(table, axis=0, return_counts=True)
-        with np.errstate(divide="ignore"):
-            log_batch, lower, upper = np.log(unique.T)
-        cell = np.unique(unique[:, 0], return_inverse=True)[1].astype(np.int64)
-        return model.Observations(log_batch, lower, upper, counts.astype(float), cell)
-
     def grouped(self, groups: int = MOST_GROUPS) -> Runs:
         """Of a batch size with more than 2 `groups` distinct times, the runs that met the target in `groups` intervals.
 
@@ -63,7 +53,7 @@ class Runs:
         """[n] log steps (the midpoint of the two checks) minus the curve's; NaN where the target was not met."""
         with np.errstate(divide="ignore"):
             middle = np.log((self.lower + self.upper) / 2)
-        predicted = model.log_steps(np.log(self.batch_sizes), *log_parameters)
+        predicted = log_steps(np.log(self.batch_sizes), *log_parameters)
         return np.where(self.met, middle - predicted, np.nan)
 
 
