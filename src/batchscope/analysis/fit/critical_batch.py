@@ -36,9 +36,9 @@ class CriticalBatchFit:
     the reason in `statement`; b_crit = inf: the steps still scale linearly at the largest batch; 0: batch size makes no
     difference. interval: 95 % of b_crit when every batch size has an error of its own besides its seeds;
     interval_seeds: seeds only (narrower: it takes the curve and every step size to be right); docs/analysis.md says how
-    often both hold the truth. spread: sigma, standard deviation of log steps between seeds; own_error: tau, that between batch
-    sizes beyond what seeds explain. sharpness: alpha, 1 unless it was fitted. log_likelihood: of the curve, relative to
-    means of the batch sizes that lie on none, by the seeds alone.
+    often both hold the truth. spread: sigma, standard deviation of log steps between seeds; own_error: tau, that
+    between batch sizes beyond what seeds explain. sharpness: alpha, 1 unless it was fitted. log_likelihood: of the
+    curve, relative to means of the batch sizes that lie on none, by the seeds alone.
     misfit: p-value of the test that the curve fits the batch sizes' means as well as runs of one batch size agree
     (small: the curve is wrong, or step sizes are); NaN without repeated runs.
     batch_sizes, steps, steps_before, residuals: [n] the runs; residuals in log steps, NaN where the target was not met.

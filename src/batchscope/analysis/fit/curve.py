@@ -1,8 +1,8 @@
 """Steps to target against batch size when every batch size has an error of its own, and how sure B_crit is.
 
-Model: log T = log S(B) + b + sigma z, S(B) = S_min (1 + (B_crit/B)^alpha)^(1/alpha). alpha = 1 is McCandlish et al. 2018;
-any alpha keeps both limits and a larger one turns more sharply between them. z differs from run to run (the seed), b
-from batch size to batch size (a step size off the best), both standard normal times sigma and tau.
+Model: log T = log S(B) + b + sigma z, S(B) = S_min (1 + (B_crit/B)^alpha)^(1/alpha). alpha = 1 is McCandlish et al.
+2018; any alpha keeps both limits and a larger one turns more sharply between them. z differs from run to run (the
+seed), b from batch size to batch size (a step size off the best), both standard normal times sigma and tau.
 
 Seeds give sigma, residuals of the batch sizes about the curve give sigma^2 / runs + tau^2: a random-effects regression
 on the cells (Paule and Mandel 1982) whose deviance is read as the square of Student's t with as many degrees of freedom
