@@ -178,3 +178,16 @@ def test_a_set_without_its_files_says_where_it_looked(tmp_path):
 def test_the_room_is_reached_from_the_package():
     assert bs.data.load is load
     assert "mnist" in names()
+
+
+def test_inputs_of_a_study_are_standardised_divided_by_their_unit_or_as_stored():
+    from batchscope.studies import Study
+    from batchscope.studies.dataset import DataRequest, load_data
+
+    fixed = {"name": "x", "dataset": "digits", "shapes": [[1, 5]], "batch_sizes": [4], "target": {"train_loss": 0.1}}
+    found = {name: load_data(DataRequest.of(Study(**fixed, inputs=name))) for name in ("standardised", "unit", "raw")}
+    assert abs(found["standardised"].inputs.mean()) < 1e-5
+    assert found["unit"].inputs.max() == 1.0
+    assert np.array_equal(found["raw"].inputs, found["unit"].inputs * 16)  # pixels of 0 to 16
+    assert len({data.fingerprint for data in found.values()}) == 3
+    assert found["standardised"].fingerprint == load("digits").fingerprint

@@ -21,6 +21,7 @@ import batchscope as bs
 from batchscope.errors import StoreError
 from batchscope.records import database
 from batchscope.records.codec import encode
+from batchscope.records.reading import names_of
 from batchscope.records.row import Row
 from batchscope.running.store import Store
 from batchscope.studies import read, read_studies
@@ -35,10 +36,17 @@ def directory(tmp_path) -> Path:
     return Path(shutil.copytree(EARLIER, tmp_path / "run"))
 
 
+def as_exported(row: dict[str, object], before: dict[str, object]) -> dict[str, object]:
+    """The columns, and the fields of evaluations, that there were."""
+    fields = json.loads(str(before["history"]))
+    history = {name: values for name, values in json.loads(str(row["history"])).items() if name in fields}
+    return {name: row[name] for name in before} | {"history": json.dumps(history, separators=(",", ":"))}
+
+
 def same_as_before(directory: Path) -> None:
     rows = read(directory).rows
     found = {(row.trial_id, row.study): encode(row) for row in rows}
-    assert {key: {name: row[name] for name in EXPORT[key]} for key, row in found.items()} == EXPORT
+    assert {key: as_exported(row, EXPORT[key]) for key, row in found.items()} == EXPORT
     by_study = {row.study: row for row in rows if row.phase == "final"}
     linear, tanh = by_study["old-linear"], by_study["old-tanh"]
     assert (linear.activation, linear.bias, linear.norm, linear.filters) == ("linear", True, "", 0)
@@ -140,3 +148,14 @@ def test_rows_of_a_study_that_is_no_longer_there_take_the_defaults(directory):
     rows: list[Row] = list(read(directory).rows)
     assert {row.study for row in rows} == {"old-linear"}
     assert {(row.activation, row.augmentation) for row in rows} == {("", "none")}
+
+
+def test_evaluations_of_a_file_with_fewer_fields_are_read_and_go_on(directory):
+    """As the first stores with a table of evaluations: the accuracy over mini-batches came later."""
+    Store(directory, read_studies(directory / "study.toml")).close()
+    with sqlite3.connect(directory / FILE) as file:
+        file.execute("ALTER TABLE evaluations DROP COLUMN train_accuracy_running")
+    same_as_before(directory)
+    Store(directory, read_studies(directory / "study.toml")).close()
+    same_as_before(directory)
+    assert "train_accuracy_running" in names_of(sqlite3.connect(directory / FILE), "evaluations")

@@ -11,7 +11,7 @@ import pytest
 from batchscope.records.row import Evaluation, Outcome, Row
 from batchscope.running.trained import rows_of
 from batchscope.studies import Study
-from batchscope.studies.plan import cells
+from batchscope.studies.plan import cells, fewest_trials
 from batchscope.studies.protocols import MAX_WIDENINGS, chosen_step_size, next_cohorts, tune
 from batchscope.studies.trial import FINAL, TUNE, Cohort
 from batchscope.training.settings import Member, MemberResult
@@ -152,3 +152,12 @@ def test_the_choice_survives_any_interruption(study, data):
         rows = {trial_id: done[trial_id] for trial_id in reversed(known)}
         assert next_cohorts(study, cell, rows) == (cohorts[number],)
     assert chosen_step_size(study, tune(study, cell, done)) == 0.64
+
+
+def test_fixed_takes_one_step_size_for_the_sum_and_tunes_nothing(data):
+    study = make_study(protocol="fixed", sum_step_size=0.0003, step_sizes=None)
+    cohorts, done = play(study, data, loss_least_at(0.04))
+    assert [(cohort.phase, steps(cohort)) for cohort in cohorts] == [(FINAL, [0.0033] * 3)]
+    assert {row.protocol for row in done.values()} == {"fixed"}
+    assert fewest_trials(study, TUNE) == 0
+    assert Study.from_toml(study.to_toml()) == study

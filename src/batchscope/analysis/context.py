@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from batchscope.analysis.formatting import grouped
-from batchscope.records.row import Row
+from batchscope.records.row import ACCURACIES, METRICS, Row
 from batchscope.records.rows import Rows
 
 
@@ -34,7 +34,7 @@ def context(rows: Iterable[Row]) -> Context:
     """Return what the reported runs (phase "final"; all of them when there is none) have in common."""
     given = Rows.of(rows)
     final = given.where(phase="final") or given
-    signs = {"train_accuracy": "≥", "train_loss": "≤"}
+    signs = {metric: "≥" if metric in ACCURACIES else "≤" for metric in METRICS}
     return Context(
         study=_join(final.entries("study")),
         dataset=_join(final.entries("dataset")),

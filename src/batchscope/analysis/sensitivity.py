@@ -22,7 +22,7 @@ from batchscope.analysis.sweeps import (
 from batchscope.analysis.thresholds import ThresholdEstimate, batch_threshold, estimate
 from batchscope.errors import InputError
 from batchscope.records.histories import columns
-from batchscope.records.row import Row
+from batchscope.records.row import ACCURACIES, Row
 from batchscope.records.rows import Rows
 
 EASIER = (1.0, 1.25, 1.5, 2.0, 3.0)  # default levels: the target's loss, or error rate, times these
@@ -74,15 +74,15 @@ def by_target(
 
 
 def _levels(metric: str, target: float) -> tuple[float, ...]:
-    if metric == "train_accuracy":
+    if metric in ACCURACIES:
         return tuple(level for factor in EASIER if (level := round(1 - factor * (1 - target), 12)) > 0)
     return tuple(float(f"{factor * target:.12g}") for factor in EASIER)
 
 
 def _refuse_harder(metric: str, target: float, levels: Sequence[float]) -> None:
-    harder = [value for value in levels if (value > target if metric == "train_accuracy" else value < target)]
+    harder = [value for value in levels if (value > target if metric in ACCURACIES else value < target)]
     if harder:
-        side = "at most" if metric == "train_accuracy" else "at least"
+        side = "at most" if metric in ACCURACIES else "at least"
         raise InputError(
             f"level {harder[0]:g} is harder than the target, {metric} {target:g}, where the runs stopped; "
             f"expected {side} {target:g}, or a study run with the harder target"
@@ -98,7 +98,7 @@ def _curves(runs: Rows, metric: str) -> tuple[Array, Array, Array]:
 def _at_level(sweep: Sweep, values: Array, epochs: Array, steps: Array, level: float, metric: str) -> Sweep:
     """The sweep had the target been `level`: the first check that meets it, and the one before."""
     with np.errstate(invalid="ignore"):
-        met = values >= level if metric == "train_accuracy" else values <= level
+        met = values >= level if metric in ACCURACIES else values <= level
     reached: Booleans = np.asarray(met.any(axis=1))
     first = met.argmax(axis=1)
     runs = np.arange(len(values))

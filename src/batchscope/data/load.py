@@ -35,7 +35,8 @@ def load(
     cache and the system's data folders.
     num_examples: how many examples to generate, or a subset drawn with `seed` from a set of fixed size.
     seed: also of everything else that is random here: generated sets, the held-out split of digits.
-    standardise: "per_channel", "per_feature", "global" or "none"; by default per channel for images, over all
+    standardise: "per_channel", "per_feature", "global", "none" (divided by the unit of the raw numbers only, 255 for
+    bytes) or "raw" (not even that); by default per channel for images, over all
     entries for gisette (rare features would become huge), per feature for a flat .npz, none for synthetic.
     options: those of the set's own function, e.g. d_in, d_out, teacher_widths, noise for synthetic.
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from batchscope.data.dataset import Array, Dataset, RawData, Standardisation, check_record, fingerprint
 from batchscope.errors import choose
 
-SCHEMES = ("per_channel", "per_feature", "global", "none")
+SCHEMES = ("per_channel", "per_feature", "global", "none", "raw")
 _CHUNK_BYTES = 2**21  # float64 working copy that stays in a core's cache
 
 
@@ -51,8 +51,9 @@ def statistics(raw: RawData) -> Standardisation:
     One pass: var = E[(x - s)^2] - (E[x] - s)^2 with s the mean of the first examples, which makes the subtraction
     harmless however far the data is from 0.
     """
-    if raw.scheme == "none":
-        return Standardisation("none", unit=raw.unit, target_scale=raw.target_scale)
+    if raw.scheme in ("none", "raw"):
+        unit = raw.unit if raw.scheme == "none" else 1.0
+        return Standardisation(raw.scheme, unit=unit, target_scale=raw.target_scale)
     grouped = _grouped(raw.inputs, raw.scheme)
     shift = next(_chunks(grouped)).mean(axis=(0, 2), keepdims=True)
     total = np.zeros(shift.size)
@@ -73,7 +74,7 @@ def statistics(raw: RawData) -> Standardisation:
 
 def apply(standardisation: Standardisation, raw_inputs: Array) -> NDArray[np.float32]:
     """Return (raw_inputs / unit - mean) / std as float32, in the shape of `raw_inputs`."""
-    if standardisation.scheme == "none":
+    if standardisation.scheme in ("none", "raw"):
         return np.ascontiguousarray(raw_inputs / standardisation.unit, dtype=np.float32)
     grouped = _grouped(raw_inputs, standardisation.scheme)
     # Bytes and short integers are exact in float32; anything else is centred in float64 before it is rounded.

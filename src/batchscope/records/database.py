@@ -26,7 +26,7 @@ FORMAT = 2
 STORED = tuple(name for name in COLUMNS if name != "history")
 
 _KINDS = {name: "INTEGER" if hint is int else "REAL" for name, hint in typing.get_type_hints(Evaluation).items()}
-_INSERT = f"INSERT INTO evaluations VALUES (?, ?{', ?' * len(_KINDS)})"
+_INSERT = f"INSERT INTO evaluations (trial, number, {', '.join(_KINDS)}) VALUES (?, ?{', ?' * len(_KINDS)})"
 
 
 def open_file(path: Path, recalled: Recalled = nothing_recalled) -> sqlite3.Connection:
@@ -98,6 +98,8 @@ def _bring_up_to_date(path: Path, file: sqlite3.Connection, recalled: Recalled) 
     if "history" in names:
         _from_texts(file, names)
     _create(file)
+    for name in _KINDS.keys() - set(names_of(file, "evaluations")):
+        file.execute(f"ALTER TABLE evaluations ADD COLUMN {name} {_KINDS[name]}")
     _add_columns(file, recalled)
     if version != FORMAT:
         file.execute(f"PRAGMA user_version = {FORMAT}")

@@ -122,7 +122,8 @@ class LoadedEvaluations(EvaluationTable):
 
 def _numbers(file: sqlite3.Connection, last: int) -> tuple[Integers, Mapping[str, Numbers]]:
     """([lines] the key of the trial, field -> [lines]) up to the last trial there was, in the order of the keys."""
-    fields = ", ".join(f"IFNULL({name}, 9e999)" for name in FIELDS)  # SQL has no NaN, but infinity
+    known = names_of(file, "evaluations")  # an earlier version had fewer fields
+    fields = ", ".join(f"IFNULL({name}, 9e999)" if name in known else "9e999" for name in FIELDS)  # SQL has no NaN
     lines = file.execute(f"SELECT trial, {fields} FROM evaluations WHERE trial <= ? ORDER BY trial, number", [last])
     table = np.fromiter(itertools.chain.from_iterable(lines), dtype=float).reshape(-1, 1 + len(FIELDS)).T
     numbers = np.where(np.isinf(table[1:]), np.nan, table[1:])

@@ -33,22 +33,33 @@ _SENTENCES = {
 }
 
 
+ACCURACIES = ("train_accuracy", "train_accuracy_running")
+METRICS = (*ACCURACIES, "train_loss")
+
+
 @dataclass(frozen=True)
 class Target:
     """When a run counts as converged: training accuracy at least, or training loss at most, `value`.
 
-    metric: "train_accuracy" (fraction in (0, 1]) or "train_loss" (mean loss over the training set).
+    metric: "train_accuracy" (fraction in (0, 1]) or "train_loss" (mean loss), over the whole training set; or
+        "train_accuracy_running", the accuracy that Keras prints: over the mini-batches of an epoch, each before the
+        step it leads to, known at the epoch's end.
     """
 
     metric: str
     value: float
 
     def met(self, train_loss: float, train_accuracy: float) -> bool:
-        """Whether a loss and an accuracy over the whole training set meet it; NaN never does."""
-        return train_accuracy >= self.value if self.metric == "train_accuracy" else train_loss <= self.value
+        """Whether a loss and an accuracy, the one that the metric names, meet it; NaN never does."""
+        return train_accuracy >= self.value if self.is_accuracy else train_loss <= self.value
+
+    @property
+    def is_accuracy(self) -> bool:
+        """Whether more is better."""
+        return self.metric in ACCURACIES
 
     def __str__(self) -> str:
-        sign = ">=" if self.metric == "train_accuracy" else "<="
+        sign = ">=" if self.is_accuracy else "<="
         return f"{self.metric.replace('_', ' ')} {sign} {self.value:g}"
 
 
@@ -61,6 +72,8 @@ class Evaluation:
     batch_size_bound: B_S = n * gradient diversity at this point (examples); None when not measured here.
     noise_scale: tr Σ/‖ḡ‖² (examples) from the steps since the last evaluation, by the two-batch estimate that training
         on several processes gives for free; None on one process.
+    train_accuracy_running: over the mini-batches of the epoch that ends here; NaN elsewhere and where it is not asked
+        for as the target.
     """
 
     epoch: float
@@ -70,6 +83,7 @@ class Evaluation:
     heldout_accuracy: float = math.nan
     batch_size_bound: float | None = None
     noise_scale: float | None = None
+    train_accuracy_running: float = math.nan
 
 
 def _same() -> Any:

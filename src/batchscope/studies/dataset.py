@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from batchscope.data import Dataset, load
-from batchscope.studies.study import DataOption, Study
+from batchscope.studies.study import INPUTS, DataOption, Study
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,9 @@ class DataRequest:
     @classmethod
     def of(cls, study: Study, data_dir: str | Path | None = None) -> DataRequest:
         """The request of a study, looked for in `data_dir` first."""
-        options = tuple(sorted(study.dataset_options.items()))
+        scheme = INPUTS[study.inputs]
+        given = study.dataset_options | ({} if scheme is None else {"standardise": scheme})
+        options = tuple(sorted(given.items()))
         return cls(study.dataset, None if data_dir is None else str(data_dir), study.num_examples, study.seed, options)
 
 

@@ -51,7 +51,7 @@ def cells(study: Study, data: DataFacts) -> tuple[PlannedCell, ...]:
             f"study {study.name!r}: batch size {too_large[0]} is larger than the {data.num_examples} training examples "
             f"of {study.dataset!r}; expected at most {data.num_examples}: leave out the batch sizes above"
         )
-    if study.target.metric == "train_accuracy" and data.num_classes is None:
+    if study.target.is_accuracy and data.num_classes is None:
         raise InputError(
             f"study {study.name!r}: the target is a training accuracy, but {study.dataset!r} has real-valued targets; "
             "use target = { train_loss = ... }"
@@ -100,7 +100,7 @@ def final_trial(study: Study, cell: PlannedCell, step_size: float, number: int) 
 
 def fewest_trials(study: Study, phase: str) -> int:
     """Trials of one cell in a phase when its grid needs no widening; a grid of one value needs no tuning."""
-    size = study.step_sizes.size
+    size = 1 if study.protocol == "fixed" else study.step_sizes.size
     return study.num_seeds if phase == FINAL else (size if size > 1 else 0)
 
 

@@ -61,6 +61,8 @@ def next_cohorts(study: Study, cell: PlannedCell, done: Mapping[str, Row]) -> tu
     The grid first (unless it is a single value), its widenings one at a time, then the seeds. A cell with a crashed
     tuning run is finished: a step size chosen among the survivors would be another study.
     """
+    if study.sum_step_size is not None:
+        return _missing_finals(study, cell, mean_step_size(study.sum_step_size, cell.batch_size), done)
     grid = tuple(tuning_trial(study, cell, index) for index in range(study.step_sizes.size))
     if len(grid) > 1 and any(trial.id not in done for trial in grid):
         return (Cohort(study.name, grid),)
@@ -72,9 +74,20 @@ def next_cohorts(study: Study, cell: PlannedCell, done: Mapping[str, Row]) -> tu
     return _missing_finals(study, cell, chosen_step_size(study, tuning), done)
 
 
+def mean_step_size(sum_step_size: float, batch_size: int) -> float:
+    """Return η = γ B: a step of η along the mean of B gradients is one of γ along their sum.
+
+    γ of Eq. 3.1 and Lemma 1 of Chen et al. 2018. The last batch of an epoch, where it is smaller, takes the same η.
+
+    >>> mean_step_size(0.001, 30)
+    0.03
+    """
+    return float(f"{sum_step_size * batch_size:.12g}")
+
+
 def tune(study: Study, cell: PlannedCell, done: Mapping[str, Row]) -> Tuning | None:
     """Return the outcome of the tuning runs so far; None when one crashed or the grid is not yet done."""
-    size = study.step_sizes.size
+    size = 1 if study.protocol == "fixed" else study.step_sizes.size
     if size == 1:
         return Tuning(0, 0, 0, 1)
     low, high = _extent(study, cell, done, size)

@@ -24,11 +24,12 @@ from pydantic_core import PydanticCustomError
 from batchscope.architectures.architecture import FAMILIES, Family, check_choice, family_named
 from batchscope.errors import InputError, choose, closest
 from batchscope.options import OPTIONS, ArchitectureOptions, TrainingOptions, options_of
-from batchscope.records.row import Target
+from batchscope.records.row import ACCURACIES, METRICS, Target
 from batchscope.training import settings  # noqa: F401  offers the names that training options take
 
-PROTOCOLS = ("paper2018", "tuned")
-METRICS = ("train_accuracy", "train_loss")
+PROTOCOLS = ("paper2018", "tuned", "fixed")
+# Key of study files -> the scheme of `batchscope.data.load`.
+INPUTS = {"standardised": None, "unit": "none", "raw": "raw"}
 MAX_STEP_SIZES = 100
 
 Count = Annotated[int, Field(strict=True, ge=1)]
@@ -111,15 +112,26 @@ class Study(BaseModel, ArchitectureOptions, TrainingOptions, frozen=True, extra=
     ] = None
     batch_sizes: Annotated[tuple[Count, ...], says("list of integers", "examples per step")]
     target: Annotated[
-        InstanceOf[Target], says("{ train_accuracy = fraction } or { train_loss = value }", "when a run has converged")
+        InstanceOf[Target],
+        says(
+            "{ train_accuracy = fraction }, { train_accuracy_running = fraction } or { train_loss = value }",
+            "when a run has converged; running: over the mini-batches of an epoch, as Keras prints it",
+        ),
     ]
     num_seeds: Annotated[Count, says("integer", "reported runs of every cell; they use seed + 1, seed + 2, ...")] = 5
-    protocol: Annotated[Literal["paper2018", "tuned"], says(", ".join(PROTOCOLS), "how step sizes are tuned")] = (
-        "paper2018"
-    )
+    protocol: Annotated[
+        Literal["paper2018", "tuned", "fixed"], says(", ".join(PROTOCOLS), "how step sizes are tuned")
+    ] = "paper2018"
     step_sizes: Annotated[StepSizes, says("{ min, max, ratio }", "grid tuned over, for the mean loss")] = StepSizes(
         min=0.01, max=2.56
     )
+    sum_step_size: Annotated[
+        Positive | None, says("number", "for the sum of a batch's losses; with protocol fixed, which tunes nothing")
+    ] = None
+    inputs: Annotated[
+        Literal["standardised", "unit", "raw"],
+        says(", ".join(INPUTS), "as the data set standardises them, divided by its unit (255 for bytes), or as stored"),
+    ] = "standardised"
     seed: Annotated[Whole, says("integer", "of the tuning runs, the subset and generated data")] = 0
     assumptions: Annotated[
         tuple[str, ...], says("list of texts", "every value that is not the paper's; outputs repeat them")
@@ -157,7 +169,8 @@ class Study(BaseModel, ArchitectureOptions, TrainingOptions, frozen=True, extra=
         names = sorted(type(self).model_fields, key=lambda name: name in OPTIONS)  # what is trained, then how
         values = {name: getattr(self, name) for name in names if name not in OPTIONS or self.has(name)}
         values["target"] = {self.target.metric: self.target.value}
-        values["step_sizes"] = self.step_sizes.model_dump()
+        values["step_sizes"] = None if self.protocol == "fixed" else self.step_sizes.model_dump()
+        values["inputs"] = None if self.inputs == "standardised" else self.inputs
         return {key: value for key, value in values.items() if value not in (None, (), {}, "")}
 
     def has(self, option: str) -> bool:
@@ -166,6 +179,15 @@ class Study(BaseModel, ArchitectureOptions, TrainingOptions, frozen=True, extra=
         if names is not None:
             return len(names) > 1
         return OPTIONS[option].applies(self._traits, self.optimizer)
+
+    def _check_protocol(self) -> None:
+        fixed = self.protocol == "fixed"
+        if fixed and (self.sum_step_size is None or "step_sizes" in self.model_fields_set):
+            raise ValueError(
+                "protocol = 'fixed' takes one step size at all batch sizes; expected sum_step_size, and no step_sizes"
+            )
+        if not fixed and self.sum_step_size is not None:
+            raise ValueError(f"sum_step_size is for protocol 'fixed', not {self.protocol!r}; leave it out")
 
     @property
     def architecture_options(self) -> dict[str, Any]:
@@ -205,8 +227,8 @@ class Study(BaseModel, ArchitectureOptions, TrainingOptions, frozen=True, extra=
             raise ValueError(f"unknown metric {metric!r}: {closest(str(metric), METRICS)}")
         if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number < math.inf:
             raise ValueError(f"{metric} = {number!r}; expected a positive number")
-        if metric == "train_accuracy" and number > 1:
-            raise ValueError(f"train_accuracy = {number:g}; expected a fraction in (0, 1], such as 0.96 for 96 %")
+        if metric in ACCURACIES and number > 1:
+            raise ValueError(f"{metric} = {number:g}; expected a fraction in (0, 1], such as 0.96 for 96 %")
         return Target(metric, float(number))
 
     @field_validator(*OPTIONS, mode="before")
@@ -222,6 +244,11 @@ class Study(BaseModel, ArchitectureOptions, TrainingOptions, frozen=True, extra=
     def _known_family(cls, value: str) -> str:
         family_named(value)
         return value
+
+    @field_validator("inputs", mode="before")
+    @classmethod
+    def _known_inputs(cls, value: Any) -> Any:
+        return choose("inputs", value, INPUTS)
 
     @field_validator("protocol", mode="before")
     @classmethod
@@ -245,6 +272,7 @@ class Study(BaseModel, ArchitectureOptions, TrainingOptions, frozen=True, extra=
         if (by_budget, self.shapes is not None) not in ((2, False), (0, True)):
             given = [key for key in ("budget", "depths", "shapes") if getattr(self, key) is not None]
             raise ValueError(f"got {given or 'none of budget, depths, shapes'}; expected budget with depths, or shapes")
+        self._check_protocol()
         for name, names in self._kind.choices.items():
             if getattr(self, name):
                 check_choice(name, getattr(self, name), names, self.family)

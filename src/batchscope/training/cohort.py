@@ -143,11 +143,14 @@ class Cohort:
         scores = self.engine.evaluate()
         every = self.settings.diversity_every
         nothing: list[float | None] = [None] * len(scores)
+        counted = self.settings.counts_correct and step > 0 and epoch == int(epoch)
+        running = self.engine.running_accuracies() if counted else [math.nan] * len(scores)
         bounds = self.engine.bounds() if every and epoch % every == 0 else nothing
         noises = self.engine.noise_scales() or nothing
         done = []
         for position, member in enumerate(self.running):
             state = _evaluation(epoch, step, scores[position], bounds[position], noises[position])
+            state = dataclasses.replace(state, train_accuracy_running=running[position])
             ends = self._ends(member, state)
             if (ends or epoch == self.settings.max_epochs) and math.isnan(state.heldout_accuracy):
                 state = dataclasses.replace(state, heldout_accuracy=self.engine.heldout_accuracy(position))
@@ -195,6 +198,9 @@ class Cohort:
     def _evaluations(self) -> range:
         return range(1, self.settings.evaluations_per_epoch + 1)
 
+    def _accuracy(self, state: Evaluation) -> float:
+        return state.train_accuracy_running if self.settings.counts_correct else state.train_accuracy
+
     def _ends(self, member: int, state: Evaluation) -> bool:
         if not math.isfinite(state.train_loss):
             self.diverged.add(member)
@@ -202,7 +208,7 @@ class Cohort:
         if (
             state.step
             and member not in self.reached
-            and self.settings.target.met(state.train_loss, state.train_accuracy)
+            and self.settings.target.met(state.train_loss, self._accuracy(state))
         ):
             self.reached[member] = state
         return member in self.reached and self.settings.stop_at_target

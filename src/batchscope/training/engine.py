@@ -50,6 +50,13 @@ class Engine(abc.ABC):
         return {}
 
     @abc.abstractmethod
+    def running_accuracies(self) -> Sequence[float]:
+        """Accuracy of every member over this epoch's batches so far, each before its step.
+
+        Steps count right answers only for the target "train_accuracy_running".
+        """
+
+    @abc.abstractmethod
     def evaluate(self) -> Sequence[Scores]:
         """Scores of every member at this moment."""
 

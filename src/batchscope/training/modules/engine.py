@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from batchscope.data import Dataset
 from batchscope.training.engine import Engine, Scores
 from batchscope.training.execution import ONE_AFTER_ANOTHER, STREAMS, Execution
-from batchscope.training.modules.losses import per_example
+from batchscope.training.modules.losses import num_correct, per_example
 from batchscope.training.modules.network import Examples, Network
 from batchscope.training.optimizers import update_rule
 from batchscope.training.optimizers.rule import UpdateRule
@@ -49,18 +49,24 @@ class ModuleEngine(Engine):
             Network(module, examples, settings, member, ranks, execution.replayed) for module, member in pairs
         ]
         self._streams: list[Any] = []
+        self._seen = 0
         if execution.kind == STREAMS:
             self._streams = [torch.cuda.Stream(device) for _ in modules]  # type: ignore[no-untyped-call]
 
     def begin_epoch(self, epoch: int) -> None:
         for network in self.networks:
             network.begin_epoch(epoch)
+        self._seen = 0
+
+    def running_accuracies(self) -> list[float]:
+        return [network.correct / self._seen for network in self.networks]
 
     def scale_step_sizes(self, factor: float) -> None:
         for network in self.networks:
             network.scale_step_size(factor)
 
     def step(self, indices: Tensor) -> None:
+        self._seen += indices.shape[-1]
         batches = indices.expand(len(self.networks), -1)
         for position, (network, batch) in enumerate(zip(self.networks, batches, strict=True)):
             with self._stream(position):
@@ -114,21 +120,23 @@ class VectorisedEngine(ModuleEngine):
         self._step_sizes.copy_(self._own_step_sizes * factor)
 
     def step(self, indices: Tensor) -> None:
+        self._seen += indices.shape[-1]
         shared = indices.dim() == 1
         inputs, targets = self.examples.batch(indices.reshape(-1))
         if not shared:
             inputs, targets = (values.view(*indices.shape, *values.shape[1:]) for values in (inputs, targets))
         batches = None if shared else 0
-        call = torch.func.vmap(torch.func.grad_and_value(self._loss), in_dims=(0, 0, batches, batches))
-        gradients, losses = call(self._parameters, self._buffers, inputs, targets)
+        call = torch.func.vmap(torch.func.grad_and_value(self._loss, has_aux=True), in_dims=(0, 0, batches, batches))
+        gradients, (losses, correct) = call(self._parameters, self._buffers, inputs, targets)
         with torch.no_grad():
             scale = self._scale / indices.shape[-1]
             for name, rule in self._rules.items():
                 per_member = (-1, *(1,) * (rule.parameter.dim() - 1))
                 rule.take(gradients[name] * scale.view(per_member))
                 rule.step(self._step_sizes.view(per_member))
-            for network, loss in zip(self.networks, losses, strict=True):
+            for network, loss, right in zip(self.networks, losses, correct, strict=True):
                 network.note(loss)
+                network.count(right)
 
     def select(self, positions: Sequence[int]) -> None:
         super().select(positions)
@@ -168,6 +176,8 @@ class VectorisedEngine(ModuleEngine):
         self._scale = next(iter(self._rules.values())).scale(self._step_sizes)
         self._template = copy.deepcopy(modules[0]).to("meta").train()
 
-    def _loss(self, parameters: Any, buffers: Any, inputs: Tensor, targets: Tensor) -> Tensor:
+    def _loss(self, parameters: Any, buffers: Any, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         outputs = torch.func.functional_call(self._template, (parameters, buffers), (inputs,))
-        return per_example(outputs, targets).sum()
+        loss = per_example(outputs, targets).sum()
+        counted = self.networks[0].settings.counts_correct
+        return loss, num_correct(outputs, targets) if counted else torch.zeros_like(loss, dtype=torch.float64)

@@ -96,6 +96,7 @@ class Network:
         scale = self.rules[0].scale(self.step_size)
         # A number where it stays as it is; the tensor itself where a schedule changes it, also within a CUDA graph.
         self._scale: Any = scale if settings.is_scheduled else float(scale)
+        self._correct = torch.zeros((), dtype=torch.float64, device=device)
         self._draws = torch.Generator(device)
         self.step = Replay(self._step, device) if replayed else self._step
 
@@ -104,6 +105,7 @@ class Network:
         self._draws.manual_seed(int(generator(self.member.seed, Stream.AUGMENTATION, epoch).integers(2**63)))
         self._failed_at.fill_(-1)
         self._steps.zero_()
+        self._correct.zero_()
         self.module.train()
 
     def scale_step_size(self, factor: float) -> None:
@@ -154,11 +156,14 @@ class Network:
         if self.settings.augmentation == "pad_crop_flip":
             inputs = pad_crop_flip(inputs, self._draws)  # of the whole batch: the same on any number of ranks
         inputs, targets = self.ranks.share(inputs), self.ranks.share(targets)
-        loss = per_example(self._outputs(self._forward, inputs), targets).sum()
+        outputs = self._outputs(self._forward, inputs)
+        loss = per_example(outputs, targets).sum()
         # The mean over ranks that data parallelism takes makes the sum over all examples a P-th of itself.
         torch.autograd.backward(loss * (self._scale * self.ranks.size / len(indices)))
         with torch.no_grad():
             self.note(loss.detach())
+            if self.settings.counts_correct:
+                self.count(num_correct(outputs, targets))
             for rule, parameter in zip(self.rules, self.parameters, strict=True):
                 if parameter.grad is not None:
                     rule.take(parameter.grad)
@@ -166,6 +171,15 @@ class Network:
                 rule.step(self.step_size)
         if self.noise is not None:
             self.noise.end_step(len(indices), self._scale)
+
+    def count(self, correct: Tensor) -> None:
+        """Add right answers to those of this epoch."""
+        self._correct += correct
+
+    @property
+    def correct(self) -> float:
+        """Right answers of this epoch, each before its step, on all ranks."""
+        return float(self.ranks.add(self._correct.clone()))
 
     def note(self, loss: Tensor) -> None:
         """Count a step, and keep the number of the first whose loss is not finite; does not wait for the device."""

@@ -47,13 +47,24 @@ class StackEngine(Engine):
         }
         self.step_sizes = torch.tensor([m.step_size for m in members], dtype=dtype, device=device).view(-1, 1, 1)
         self._own_step_sizes = self.step_sizes.clone()
+        self._correct = torch.zeros(len(members), dtype=torch.float64, device=device)
+        self._seen = 0
         self._prepare()
+
+    def begin_epoch(self, epoch: int) -> None:
+        self._correct.zero_()
+        self._seen = 0
+
+    def running_accuracies(self) -> list[float]:
+        accuracies: list[float] = (self._correct / self._seen).tolist()
+        return accuracies
 
     def scale_step_sizes(self, factor: float) -> None:
         self.step_sizes.copy_(self._own_step_sizes * factor)
 
     def step(self, indices: Tensor) -> None:
         self._replay(indices)
+        self._seen += indices.shape[-1]
 
     def evaluate(self) -> list[Scores]:
         loss, accuracy = evaluate(self.stack, self.inputs, self.targets)
@@ -71,6 +82,7 @@ class StackEngine(Engine):
         self.rules = {n: rule.select(chosen[n], members, dims[n]) for n, rule in self.rules.items()}
         self.step_sizes = self.step_sizes.index_select(0, members)
         self._own_step_sizes = self._own_step_sizes.index_select(0, members)
+        self._correct = self._correct.index_select(0, members)
         self._prepare()
 
     def state(self) -> dict[str, Any]:
@@ -92,6 +104,8 @@ class StackEngine(Engine):
         work = self.workspaces.get(size) or self.workspaces.setdefault(size, Workspace(self.stack, size))
         inputs = work.gather(self.inputs, indices)
         outputs = forward(self.stack, inputs, work.h_layers, work.outputs)
+        if self.settings.counts_correct:
+            self._correct += self.targets.correct(outputs, indices)
         gradient = self.targets.output_gradient(outputs, self.targets.rows(indices))
         gradient.mul_(self.rules["first"].scale(self.step_sizes) / size)
         backward(self.stack, gradient, work)
