@@ -26,6 +26,7 @@ _ROOMS = (
     "architectures",
     "data",
     "gradients",
+    "losses",
     "recipes",
     "report",
     "running",
