@@ -1,4 +1,4 @@
-"""The zoo of docs/measuring.md: what becomes of each model when it is measured; run as a program, it prints the table."""
+"""The zoo of docs/measuring.md: what becomes of each model that is measured; run as a program, it prints the table."""
 
 from __future__ import annotations
 
