@@ -132,6 +132,36 @@ def test_a_damaged_history_is_named_and_the_file_left_as_it_was(directory):
         list(rows[0].history)
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE evaluations SET train_loss = 'abc' WHERE trial = 3",
+        "UPDATE evaluations SET step = NULL WHERE trial = 3",
+        "UPDATE rows SET outcome = 'nonsense' WHERE key = 2",
+        "DROP TABLE evaluations",
+    ],
+)
+def test_damaged_tables_are_named(directory, damage):
+    Store(directory, read_studies(directory / "study.toml")).close()
+    file = sqlite3.connect(directory / FILE)
+    with file:
+        file.execute(damage)
+    file.close()
+    with pytest.raises(StoreError, match=rf"{FILE} (is damaged|cannot be read)"):
+        [tuple(row.history) for row in read(directory).rows]
+
+
+def test_a_row_replaced_after_reading_leaves_the_others_whole(directory):
+    """Rows that were read before another run replaced one of them."""
+    with Store(directory, read_studies(directory / "study.toml")) as store:
+        before = read(directory).rows
+        expected = [tuple(row.history) for row in read(directory).rows]
+        store.add([before[0]])
+        found = [tuple(row.history) for row in before]
+    assert found[1:] == expected[1:]
+    assert [tuple(row.history) for row in read(directory).rows] == expected
+
+
 def test_a_file_of_a_later_version_is_refused(directory):
     Store(directory, read_studies(directory / "study.toml")).close()
     file = sqlite3.connect(directory / FILE)

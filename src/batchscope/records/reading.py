@@ -123,11 +123,14 @@ class LoadedEvaluations(EvaluationTable):
 def _numbers(file: sqlite3.Connection, last: int) -> tuple[Integers, Mapping[str, Numbers]]:
     """([lines] the key of the trial, field -> [lines]) up to the last trial there was, in the order of the keys."""
     known = names_of(file, "evaluations")  # an earlier version had fewer fields
-    fields = ", ".join(f"IFNULL({name}, 9e999)" if name in known else "9e999" for name in FIELDS)  # SQL has no NaN
-    lines = file.execute(f"SELECT trial, {fields} FROM evaluations WHERE trial <= ? ORDER BY trial, number", [last])
-    table = np.fromiter(itertools.chain.from_iterable(lines), dtype=float).reshape(-1, 1 + len(FIELDS)).T
-    numbers = np.where(np.isinf(table[1:]), np.nan, table[1:])
-    return table[0].astype(np.int64), dict(zip(FIELDS, numbers, strict=True))
+    fields = ", ".join(name if name in known else "NULL" for name in FIELDS)
+    query = f"SELECT trial, {fields} FROM evaluations WHERE trial <= ? ORDER BY trial, number"
+    values = itertools.chain.from_iterable(file.execute(query, [last]))
+    table = np.fromiter(values, dtype=float).reshape(-1, 1 + len(FIELDS)).T  # NULL becomes NaN
+    numbers = dict(zip(FIELDS, np.ascontiguousarray(table[1:]), strict=True))
+    if np.isnan(numbers["epoch"]).any() or np.isnan(numbers["step"]).any():
+        raise ValueError("an evaluation without its epoch or step")
+    return table[0].astype(np.int64), numbers
 
 
 def _read_file(path: Path, recalled: Recalled) -> Rows:
