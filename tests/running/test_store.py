@@ -55,7 +55,8 @@ def test_rows_come_back_as_they_went_in(tmp_path, study, rows):
     shape=st.none() | st.lists(st.integers(1, 9), min_size=1).map(tuple),
 )
 def test_the_codec_is_lossless(number, seconds, message, loss, shape):
-    row = factory.row(
+    row = dataclasses.replace(
+        factory.row(),
         message=message,
         seconds=seconds,
         epochs_to_target=number,
