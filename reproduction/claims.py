@@ -1,0 +1,329 @@
+"""The claims of Chen et al. 2018, one function each: what the paper says, what the committed rows say, and a verdict.
+
+A claim looks at run directories in results/ (see RUNS) and at the closed forms of theory/; it trains nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from batchscope.analysis import batch_threshold
+from batchscope.analysis.cells import Cell, cells
+from batchscope.analysis.findings import Finding, correlate, diversities, findings
+from batchscope.analysis.formatting import grouped, number
+from batchscope.studies import Results, read
+from batchscope.theory import chen2018
+
+RESULTS = Path(__file__).parent.parent / "results"
+# Recipe -> run directory in results/. Figure 3(a) is in the runs of Figure 2, Figures 1 and 3(b) in those on MNIST.
+RUNS = {"chen2018/figure2": "figure2", "chen2018/figure2-mnist": "figure2-mnist"}
+
+HOLDS, IN_PART, FAILS, NOT_TESTED = "holds", "holds in part", "does not hold", "not tested"
+_OF_DECISION = {"supported": HOLDS, "contradicted": FAILS, "undecided": "undecided"}
+SGD_MNIST = "plain SGD, standardised inputs, ReLU, Glorot-uniform, step size by the two-epoch rule"
+SYNTHETIC = "synthetic set, linear nets, plain SGD, Glorot-uniform, step size by the two-epoch rule"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """ours: with interval and n. verdict: one of the five words. under: the assumptions under which it was seen."""
+
+    ours: str
+    verdict: str
+    under: str = ""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """id: as in the page. paper: what it says, in short and in our words. recipe: what to run to see it again."""
+
+    id: str
+    paper: str
+    answer: Callable[[], Answer]
+    recipe: str = ""
+
+
+CLAIMS: list[Claim] = []
+
+
+def claim(id: str, paper: str, recipe: str = "") -> Callable[[Callable[[], Answer]], Callable[[], Answer]]:  # noqa: A002
+    """Register a function as the answer to a claim; the page lists them in the order of this file."""
+
+    def register(answer: Callable[[], Answer]) -> Callable[[], Answer]:
+        CLAIMS.append(Claim(id, paper, answer, recipe))
+        return answer
+
+    return register
+
+
+@functools.cache
+def results(recipe: str) -> Results:
+    """The committed rows of a recipe."""
+    return read(RESULTS / RUNS[recipe])
+
+
+@functools.cache
+def found(recipe: str) -> dict[str, Finding]:
+    """Name -> finding over the final runs of a recipe."""
+    return {one.name: one for one in findings(results(recipe))}
+
+
+@functools.cache
+def cell_of(recipe: str) -> dict[tuple[int, int], Cell]:
+    """(depth, batch size) -> cell."""
+    return {(cell.depth, cell.batch_size): cell for cell in cells(results(recipe).rows)}
+
+
+def _finding(name: str, recipe: str, under: str) -> Answer:
+    one = found(recipe)[name]
+    return Answer(one.sentence.partition(". ")[2] or one.sentence, _OF_DECISION[one.decision], under)
+
+
+def _share_of_wider_faster(recipe: str, batch_size: int) -> tuple[int, int]:
+    """Pairs of shapes at a batch size, and how many of them the wider wins by its typical epochs; ties do not count."""
+    at = {depth: _typical(cell) for (depth, size), cell in cell_of(recipe).items() if size == batch_size}
+    pairs = [(at[a], at[b]) for a in at for b in at if a < b and at[a] != at[b]]
+    return sum(wide < deep for wide, deep in pairs), len(pairs)
+
+
+def _typical(cell: Cell) -> float:
+    """Mean epochs, infinite where not all runs arrived."""
+    return cell.epochs.value if cell.epochs is not None and cell.reached == cell.num_seeds else math.inf
+
+
+def _epochs(recipe: str, depth: int, batch_size: int) -> str:
+    cell = cell_of(recipe)[depth, batch_size]
+    return f"{cell.epochs_text} (n = {cell.num_seeds})"
+
+
+MNIST, LINEAR = "chen2018/figure2-mnist", "chen2018/figure2"
+
+
+@claim("D1", "mini-batch SGD with replacement, the step size multiplies the sum (Eq. 3.1)")
+def _d1() -> Answer:
+    return Answer('`sampling = "with_replacement"`; the step size of a study is for the mean', HOLDS, "definition")
+
+
+@claim("D2", "gradient diversity and the bound B_S = n Δ_S (Definition 1)")
+def _d2() -> Answer:
+    return Answer("`bs.measure`: equal to a loop over examples, 1e-9 in float64 (tests/gradients)", HOLDS, "definition")
+
+
+@claim("T1", "two-layer linear nets: B_S of order nKd / (Kn + dn + Kd), growing with K (Theorem 1)")
+def _t1() -> Answer:
+    values = [float(chen2018.diversity_ratio((784, width, 1), num_examples=60_000)) for width in (5, 20, 80, 320)]
+    text = ", ".join(number(value) for value in values)
+    return Answer(f"exact ratio at d = 784, n = 60 000, K = 5, 20, 80, 320: {text}", HOLDS, "N(0, 1) weights")
+
+
+@claim("T2", "two-layer nets, odd bounded activation: at least of order Kd²/(Kd + K + d) (Theorem 2)")
+def _t2() -> Answer:
+    ratios = [chen2018.two_layer_ratio("tanh", 1, d) / chen2018.theorem2_form(1, d) for d in (10, 100, 1000)]
+    text = ", ".join(number(ratio) for ratio in ratios)
+    return Answer(
+        f"K = 1, tanh: exact ratio over the form at d = 10, 100, 1000: {text}; it falls, so no constant serves all d",
+        IN_PART,
+        "N(0, 1) weights; docs/theory.md",
+    )
+
+
+@claim("T2, T3: conjecture", "B_S concentrates, so that the ratio of expectations stands for it")
+def _conjecture() -> Answer:
+    import json
+
+    lines = json.loads((RESULTS / "conjecture.json").read_text())["lines"]
+    at = {(line["kind"], line["num_matrices"], line["width"]): line for line in lines}
+
+    def off(kind: str, num_matrices: int, width: int) -> str:
+        line = at[kind, num_matrices, width]
+        return number(line["mean"] / line["rho"])
+
+    return Answer(
+        f"mean B_S over rho: two layers, K = 80: {off('linear', 2, 80)} (linear), {off('tanh', 2, 80)} (tanh); ten "
+        f"matrices: {off('linear', 10, 80)} at K = 80, {off('linear', 10, 20)} at K = 20, {off('linear', 10, 5)} at "
+        f"K = 5 (n = {at['linear', 2, 80]['networks']} nets a shape)",
+        IN_PART,
+        "wide or shallow; not deep and narrow (d = 100)",
+    )
+
+
+@claim("T3", "deep linear nets: rho at least the bound (4.1), for large n (Theorem 3)")
+def _t3() -> Answer:
+    shape = (784, 20, 20, 1)
+    rho, bound = chen2018.diversity_ratio(shape), chen2018.theorem3_bound(shape)
+    sharp = chen2018.sharp_bound(shape)
+    values = [number(float(value)) for value in (rho, bound, sharp)]
+    return Answer(
+        f"784-20-20-1: rho {values[0]}, the bound {values[1]}, a sharper one {values[2]}",
+        HOLDS,
+        "N(0, 1) weights",
+    )
+
+
+@claim("T3a, T3b, T3d", "the ratio grows with K, falls with L, and wider is larger at a fixed number of weights")
+def _t3abd() -> Answer:
+    return Answer(
+        "proved for N(0, 1) weights; with fan-in scales it falls with K until K = √d", IN_PART, "docs/theory.md"
+    )
+
+
+@claim("T3c", "the ratio is never above order d, and can be arbitrarily small")
+def _t3c() -> Answer:
+    narrow = float(chen2018.diversity_ratio((784, *(2,) * 200, 1)))
+    return Answer(
+        f"never above d + 2; never below 3 either: 200 layers of K = 2 have {number(narrow)}", IN_PART, "docs/theory.md"
+    )
+
+
+@claim("F0", "every network has a batch size beyond which it needs more epochs (finding 1)", LINEAR)
+def _f0() -> Answer:
+    return _finding("F0", LINEAR, SYNTHETIC)
+
+
+@claim("F0, MNIST", "the same on MNIST", MNIST)
+def _f0_mnist() -> Answer:
+    return _finding("F0", MNIST, SGD_MNIST)
+
+
+@claim("F1", "that batch size is often larger for wider nets (finding 2)", LINEAR)
+def _f1() -> Answer:
+    return _finding("F1", LINEAR, SYNTHETIC)
+
+
+@claim("F1, MNIST", "the same on MNIST", MNIST)
+def _f1_mnist() -> Answer:
+    return _finding("F1", MNIST, SGD_MNIST)
+
+
+@claim("F2", "at the same large batch size almost all wider nets need much fewer epochs (finding 3)", LINEAR)
+def _f2() -> Answer:
+    return _finding("F2", LINEAR, SYNTHETIC)
+
+
+@claim("F2, MNIST", "the same on MNIST", MNIST)
+def _f2_mnist() -> Answer:
+    return _finding("F2", MNIST, SGD_MNIST)
+
+
+@claim("Fig 1", "MNIST, 96 %: epochs against batch size rise later and less for wider, shallower nets", MNIST)
+def _figure1() -> Answer:
+    rows = [f"B = {size}: {_epochs(MNIST, 1, size)} against {_epochs(MNIST, 10, size)}" for size in (32, 512, 4096)]
+    return Answer(f"epochs, L = 1, K = 21 against L = 10, K = 17: {'; '.join(rows)}", HOLDS, SGD_MNIST)
+
+
+@claim("Fig 2a", "linear nets, synthetic set: averaged gradient diversity grows with width", LINEAR)
+def _figure2a() -> Answer:
+    return _finding("Figure 2(a)", LINEAR, SYNTHETIC)
+
+
+@claim("Fig 2b", "the largest batch that reaches 1e-12 within 14 epochs grows with width", LINEAR)
+def _figure2b() -> Answer:
+    largest = batch_threshold(results(LINEAR), "within_epochs(14)")
+    values = [estimate.ordering for estimate in largest.values()]
+    order = float(np.mean([a > b for i, a in enumerate(values) for b in values[i + 1 :]]))
+    ends = list(largest.values())
+    text = f"{ends[0].text} {ends[0].interval_text} (L = 1) to {ends[-1].text} {ends[-1].interval_text} (L = 10)"
+    verdict = HOLDS if order > 0.9 else IN_PART if order > 0.5 else FAILS
+    return Answer(
+        f"{text}; the wider has the larger in {order:.0%} of pairs of shapes, n = 40 a shape", verdict, SYNTHETIC
+    )
+
+
+@claim("Fig 2c", "that largest batch grows with the gradient diversity", LINEAR)
+def _figure2c() -> Answer:
+    linear = results(LINEAR)
+    one = correlate(diversities(linear), batch_threshold(linear, "within_epochs(14)"))
+    verdict = HOLDS if one.probability >= 0.95 else "undecided"
+    return Answer(f"{one.short} over {one.n} shapes, probability {one.probability:.3f}", verdict, SYNTHETIC)
+
+
+@claim("Fig 2, MNIST", "(ours) the same three statements on MNIST", MNIST)
+def _figure2_mnist() -> Answer:
+    mnist = results(MNIST)
+    one = correlate(diversities(mnist), batch_threshold(mnist, "within_epochs(50)"))
+    return Answer(
+        f"diversity: {found(MNIST)['Figure 2(a)'].decision}; largest batch within 50 epochs: {one.short}",
+        HOLDS,
+        SGD_MNIST,
+    )
+
+
+@claim("3b-i", "MNIST, L = 10, K = 17: 2 to 3 epochs for B < 256, 50 at B = 4096", MNIST)
+def _3b_i() -> Answer:
+    sizes = "; ".join(f"B = {size}: {_epochs(MNIST, 10, size)}" for size in (32, 128, 256, 4096))
+    return Answer(sizes, FAILS, f"{SGD_MNIST}; momentum and Adam come nearer (11 and 39, 8 and 29)")
+
+
+@claim("3b-ii", "MNIST: the threshold is 256 at L = 10 and 1024 at L = 1", MNIST)
+def _3b_ii() -> Answer:
+    found_ = {sweep.shape: sweep for sweep in batch_threshold(results(MNIST), "b_crit").values()}
+    ends = list(found_.values())
+    text = f"B_crit {ends[0].text} {ends[0].interval_text} at L = 1, {ends[-1].text} {ends[-1].interval_text} at L = 10"
+    return Answer(text, FAILS, SGD_MNIST)
+
+
+@claim("3c", "EMNIST, B = 4096: epochs fall from 211 to 9 as K grows from 17 to 21")
+def _3c() -> Answer:
+    return Answer(
+        "158 and 9, 8, 7 in a trial of one to three seeds; 203 with accuracy as Keras prints it",
+        IN_PART,
+        "three passes an epoch",
+    )
+
+
+@claim("3ef", "LeNet and ResNet-18: at a fixed batch size more width means fewer epochs")
+def _3ef() -> Answer:
+    return Answer("in small forms only: docs/reproduction.md", IN_PART, "`figure3e-small`, `figure3f-small`")
+
+
+@claim("Fig 4", "epochs of every structure as a heat map; more depth seldom helps", LINEAR)
+def _figure4() -> Answer:
+    parts = []
+    for recipe, name in ((LINEAR, "synthetic"), (MNIST, "MNIST")):
+        wins, pairs = (
+            sum(x) for x in zip(*(_share_of_wider_faster(recipe, size) for size in _sizes(recipe)), strict=True)
+        )
+        parts.append(f"{name}: the wider needs fewer epochs in {grouped(wins)} of {grouped(pairs)} (pair, B)")
+    return Answer("; ".join(parts), HOLDS, "means over seeds, ties left out")
+
+
+def _sizes(recipe: str) -> list[int]:
+    return sorted({size for _, size in cell_of(recipe)})
+
+
+@claim("Fig 5", "within a fixed number of epochs larger K allows much larger batches", MNIST)
+def _figure5() -> Answer:
+    parts = []
+    for limit in (20, 50):
+        ends = list(batch_threshold(results(MNIST), f"within_epochs({limit})").values())
+        parts.append(
+            f"within {limit} epochs {ends[0].text} {ends[0].interval_text} (L = 1) against {ends[-1].text} "
+            f"{ends[-1].interval_text} (L = 10)"
+        )
+    return Answer("; ".join(parts), HOLDS, SGD_MNIST)
+
+
+@claim("Tab 1", "data sets, sizes, parameters and targets")
+def _table1() -> Answer:
+    return Answer(
+        "`batchscope recipes` prints it with our counts", HOLDS, "Gisette and EMNIST Balanced: stand-ins, named"
+    )
+
+
+@claim(
+    "L1",
+    "same step size for the sum: (1 + δ/2)-suboptimal after as many gradient updates if B <= δ n Δ_S + 1 (Lemma 1)",
+)
+def _l1() -> Answer:
+    return Answer("the identity behind it is proved (docs/theory.md); no training experiment yet", NOT_TESTED)
+
+
+@claim("M1", "more workers at a fixed batch: gains saturate beyond a few tens of workers; larger batches restore them")
+def _m1() -> Answer:
+    return Answer("a time model and `batchscope advise`: docs/scaling.md", NOT_TESTED, "no cluster at hand")
