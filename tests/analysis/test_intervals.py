@@ -9,17 +9,6 @@ from batchscope.analysis import intervals
 from batchscope.analysis.formatting import bounds_text, probability_text
 
 
-def test_resampled_medians_have_the_distribution_of_drawing_and_sorting():
-    rng = np.random.default_rng(0)
-    for r in (1, 2, 5, 6):
-        values = np.sort(rng.standard_normal(r))
-        fast = intervals.resampled_medians(rng, values[None], np.array([r]), 20_000)[:, 0]
-        drawn = np.sort(values[rng.integers(r, size=(20_000, r))], axis=1)[:, (r - 1) // 2]
-        for value in values:
-            share, expected = np.mean(fast == value), np.mean(drawn == value)
-            assert abs(share - expected) < 5 * math.sqrt(0.5 / 20_000)
-
-
 @pytest.mark.parametrize("scheme", [intervals.seed_weights, intervals.seed_and_batch_weights])
 def test_weights_keep_groups_together_and_average_to_the_counts(scheme):
     rng = np.random.default_rng(1)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize
 
-from batchscope.analysis.crossings import ABOVE, before_slow_down, first_overhead, isotonic, largest_within
+from batchscope.analysis.crossings import ABOVE, BELOW, before_slow_down, first_overhead, isotonic, largest_within
 
 SIZES = np.array([32.0, 64, 128, 256, 512])
 costs = st.lists(st.one_of(st.floats(1, 50), st.just(np.inf)), min_size=5, max_size=5)
@@ -23,18 +23,13 @@ def test_isotonic_keeps_leading_gaps_and_ends_in_infinity_after_a_batch_size_tha
     np.testing.assert_array_equal(got, [[np.nan, 1.5, 1.5, np.inf, np.inf]])
 
 
-@given(costs, st.sampled_from([0.0, 0.2, 1.0]), st.sampled_from([0.0, 1.0]))
-def test_the_slow_down_is_the_first_one(epochs, tolerance, resolution):
-    best, expected = np.inf, np.nan
-    for size, value in zip(SIZES, epochs, strict=True):
-        if np.isfinite(best) and value > (1 + tolerance) * min(best, value) + resolution:
-            break
-        best = min(best, value)
-        if np.isfinite(best):
-            expected = size
-    else:
-        expected = ABOVE if np.isfinite(best) else np.nan
-    got = before_slow_down(np.array([epochs]), SIZES, tolerance, resolution)[0]
+@given(st.lists(st.floats(1, 50), min_size=5, max_size=5), st.integers(0, 2), st.integers(0, 2), st.floats(0.01, 1))
+def test_the_slow_down_is_the_first_of_the_rising_curve(middle, before, after, tolerance):
+    epochs = [np.inf] * before + middle[: 5 - before - after] + [np.inf] * after  # never, arrives, never
+    rising = np.exp(optimize.isotonic_regression(np.log(middle[: 5 - before - after])).x)
+    slow = [*(rising > (1 + tolerance) * rising[0]), *[True] * after]
+    expected = ABOVE if not any(slow) else BELOW if slow.index(True) == 1 else SIZES[before + slow.index(True) - 1]
+    got = before_slow_down(np.array([epochs]), SIZES, tolerance)[0]
     np.testing.assert_equal(got, expected)
 
 
@@ -42,7 +37,7 @@ def test_the_slow_down_is_the_first_one(epochs, tolerance, resolution):
 def test_rows_do_not_see_each_other(epochs, limit):
     other = np.array([epochs, [1.0] * 5, epochs[::-1]])
     for rule in (
-        lambda values: before_slow_down(values, SIZES, 0.2, 1.0),
+        lambda values: before_slow_down(values, SIZES, 0.2),
         lambda values: first_overhead(values, SIZES, 0.2),
         lambda values: largest_within(values, SIZES, limit),
     ):

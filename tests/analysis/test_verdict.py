@@ -28,7 +28,7 @@ def study(rows):
         def table(start, b_crit):
             return {B: (start * (1 + B / b_crit) * np.exp(spread * rng.standard_normal(5))).tolist() for B in cells}
 
-        fine = {"evaluations_per_epoch": 20, "max_epochs": 10_000}
+        fine = {"evaluations_per_epoch": 20, "max_epochs": 10_000, "num_examples": 2**17}
         return rows(table(5.0, wide), **WIDE, **fine) + rows(table(deep_start, deep), **DEEP, **fine)
 
     return make

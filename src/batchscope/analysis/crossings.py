@@ -15,17 +15,19 @@ from batchscope.analysis.sweeps import Array, Integers
 BELOW, ABOVE = 0.0, math.inf  # a threshold below or beyond every batch size tested
 
 
-def before_slow_down(epochs: Array, batch_sizes: Array, tolerance: float, resolution: float) -> Array:
-    """[R] the batch size before the first whose epochs exceed (1 + tolerance) x the best smaller batch + resolution.
+def before_slow_down(epochs: Array, batch_sizes: Array, tolerance: float) -> Array:
+    """[R] the batch size before the first whose epochs exceed (1 + tolerance) x those of the first that arrives.
 
-    epochs: [R, m], inf for never. The first batch size that gets there starts the search.
+    Epochs [R, m], inf for never, are made non-decreasing in B first, as in `first_overhead`; the same rounded down to a
+    batch size tested. BELOW where already the second is slow: where the limit lies below it, the sweep does not say.
     """
-    best = np.minimum.accumulate(epochs, axis=1)
+    exact = first_overhead(epochs, batch_sizes, tolerance)
     with np.errstate(invalid="ignore"):
-        slow = np.isfinite(best) & ~(epochs <= (1 + tolerance) * best + resolution)
-    before = np.where(slow.any(axis=1), slow.argmax(axis=1) - 1, 0)
-    value = np.where(slow.any(axis=1), batch_sizes[before], ABOVE)
-    return np.where(np.isfinite(best[:, -1]), value, np.nan)
+        place = np.searchsorted(batch_sizes, exact * (1 + 1e-12), side="right") - 1
+    first = np.isfinite(epochs).argmax(axis=1)
+    inside = np.isfinite(exact)
+    tested = np.where(place > first, batch_sizes[np.clip(place, 0, None)], BELOW)
+    return np.where(inside, tested, exact)
 
 
 def first_overhead(epochs: Array, batch_sizes: Array, overhead: float) -> Array:

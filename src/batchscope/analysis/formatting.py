@@ -85,7 +85,7 @@ def batch_interval(interval: tuple[float, float], smallest: float, largest: floa
     if any(math.isnan(end) for end in interval):
         return ""
     words = [
-        f"< {number(smallest)}" if end <= 0 else f"> {number(largest)}" if end == math.inf else batch_size(end)
+        f"<= {number(smallest)}" if end <= 0 else f"> {number(largest)}" if end == math.inf else batch_size(end)
         for end in interval
     ]
     return f"[{words[0]}, {words[1]}]"

@@ -19,17 +19,6 @@ def num_resamples(num_runs: int, num_shapes: int = 1) -> int:
     return int(np.clip(min(2e6 / max(num_runs, 1), 1e4 / max(num_shapes, 1)), 100, 1000))
 
 
-def resampled_medians(rng: np.random.Generator, ordered: Array, counts: Integers, resamples: int) -> Array:
-    """[resamples, m] bootstrap of "the number within which at least half of the runs arrived", one per batch size.
-
-    ordered: [m, runs] ascending; counts: [m]. The k-th smallest of r draws from r values is the value number
-    floor(r U), U ~ Beta(k, r - k + 1), so one draw per batch size replaces drawing and sorting r runs.
-    """
-    k = (counts + 1) // 2
-    chosen = (rng.beta(k, counts - k + 1, size=(resamples, len(counts))) * counts).astype(np.int64)
-    return ordered[np.arange(len(counts)), chosen]
-
-
 def resampled_means(rng: np.random.Generator, values: Array, cell: Integers, resamples: int) -> Array:
     """[resamples] the mean over cells of the mean over the runs of each, runs resampled within their cell."""
     means = np.zeros(resamples)

@@ -74,13 +74,13 @@ def design(
     return Design(plain, num_seeds, middle, width, power)
 
 
-def checks_needed(fastest_epochs: float) -> int:
-    """Checks of the target an epoch with which one check is at most 20 % of the fastest time to it.
+def checks_needed(fastest_epochs: float, largest_check: float = LARGEST_CHECK) -> int:
+    """Checks of the target an epoch with which one check is at most that share of the fastest time to it.
 
     >>> checks_needed(1.5), checks_needed(10)
     (4, 1)
     """
-    return max(1, math.ceil(1 / (LARGEST_CHECK * fastest_epochs) - 1e-9))
+    return max(1, math.ceil(1 / (largest_check * fastest_epochs) - 1e-9))
 
 
 def _log_error(

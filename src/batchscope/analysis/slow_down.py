@@ -110,6 +110,12 @@ def slow_downs(times: Mapping[str, LogTimes], level: float = LEVEL) -> SlowDowns
     )
 
 
+def slows_down(times: LogTimes, level: float = LEVEL) -> bool:
+    """Whether one shape, looked at alone, needs more epochs at large batch sizes."""
+    found = slow_downs({"": times}, level).shapes
+    return bool(found) and found[0].slows
+
+
 def _slow_down(shape: str, times: LogTimes, level: float, num_shapes: int) -> SlowDown:
     use = np.array([how != UNKNOWN for how in times.known])
     sizes, values, variance = times.batch_sizes[use], times.log_epochs[use], times.total[use]

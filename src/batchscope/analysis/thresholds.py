@@ -21,9 +21,14 @@ from batchscope.analysis.crossings import (
 from batchscope.analysis.fit.critical_batch import MEANING as B_CRIT_MEANING
 from batchscope.analysis.fit.critical_batch import fit_sweep
 from batchscope.analysis.formatting import batch_interval, batch_size, number, plain
-from batchscope.analysis.intervals import LEVEL, num_resamples, quantile_interval, resampled_means, resampled_medians
-from batchscope.analysis.sweeps import Array, Integers, Results, Sweep, find_shape, once_per_sweep, sweeps_of
+from batchscope.analysis.intervals import LEVEL, num_resamples, quantile_interval, resampled_means
+from batchscope.analysis.log_times import MORE, UNKNOWN, LogTimes, log_times
+from batchscope.analysis.planning import checks_needed
+from batchscope.analysis.slow_down import slows_down
+from batchscope.analysis.sweeps import Array, Results, Sweep, find_shape, sweeps_of
 from batchscope.errors import InputError, choose
+
+FARTHEST = 50.0  # of a resample in log epochs: where one degree of freedom is left, some lie beyond every number
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,8 @@ class ThresholdEstimate:
     value: examples per batch; NaN where it is censored or there is none, never a stand-in. interval: `level` (95 %)
     bootstrap interval; an end of 0 or inf lies below or beyond every batch size tested, NaN: no interval, and
     `statement` says why. definition: its name, with its number if it has one: "within_epochs(10)". meaning: the
-    definition in words. censored: ">" (beyond `largest`), "<" (below `smallest`) or "". smallest, largest: the sweep.
+    definition in words. censored: ">" (beyond `largest`), "<" (at or below `smallest`) or "". smallest, largest: of the
+    sweep.
     n: runs it rests on; num_batch_sizes: where. statement: what a reader must know besides, or why there is no value.
     samples: [resamples] the threshold in each resample, 0, inf and NaN as above; empty without an interval.
     """
@@ -64,9 +70,9 @@ class ThresholdEstimate:
 
     @property
     def text(self) -> str:
-        """``1024``, ``> 4096``, ``< 32`` or ``none``."""
+        """``1024``, ``> 4096``, ``<= 32`` or ``none``."""
         if self.censored:
-            return f"{self.censored} {number(self.limit)}"
+            return f"{'<=' if self.censored == '<' else '>'} {number(self.limit)}"
         return "none" if math.isnan(self.value) else batch_size(self.value)
 
     @property
@@ -106,7 +112,10 @@ class Definition:
 
 @dataclass(frozen=True)
 class _Request:
-    """How to estimate: the definition's printed name and words, resamples, level, seed."""
+    """How to estimate: the definition's printed name and words, resamples, level, seed and stream.
+
+    times: of the shape, where those of all shapes of the study were looked at together.
+    """
 
     name: str
     meaning: str
@@ -114,11 +123,7 @@ class _Request:
     level: float
     seed: int
     stream: int
-
-    @property
-    def sampling(self) -> tuple[int, int, int]:
-        """(resamples, seed, stream): requests that agree in these see the same resamples."""
-        return self.resamples, self.seed, self.stream
+    times: LogTimes | None = None
 
 
 @overload
@@ -175,11 +180,12 @@ def batch_threshold(
     sweeps = sweeps_of(results)
     count = resamples or study_resamples(sweeps)
     parse_definition(definition)
-    streams = {label: index for index, label in enumerate(sweeps)}
-    if shape is not None:
-        label = find_shape(sweeps, shape)
-        return estimate(sweeps[label], definition, count, level, seed, streams[label])
-    return {label: estimate(sweep, definition, count, level, seed, streams[label]) for label, sweep in sweeps.items()}
+    times, streams = log_times(sweeps), {label: index for index, label in enumerate(sweeps)}
+
+    def one(label: str) -> ThresholdEstimate:
+        return estimate(sweeps[label], definition, count, level, seed, streams[label], times.get(label))
+
+    return one(find_shape(sweeps, shape)) if shape is not None else {label: one(label) for label in sweeps}
 
 
 def study_resamples(sweeps: Mapping[str, Sweep]) -> int:
@@ -194,14 +200,16 @@ def estimate(
     level: float = LEVEL,
     seed: int = 0,
     stream: int = 0,
+    times: LogTimes | None = None,
 ) -> ThresholdEstimate:
     """The threshold of one sweep by a named definition.
 
     stream: sweeps to be compared share `seed` (and so the batch sizes drawn) and differ in it (seeds drawn apart).
+    times: of the sweep, from `log_times` of all shapes of its study, which say more on a batch size's own error.
     """
     name, parameter = parse_definition(definition)
     request = _Request(
-        definition, describe(definition), resamples or num_resamples(sweep.num_runs), level, seed, stream
+        definition, describe(definition), resamples or num_resamples(sweep.num_runs), level, seed, stream, times
     )
     if not sweep.num_runs:
         return _nothing(sweep, request, "no finished runs")
@@ -239,28 +247,25 @@ def parse_definition(text: str) -> tuple[str, float]:
 
 
 def _from_curve(
-    sweep: Sweep, request: _Request, costs: str, rule: Callable[[Array], Array], statement: str = ""
+    sweep: Sweep, request: _Request, rule: Callable[[Array], Array], statement: str = "", steps: bool = False
 ) -> ThresholdEstimate:
     """Apply `rule` ([R, m] typical costs, inf for never -> [R] thresholds) to the sweep and to its resamples.
 
-    costs: the field of the sweep that holds them, "epochs" or "steps".
+    Costs are epochs, or `steps`. A resample moves every batch size by what its seeds leave open and by the error that a
+    batch size has of its own (see `log_times`): a bootstrap over seeds alone takes a step size that is off for truth.
     """
-    typical, resampled, counts = _medians(sweep, costs, *request.sampling)
-    value = float(rule(typical)[0])
-    samples = rule(resampled) if len(resampled) else np.empty(0)
-    if not len(resampled):
+    times = request.times if request.times is not None else log_times({sweep.shape: sweep})[sweep.shape]
+    logs = times.value if steps else times.log_epochs
+    never = np.array([how in (MORE, UNKNOWN) for how in times.known], dtype=bool)
+    typical = np.where(never, np.inf, np.exp(np.where(never, 0.0, logs)))
+    samples = np.empty(0)
+    if sweep.num_seeds < 2:
         statement = _join(statement, "one run per batch size: no interval over seeds")
-    return _estimate(sweep, request, value, samples, int(np.median(counts)), statement)
-
-
-@once_per_sweep
-def _medians(sweep: Sweep, costs: str, resamples: int, seed: int, stream: int) -> tuple[Array, Array, Integers]:
-    """([1, m] typical costs; [R, m] those of resamples, [0, m] for one run per batch size; [m] runs)."""
-    ordered, counts = sweep.ordered(getattr(sweep, costs))
-    typical = ordered[None, np.arange(len(counts)), (counts - 1) // 2]
-    if counts.max() == 1:
-        return typical, np.empty((0, len(counts))), counts
-    return typical, resampled_medians(np.random.default_rng([seed, stream]), ordered, counts, resamples), counts
+    elif not never.all():
+        rng = np.random.default_rng([request.seed, request.stream])
+        noise = rng.standard_t(times.freedom, size=(request.resamples, len(logs))) * np.sqrt(times.total)
+        samples = rule(np.where(never, np.inf, typical * np.exp(np.clip(noise, -FARTHEST, FARTHEST))))
+    return _estimate(sweep, request, float(rule(typical[None])[0]), samples, math.inf, statement)
 
 
 def _estimate(
@@ -298,25 +303,46 @@ def _join(*statements: str) -> str:
 
 
 def _paper2018(sweep: Sweep, tolerance: float, request: _Request) -> ThresholdEstimate:
+    """None is seen unless a test says that the shape slows down: else noise would make one in a flat curve."""
+    coarse = _too_coarse(sweep, tolerance)
+    if coarse:
+        return replace(_nothing(sweep, request, coarse), n=sweep.num_runs, num_batch_sizes=len(sweep.batch_sizes))
+
     def rule(epochs: Array) -> Array:
-        return before_slow_down(epochs, sweep.batch_sizes, tolerance, sweep.resolution)
+        return before_slow_down(epochs, sweep.batch_sizes, tolerance)
 
     statement = "one batch size tested" if len(sweep.batch_sizes) == 1 else ""
-    return _from_curve(sweep, request, "epochs", rule, statement)
+    result = _from_curve(sweep, request, rule, statement)
+    times = request.times if request.times is not None else log_times({sweep.shape: sweep})[sweep.shape]
+    if sweep.num_seeds > 1 and not math.isnan(result.ordering) and not slows_down(times, request.level):
+        low = result.interval[0]
+        return replace(
+            result,
+            value=math.nan,
+            censored=">",
+            interval=(low, ABOVE if not math.isnan(low) else low),
+            statement=_join(statement, "no slow-down seen"),
+        )
+    return result
 
 
 def _overhead(sweep: Sweep, tolerance: float, request: _Request) -> ThresholdEstimate:
     def rule(epochs: Array) -> Array:
-        return first_overhead(epochs - sweep.resolution / 2, sweep.batch_sizes, tolerance)
+        return first_overhead(epochs, sweep.batch_sizes, tolerance)
 
-    fastest = sweep.epochs.min()
-    statement = ""
-    if sweep.resolution > tolerance * fastest:
-        statement = (
-            f"the target was checked every {number(sweep.resolution)} epochs, coarser than {100 * tolerance:g} % of "
-            f"the {number(fastest)} epochs needed: raise evaluations_per_epoch"
-        )
-    return _from_curve(sweep, request, "epochs", rule, statement)
+    return _from_curve(sweep, request, rule, _too_coarse(sweep, tolerance))
+
+
+def _too_coarse(sweep: Sweep, tolerance: float) -> str:
+    """Why the target was checked too rarely for a slow-down of `tolerance` to show; empty where it was not."""
+    fastest = float(sweep.epochs.min(initial=math.inf))
+    if not sweep.resolution > tolerance * fastest * (1 + 1e-9):
+        return ""
+    every = "epoch" if sweep.resolution == 1 else f"{number(sweep.resolution)} epochs"
+    return (
+        f"the target was checked every {every}, more than {100 * tolerance:g} % of the {number(fastest)} epochs that "
+        f"the fastest run took: evaluations_per_epoch = {checks_needed(fastest, tolerance)} would do"
+    )
 
 
 def _within_epochs(sweep: Sweep, limit: float, request: _Request) -> ThresholdEstimate:
@@ -326,7 +352,7 @@ def _within_epochs(sweep: Sweep, limit: float, request: _Request) -> ThresholdEs
             n=sweep.num_runs,
             num_batch_sizes=len(sweep.batch_sizes),
         )
-    return _from_curve(sweep, request, "epochs", lambda epochs: largest_within(epochs, sweep.batch_sizes, limit))
+    return _from_curve(sweep, request, lambda epochs: largest_within(epochs, sweep.batch_sizes, limit))
 
 
 def _was_stopped(sweep: Sweep) -> bool:
@@ -345,7 +371,7 @@ def _within_steps(sweep: Sweep, limit: float, request: _Request) -> ThresholdEst
     stopped = ~sweep.reached & ~sweep.diverged & (sweep.steps_before < limit)
     many = "1 run was" if stopped.sum() == 1 else f"{stopped.sum()} runs were"
     statement = f"{many} stopped before {number(limit)} steps" if stopped.any() else ""
-    return _from_curve(sweep, request, "steps", rule, statement)
+    return _from_curve(sweep, request, rule, statement, steps=True)
 
 
 def _b_crit(sweep: Sweep, _: float, request: _Request) -> ThresholdEstimate:
@@ -389,8 +415,8 @@ DEFINITIONS: dict[str, Definition] = {
     "paper2018": Definition(
         "tolerance",
         0.2,
-        "the largest batch size tested up to which the epochs to target stay within {percent:g} %, plus one check of "
-        "the target, of the best smaller batch size (after Chen et al. 2018)",
+        "the largest batch size tested up to which the epochs to target, made non-decreasing in the batch size, stay "
+        "within {percent:g} % of the smallest's (after Chen et al. 2018)",
         _paper2018,
     ),
     "within_epochs": Definition(
