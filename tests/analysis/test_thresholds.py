@@ -231,21 +231,21 @@ def test_wrong_definitions_are_named_with_the_remedy(rows, wrong, remedy):
         batch_threshold(rows({32: [5.0]}), wrong)
 
 
-def test_intervals_hold_the_truth_as_often_as_the_documentation_says():
-    """docs/analysis.md says 93 % or more for five seeds and 10 % spread; 150 studies, three standard errors."""
+@pytest.mark.parametrize("own_error", [0.0, 0.15])
+def test_intervals_hold_the_truth_also_where_a_batch_size_has_an_error_of_its_own(own_error):
+    """At least 92 % of 150 studies, five seeds of 10 % spread, less three standard errors."""
     sizes = 2.0 ** np.arange(5, 13)
     truth = {"overhead_20": 400 * (1.2 * (1 + 32 / 400) - 1), "within_epochs(30)": 800.0}
     rng = np.random.default_rng(0)
     hits = dict.fromkeys(truth, 0)
     for study in range(150):
-        sweep = sweep_of(np.ones(8), 5, 0.05, sizes)
-        epochs = 10 * (1 + sizes[sweep.cell] / 400) * np.exp(0.1 * rng.standard_normal(40))
-        sweep = replace(sweep, epochs=np.ceil(epochs / 0.05) * 0.05)
+        noise = own_error * rng.standard_normal((8, 1)) + 0.1 * rng.standard_normal((8, 5))
+        sweep = noisy_sweep(10 * (1 + sizes[:, None] / 400) * np.exp(noise))
         for name, value in truth.items():
             low, high = estimate(sweep, name, resamples=400, seed=study).interval
             hits[name] += low <= value <= high
     for name, count in hits.items():
-        assert count / 150 > 0.93 - 3 * math.sqrt(0.93 * 0.07 / 150), name
+        assert count / 150 > 0.92 - 3 * math.sqrt(0.92 * 0.08 / 150), name
 
 
 def test_sweeps_can_be_given_instead_of_rows(rows):

@@ -63,10 +63,12 @@ def test_the_scaling_rule_of_the_step_size_is_found(rows, slope):
 def test_what_the_paper_s_tuning_did_to_the_threshold(rows):
     good = {32: [5.0] * 3, 64: [5.0] * 3, 128: [5.5] * 3, 256: [5.5] * 3, 512: [50.0] * 3}
     hasty = {**good, 128: [None] * 3, 256: ["diverged", None, 30.0]}
-    effect = compare_protocols(rows(hasty), rows(good, protocol="tuned"))["net"]
-    assert (effect.paper.value, effect.tuned.value, effect.ratio) == (64, 256, 0.25)
-    assert effect.interval == (0.25, 0.25)
-    assert effect.probability == 0.95  # three runs a side support no more
+    effect = compare_protocols(rows(hasty), rows(good, protocol="tuned"), "within_epochs(20)")["net"]
+    assert effect.paper.value == 64
+    assert 256 < effect.tuned.value < 512
+    assert effect.ratio == pytest.approx(64 / effect.tuned.value)
+    assert effect.interval[0] <= effect.ratio <= effect.interval[1]
+    assert 0.5 < effect.probability <= 0.95  # three runs a side support no more
     assert (effect.num_lost, effect.num_lost_to_choice) == (5, 5)
     assert compare_protocols(rows(hasty), []) == {}
     json.dumps(effect.as_dict(), allow_nan=False)
@@ -112,7 +114,8 @@ def test_default_levels_are_easier_and_harder_ones_are_refused(rows, history):
 
 def test_definitions_disagree_side_by_side(rows):
     table = {2**k: [5 * (1 + 2**k / 400)] * 3 for k in range(5, 13)}
-    answers = by_definition(rows(table, evaluations_per_epoch=1000), ("paper2018", "overhead_20", "b_crit"))["net"]
+    fine = {"evaluations_per_epoch": 1000, "num_examples": 2**20}
+    answers = by_definition(rows(table, **fine), ("paper2018", "overhead_20", "b_crit"))["net"]
     assert answers["paper2018"].value == 64
     assert answers["overhead_20"].value == pytest.approx(118, rel=0.02)
     assert answers["b_crit"].value == pytest.approx(400, rel=0.02)

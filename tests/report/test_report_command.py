@@ -81,7 +81,7 @@ def test_json_is_one_object_with_verdict_thresholds_and_table(called):
 
 @pytest.mark.parametrize(
     ("requirement", "status"),
-    [("b_threshold(wide) >= 8", 0), ("b_threshold(wide) >= 100000", 1), ("b_threshold(wide) >> 8", 2)],
+    [("b_threshold(wide, overhead_20) >= 8", 0), ("b_threshold(wide) >= 100000", 1), ("b_threshold(wide) >> 8", 2)],
 )
 def test_require_is_the_exit_status(directory, requirement, status):
     done = report(directory, "--require", requirement)

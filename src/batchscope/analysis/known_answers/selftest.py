@@ -172,21 +172,21 @@ def _best_steps(study: QuadraticStudy) -> list[float]:
 def verdicts() -> Iterator[Check]:
     """A difference that is there is found, one that is not is left undecided, and the gate says the same."""
     rows = list(quadratic_rows())
-    source = "two noisy quadratics, 20 % overhead"
-    verdict = compare(rows, "wide", "deep", "overhead_20")
+    source = "two noisy quadratics, critical batch size"
+    verdict = compare(rows, "wide", "deep", "b_crit")
     got = f"{verdict.decision}, probability {verdict.probability:.3f}"
     yield Check(
         "the flat spectrum takes larger batches", source, "wide, at least 0.95", got, verdict.decision == "wide"
     )
     study = quadratic_studies()[0]
     again = [replace(row, shape="twin", depth=2) for row in replace(study, seed=2).rows()]
-    twin = compare(study.rows() + again, "wide", "deep", "overhead_20")
+    twin = compare(study.rows() + again, "wide", "deep", "b_crit")
     got = f"{twin.decision}, probability {twin.probability:.3f}"
     yield Check("the same problem with other seeds", source, "undecided", got, twin.decision == "undecided")
     lost = [replace(row, outcome=Outcome.DIVERGED, epochs_to_target=None, steps_to_target=None) for row in rows]
     answers = [
-        require(rows, "b_threshold(wide, overhead_20) >= 512 and probability(wide, deep, overhead_20) > 0.95").passed,
-        require(rows, "b_threshold(deep, overhead_20) >= 512").passed,
+        require(rows, "b_threshold(wide, b_crit) >= 1024 and probability(wide, deep, b_crit) > 0.95").passed,
+        require(rows, "b_threshold(deep, b_crit) >= 1024").passed,
         require(lost, "b_threshold(wide) >= 1").passed,
     ]
     expected = [True, False, False]
