@@ -23,14 +23,13 @@ def test_weights_keep_groups_together_and_average_to_the_counts(scheme):
         assert {tuple(row) for row in per_cell} == {(6, 0), (3, 5), (0, 10)}
 
 
-def test_resampled_means_have_the_mean_and_spread_of_theory():
+def test_resampled_medians_have_the_distribution_of_drawing_one_by_one():
     rng = np.random.default_rng(2)
-    values, cell = rng.standard_normal(24), np.repeat([0, 1, 2], 8)
-    samples = intervals.resampled_means(rng, values, cell, 20_000)
-    means = values.reshape(3, 8).mean(axis=1)
-    error = math.sqrt((values.reshape(3, 8).var(axis=1) / 8).sum()) / 3
-    assert samples.mean() == pytest.approx(means.mean(), abs=5 * error / math.sqrt(20_000))
-    assert samples.std() == pytest.approx(error, rel=0.03)
+    values, cell = rng.standard_normal(15), np.repeat([0, 1, 2], 5)
+    samples = intervals.resampled_medians(rng, values, cell, 20_000)
+    drawn = [np.mean([np.median(rng.choice(values[cell == k], 5)) for k in range(3)]) for _ in range(4_000)]
+    assert samples.mean() == pytest.approx(np.mean(drawn), abs=5 * np.std(drawn) / math.sqrt(4_000))
+    assert samples.std() == pytest.approx(np.std(drawn), rel=0.06)
 
 
 def test_quantiles_are_values_of_the_sample_even_at_infinity():

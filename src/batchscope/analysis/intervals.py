@@ -19,13 +19,13 @@ def num_resamples(num_runs: int, num_shapes: int = 1) -> int:
     return int(np.clip(min(2e6 / max(num_runs, 1), 1e4 / max(num_shapes, 1)), 100, 1000))
 
 
-def resampled_means(rng: np.random.Generator, values: Array, cell: Integers, resamples: int) -> Array:
-    """[resamples] the mean over cells of the mean over the runs of each, runs resampled within their cell."""
+def resampled_medians(rng: np.random.Generator, values: Array, cell: Integers, resamples: int) -> Array:
+    """[resamples] the mean over cells of the median over the runs of each, runs resampled within their cell."""
     means = np.zeros(resamples)
     cells = np.unique(cell)
     for index in cells:
         here = values[cell == index]
-        means += here[rng.integers(len(here), size=(resamples, len(here)))].mean(axis=1)
+        means += np.median(here[rng.integers(len(here), size=(resamples, len(here)))], axis=1)
     return means / len(cells)
 
 

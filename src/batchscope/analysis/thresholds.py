@@ -21,7 +21,7 @@ from batchscope.analysis.crossings import (
 from batchscope.analysis.fit.critical_batch import MEANING as B_CRIT_MEANING
 from batchscope.analysis.fit.critical_batch import fit_sweep
 from batchscope.analysis.formatting import batch_interval, batch_size, number, plain
-from batchscope.analysis.intervals import LEVEL, num_resamples, quantile_interval, resampled_means
+from batchscope.analysis.intervals import LEVEL, num_resamples, quantile_interval, resampled_medians
 from batchscope.analysis.log_times import MORE, UNKNOWN, LogTimes, log_times
 from batchscope.analysis.planning import checks_needed
 from batchscope.analysis.slow_down import slows_down
@@ -395,7 +395,10 @@ def _b_crit(sweep: Sweep, _: float, request: _Request) -> ThresholdEstimate:
 
 
 def _mean_diversity(sweep: Sweep, _: float, request: _Request) -> ThresholdEstimate:
-    """The mean over batch sizes of the mean over runs, diverged runs left out: their gradients mean nothing."""
+    """The mean over batch sizes of the median over runs; diverged ones are left out: their gradients mean nothing.
+
+    The median: gradients of a run that collapsed to a constant prediction nearly cancel, and its B_S is 10^5 and more.
+    """
     use = ~np.isnan(sweep.bounds) & ~sweep.diverged
     if not use.any():
         return replace(
@@ -403,9 +406,9 @@ def _mean_diversity(sweep: Sweep, _: float, request: _Request) -> ThresholdEstim
         )
     cells, cell, counts = np.unique(sweep.cell[use], return_inverse=True, return_counts=True)
     bounds = sweep.bounds[use]
-    value = float((np.bincount(cell, bounds) / counts).mean())
+    value = float(np.mean([np.median(bounds[cell == index]) for index in range(len(cells))]))
     rng = np.random.default_rng([request.seed, request.stream])
-    samples = resampled_means(rng, bounds, cell, request.resamples) if counts.max() > 1 else np.empty(0)
+    samples = resampled_medians(rng, bounds, cell, request.resamples) if counts.max() > 1 else np.empty(0)
     statement = "" if counts.max() > 1 else "one run per batch size: no interval over seeds"
     result = _estimate(sweep, request, value, samples, float(np.median(counts)), statement)
     return replace(result, n=int(use.sum()), num_batch_sizes=len(cells))
@@ -451,7 +454,8 @@ DEFINITIONS: dict[str, Definition] = {
     "mean_diversity": Definition(
         "",
         math.nan,
-        "the mean along training of n times the gradient diversity, which bounds the batch size (Yin et al. 2018)",
+        "the mean along training of n times the gradient diversity, which bounds the batch size (Yin et al. 2018), "
+        "median over seeds",
         _mean_diversity,
         claim="has a larger gradient diversity than",
     ),
