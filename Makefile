@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test check format reproduce clean
 
 $(READY): requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -29,6 +29,14 @@ check: $(READY)
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+reproduce: $(READY)  ## the runs of REPRODUCTION.md, resumed where they stand, and the page; hours
+	$(BIN)/batchscope plan chen2018/figure2
+	$(BIN)/batchscope run chen2018/figure2 --out results/figure2
+	$(BIN)/batchscope plan chen2018/figure2-mnist
+	$(BIN)/batchscope run chen2018/figure2-mnist --out results/figure2-mnist
+	$(BIN)/python -m reproduction.conjecture
+	$(BIN)/python -m reproduction.page
 
 clean:
 	rm -rf $(VENV) runs build dist *.egg-info src/*.egg-info

@@ -241,8 +241,8 @@ def _figure2a() -> Answer:
     text = ", ".join(number(round(bound, 1)) for bound in start.values())
     ends = list(along.values())
     return Answer(
-        f"B_S at the start, L = 1 to 10 (mean of {SEEDS} nets each): {text}. Runs of under ten epochs, most of those at "
-        f"B <= 128, are measured there only. Averaged along all runs the order is lost ({ends[0].text} "
+        f"B_S at the start, L = 1 to 10 (mean of {SEEDS} nets each): {text}. Runs of under ten epochs, most of those "
+        f"at B <= 128, are measured there only. Averaged along all runs the order is lost ({ends[0].text} "
         f"{ends[0].interval_text} at L = 1, {ends[-1].text} {ends[-1].interval_text} at L = 10): B_S grows while a run "
         "lasts, and deep nets run longer",
         HOLDS if falls else IN_PART,
@@ -281,8 +281,8 @@ def _figure2_mnist() -> Answer:
     start = ", ".join(number(round(bound)) for bound in at_the_start(MNIST).values())
     return Answer(
         f"B_S after the start, at equal epochs: {ends[0].text} {ends[0].interval_text} (L = 1), {ends[-1].text} "
-        f"{ends[-1].interval_text} (L = 10); with the largest batch within 50 epochs: {one.short}; at the start the order "
-        f"is the opposite: {start}",
+        f"{ends[-1].interval_text} (L = 10); with the largest batch within 50 epochs: {one.short}; at the start the "
+        f"order is the opposite: {start}",
         HOLDS if one.probability >= CERTAIN else "undecided",
         SGD_MNIST,
     )
