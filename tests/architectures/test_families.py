@@ -278,3 +278,34 @@ def test_a_family_whose_outputs_do_not_fit_is_refused(own_module):
 def test_the_budget_of_a_linear_study_counts_weights():
     net = Architecture.within_budget("linear", (13,), 3, 3, 300)
     assert net.width == solve_width(300, 3, 13, 3)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_skips_and_layer_norms_are_what_their_formulas_say(bias):
+    inputs = torch.randn(11, 2, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    for family in ("resmlp", "mlp_layer_norm"):
+        net = Architecture(family, (2, 5), 3, depth=3, width=7, activation="tanh", bias=bias)
+        module = build(net, seed=2, dtype=torch.float64)
+        assert {name: tuple(p.shape) for name, p in module.named_parameters()} == net.parameter_shapes
+        state, hidden = module.state_dict(), inputs.flatten(1)
+
+        def affine(name, x, state=state):
+            return x @ state[f"{name}.weight"].T + state.get(f"{name}.bias", 0.0)
+
+        for layer in range(3):
+            z = affine(f"{layer}.0", hidden)
+            if family == "mlp_layer_norm":
+                hidden = ((z - z.mean(1, keepdim=True)) / (z.var(1, correction=0, keepdim=True) + 1e-5).sqrt()).tanh()
+            else:
+                hidden = z.tanh() + (hidden if layer else 0.0)
+        torch.testing.assert_close(module(inputs), affine("3", hidden), rtol=1e-12, atol=1e-12)
+        equal = Architecture("fully_connected", (2, 5), 3, depth=3, width=7, bias=bias)
+        assert net.num_weights == equal.num_weights
+
+
+def test_variants_have_the_widths_of_fully_connected_nets():
+    widths = {
+        Architecture.within_budget(family, (784,), 10, 5, 16_000).width
+        for family in ("fully_connected", "resmlp", "mlp_layer_norm")
+    }
+    assert widths == {18}

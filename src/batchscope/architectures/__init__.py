@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from batchscope.architectures import linear as linear  # a family without functions of its own
+from batchscope.architectures import linear as linear  # families without functions of their own
+from batchscope.architectures import resmlp as resmlp
 from batchscope.architectures.architecture import FAMILIES, Architecture, Family, family_named
 from batchscope.architectures.budget import count_parameters, count_weights, shapes_within, solve_depth, solve_width
 

@@ -36,6 +36,18 @@ def linear_layers(sizes: tuple[int, ...], activation: str, bias: bool = True) ->
     return layers[:-1]
 
 
+def activation(name: str) -> nn.Module:
+    """The module of an activation of ACTIVATIONS."""
+    return _ACTIVATIONS[name]()
+
+
+class Skip(nn.Sequential):
+    """x -> x + f(x), f being the layers in a row."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + super().forward(x)  # type: ignore[no-any-return, no-untyped-call]
+
+
 class FullyConnected(nn.Sequential):
     """Linear, activation, ..., Linear; accepts examples of any shape [N, ...] and flattens them."""
 
