@@ -5,6 +5,7 @@ import errno
 import io
 import json
 import re
+from html import escape, unescape
 from html.parser import HTMLParser
 
 import plotly.graph_objects as go
@@ -17,7 +18,8 @@ from batchscope.report.charts import CHARTS
 from batchscope.report.charts.chart import Table
 from batchscope.report.page import html, records
 from batchscope.report.page.parts import table_html
-from batchscope.report.page.sections import headline, sections
+from batchscope.report.page.sections import sections
+from batchscope.report.terminal import study_text
 from tests.report import factory
 from tests.report.test_figures import ODD, SMALL
 
@@ -188,10 +190,43 @@ def test_seconds_and_outcomes_add_up_in_the_ledger():
     assert total == len(factory.study())
 
 
-def test_headlines_say_who_wins_or_that_nobody_does():
-    rows = factory.study(shapes=((1, 21), (20, 12)), num_seeds=7, max_epochs=1000)
-    assert re.fullmatch(r"wide beats deep: probability (0\.9[5-9]\d?|> 0\.999)", headline(digest(rows)))
-    assert headline(digest([])).startswith("Undecided")
+def said(one):
+    """What the first section of a page says, as text."""
+    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]*>", " ", sections(one)[0].lead)))
+
+
+@pytest.mark.parametrize("rows", [*ODD.values(), factory.study(shapes=((1, 21), (20, 12)), max_epochs=1000)])
+def test_the_page_begins_with_the_headline_of_terminal_and_json(rows):
+    one = digest(rows)
+    assert said(one).strip().startswith(one.headline.sentence)
+    assert one.headline.sentence in re.sub(r"\s+", " ", study_text(one))
+    assert one.headline.sentence == one.headline.as_dict()["sentence"]
+
+
+def test_every_finding_is_shown_with_decision_statistic_and_sentence():
+    one = digest(factory.study(shapes=((1, 21), (20, 12)), max_epochs=1000))
+    items = re.findall("<li>.*?</li>", sections(one)[0].lead)
+    assert len(items) == len(one.findings) == 5
+    for item, finding in zip(items, one.findings, strict=True):
+        text = unescape(re.sub(r"<[^>]*>", " ", item))
+        assert re.search(rf"{finding.decision} +{re.escape(finding.name)} +{re.escape(finding.statement)}", text)
+        assert finding.evidence is None or finding.evidence.short in text or finding.evidence.short == "-"
+        assert finding.sentence[-60:] in text
+
+
+def test_other_questions_are_called_exploratory_and_counted():
+    one = digest(factory.study(shapes=((1, 21), (20, 12)), max_epochs=1000))
+    table = sections(one)[0].tables[-1]
+    assert table.caption.startswith(
+        f"Exploratory: the same runs, asked differently. {len(one.exploratory)} comparisons"
+    )
+    assert [line[-1] for line in table.lines] == [verdict.decision for verdict in one.exploratory]
+
+
+def test_of_several_studies_the_navigation_shows_each_headline():
+    one = digest(SMALL)
+    navigation = re.search("<nav>.*?</nav>", html.page({"a": one, "b": one}), re.S)[0]
+    assert navigation.count(escape(one.headline.epochs)) == 2
 
 
 def test_sections_of_a_full_study_have_their_charts():

@@ -11,15 +11,15 @@ from batchscope.analysis import Finding, ProtocolEffect, ThresholdEstimate, Verd
 from batchscope.analysis.cells import EDGE_NOTE, EPOCHS_MEANING, Cell
 from batchscope.analysis.digest import Digest
 from batchscope.analysis.formatting import WIDTH, number, probability_text, rendered, text_table
-from batchscope.analysis.same_batch import EpochRatio
+from batchscope.report import words
 
 
 def study_text(one: Digest) -> str:
     """Everything the terminal shows of one study, in 100 columns."""
     parts = [heading(one), filled(one.headline.sentence)]
-    parts.append(part(findings_table(one.findings), FINDINGS_MEANING))
+    parts.append(part(findings_table(one.findings), f"{words.FINDINGS_MEANING}; each in a sentence: --html, --json."))
     if one.epoch_ratios.ends:
-        parts.append(part(ratios_table(one), RATIOS_MEANING))
+        parts.append(part(ratios_table(one), words.RATIOS_MEANING))
     edge = f" {EDGE_NOTE}." if any(cell.at_grid_edge for cell in one.table) else ""
     parts.append(part(epochs_table(one.table), MEANING + edge))
     parts.append(part(thresholds_table(one.thresholds), thresholds_meaning(one.thresholds)))
@@ -27,7 +27,7 @@ def study_text(one: Digest) -> str:
     if one.protocols:
         parts.append(part(protocols_table(one.protocols), PROTOCOLS_MEANING))
     if one.exploratory:
-        parts.append(part(exploratory_table(one.exploratory), exploratory_meaning(one.exploratory)))
+        parts.append(part(exploratory_table(one.exploratory), words.exploratory_meaning(one.exploratory)))
     return "\n\n".join(parts)
 
 
@@ -63,37 +63,14 @@ def _bound(cell: Cell) -> str:
 
 def findings_table(findings: Iterable[Finding]) -> Table:
     """One line per finding: its statement, the decision, the probability and the statistic with its interval."""
-    lines = [
-        (one.statement, one.decision, probability_text(one.probability), one.evidence.short if one.evidence else "-")
-        for one in findings
-    ]
+    lines = [(one.statement, one.decision, probability_text(one.probability), words.statistic(one)) for one in findings]
     heads = ("finding", "decision", "P", "statistic [95 %]")
-    return text_table(
-        heads, lines, "What this study says of the paper's findings", left=("finding", "decision", "statistic [95 %]")
-    )
-
-
-FINDINGS_MEANING = (
-    "P: that the statement holds; decided from 0.95 on, either way. F0, F1, F2, Figures 2(a) and 2(c) of Chen et al. "
-    "2018, in this order; each in a sentence: --html, --json."
-)
-RATIOS_MEANING = (
-    "ratio: epochs of deep over wide at that batch size [95 % interval: seeds, and an error of each batch size of its "
-    "own]; P: probability that wide needs fewer."
-)
+    return text_table(heads, lines, words.FINDINGS_TITLE, left=("finding", "decision", "statistic [95 %]"))
 
 
 def ratios_table(one: Digest) -> Table:
     """The widest against the deepest shape, one line per common batch size."""
-    cells = {(cell.shape, cell.batch_size): cell for cell in one.table}
-    lines = [(*_ratio_words(ratio, cells),) for ratio in one.epoch_ratios.ends]
-    heads = ("batch size", "epochs, wide", "epochs, deep", "ratio", "P")
-    return text_table(heads, lines, "Epochs at the same batch size, wide against deep", left=())
-
-
-def _ratio_words(ratio: EpochRatio, cells: Mapping[tuple[str, int], Cell]) -> tuple[str, ...]:
-    both = (cells[shape, int(ratio.batch_size)].epochs_text for shape in (ratio.wider, ratio.deeper))
-    return (number(ratio.batch_size), *both, ratio.text, probability_text(ratio.probability))
+    return text_table(words.RATIOS_HEADS, words.ratio_lines(one), words.RATIOS_TITLE, left=())
 
 
 def thresholds_table(thresholds: Mapping[str, ThresholdEstimate]) -> Table:
@@ -115,27 +92,8 @@ def thresholds_meaning(thresholds: Mapping[str, ThresholdEstimate]) -> str:
 
 def exploratory_table(verdicts: Iterable[Verdict]) -> Table:
     """One line per verdict that is not the headline's."""
-    lines = [_exploratory_words(verdict) for verdict in verdicts]
-    heads = ("wide against deep", "wide", "deep", "P(wide better)", "decision")
-    return text_table(
-        heads, lines, "Exploratory: the same runs, asked differently", left=("wide against deep", "decision")
-    )
-
-
-def _exploratory_words(verdict: Verdict) -> tuple[str, ...]:
-    what = {"steps": "smallest batch, at equal steps", "flops": "largest batch, at equal FLOPs"}
-    both = (f"{one.text} {one.interval_text}".strip() for one in (verdict.first, verdict.second))
-    name = what.get(verdict.equal, verdict.first.definition)
-    return (name, *both, probability_text(verdict.probability), verdict.decision)
-
-
-def exploratory_meaning(verdicts: Sequence[Verdict]) -> str:
-    """How many comparisons, and what that does to a decision."""
-    count = len(verdicts)
-    return (
-        f"{count} comparisons besides the headline's; each is decided at 1 - 0.05/{count}, so that all together are as "
-        "rarely wrong as one."
-    )
+    lines, left = words.exploratory_lines(verdicts), ("wide against deep", "decision")
+    return text_table(words.EXPLORATORY_HEADS, lines, words.EXPLORATORY_TITLE, left=left)
 
 
 def protocols_table(effects: Mapping[str, ProtocolEffect]) -> Table:

@@ -21,7 +21,7 @@ from batchscope.records.rows import Rows
 from batchscope.report.drawing import interactive, palette
 from batchscope.report.page.parts import Part, part_html, section_html, slug, table_html
 from batchscope.report.page.records import CSV_COLUMNS, csv_text, embedded, packed, provenance, run_records
-from batchscope.report.page.sections import headline, sections
+from batchscope.report.page.sections import sections
 
 PROVENANCE, DATA = "Provenance", "Data"  # the sections after those of the studies
 
@@ -126,11 +126,12 @@ def _study(
 
 
 def _navigation(digests: Mapping[str, Digest], parts: Mapping[str, Sequence[Part]], last: int) -> str:
-    """Return links to every section, study by study, each under its verdict."""
+    """Return links to every section, study by study; of several, each under the first sentence of its headline."""
     groups = []
     for (name, one), (prefix, found) in zip(digests.items(), parts.items(), strict=True):
         links = "".join(_link(k, part.title, f"{prefix}-{slug(part.title)}") for k, part in enumerate(found, start=1))
-        groups.append(f"<p><b>{escape(name)}</b> <i>{escape(headline(one))}</i></p><div>{links}</div>")
+        said = one.headline.epochs or one.headline.slow_down if len(digests) > 1 else ""
+        groups.append(f"<p><b>{escape(name)}</b> <i>{escape(said)}</i></p><div>{links}</div>")
     common = "".join(_link(last + k, title, slug(title)) for k, title in enumerate((PROVENANCE, DATA), start=1))
     return f"{''.join(groups)}<div>{common}</div>"
 

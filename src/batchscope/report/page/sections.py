@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from html import escape
 
-from batchscope.analysis import Correlation, Finding, Verdict
+from batchscope.analysis import Finding
 from batchscope.analysis.digest import Digest
 from batchscope.analysis.formatting import probability_text
+from batchscope.analysis.headline import Headline
+from batchscope.report import words
 from batchscope.report.charts import Chart, Section, charts
 from batchscope.report.charts.chart import Table
 from batchscope.report.page.parts import Part
 from batchscope.report.page.records import ledger
-from batchscope.report.page.tables import fit_table, slopes_table, thresholds_table
+from batchscope.report.page.tables import exploratory_table, fit_table, ratios_table, slopes_table, thresholds_table
 
 EMPTY = "No final run has been recorded yet: run the study first, or to its end, and write this page again."
 NO_DIVERSITY = "It was not measured in these runs: set diversity_every in the study file."
@@ -46,49 +47,41 @@ def _why_empty(one: Digest, section: Section, found: dict[str, Chart]) -> tuple[
     return ({Section.DIVERSITY: NO_DIVERSITY, Section.WITHIN_EPOCHS: NOBODY}.get(section, EMPTY),)
 
 
-def headline(one: Digest) -> str:
-    """Return the verdict in the fewest words: "wide beats deep: probability 0.97" or "undecided"."""
-    verdict = one.verdict
-    if math.isnan(verdict.probability):
-        return "Undecided: no probability can be given"
-    if verdict.decision == "undecided":
-        sure = probability_text(verdict.probability)
-        return f"Undecided: probability {sure} that {verdict.first_name} beats {verdict.second_name}"
-    sure = probability_text(max(verdict.probability, 1 - verdict.probability))
-    other = {verdict.first_name, verdict.second_name} - {verdict.decision}
-    return f"{verdict.decision} beats {other.pop()}: probability {sure}"
-
-
 def _verdict(one: Digest) -> Part:
-    state = "undecided" if one.verdict.decision == "undecided" else "decided"
-    lead = (
-        f'<p class="verdict {state}">{escape(headline(one))}</p><p>{escape(one.verdict.sentence)}</p>'
-        f'<ul class="findings">{"".join(_finding(finding, one.verdict) for finding in one.findings)}'
-        f"{''.join(map(_at_equal_cost, one.at_equal_cost))}</ul>"
+    """The headline, as the terminal and --json have it, the paper's findings, and the numbers behind both."""
+    ratios = (ratios_table(one),) if one.epoch_ratios.ends else ()
+    exploratory = (exploratory_table(one),) if one.exploratory else ()
+    lead = f"{_headline(one.headline)}{_findings(one.findings)}"
+    return Part("Verdict", lead=lead, tables=(*ratios, thresholds_table(one, EMPTY), *exploratory))
+
+
+def _headline(said: Headline) -> str:
+    """Its sentences in their order: epochs in large letters, slow-down and advice, who is who in small ones."""
+    first, *others = [sentence for sentence in (said.epochs, said.slow_down, said.advice) if sentence]
+    rest = "".join(f"<p>{escape(sentence)}</p>" for sentence in others)
+    shapes = f"<p><small>{escape(said.shapes)}</small></p>" if said.shapes else ""
+    return f'<div class="verdict"><p><b>{escape(first)}</b></p>{rest}{shapes}</div>'
+
+
+def _findings(found: tuple[Finding, ...]) -> str:
+    items = "".join(map(_finding, found))
+    return (
+        f'<h4>{escape(words.FINDINGS_TITLE)}</h4><ul class="findings">{items}</ul>'
+        f'<p class="caption">{escape(words.FINDINGS_MEANING)}.</p>'
     )
-    return Part("Verdict", lead=lead, tables=(thresholds_table(one, EMPTY),))
 
 
-def _finding(finding: Finding, verdict: Verdict) -> str:
-    """A statement of the paper and what the study says of it, without repeating the verdict above."""
-    because = finding.sentence.removeprefix(finding.statement).strip()
-    if isinstance(finding.evidence, Correlation):
-        because = f"{finding.evidence.sentence[:1].upper()}{finding.evidence.sentence[1:]}"
-    elif finding.evidence:
-        because = "See above." if finding.evidence.sentence == verdict.sentence else finding.evidence.sentence
-    return _item(finding.decision, finding.decision, finding.statement, because)
-
-
-def _at_equal_cost(verdict: Verdict) -> str:
-    """The comparison at equal steps or FLOPs: who is ahead, and the sentence."""
-    state = "supported" if verdict.decision != "undecided" else "undecided"
-    what = {"steps": "update steps", "flops": "training FLOPs"}[verdict.equal]
-    return _item(state, verdict.decision, f"Exploratory: at equal {what}.", verdict.sentence)
-
-
-def _item(state: str, decision: str, statement: str, because: str) -> str:
-    head = f'<b class="{escape(state)}">{escape(decision)}</b> {escape(statement)}'
-    return f"<li>{head}<br><small>{escape(because)}</small></li>"
+def _finding(one: Finding) -> str:
+    """A statement of the paper, the decision, the statistic with its interval, and what it rests on."""
+    because = one.sentence.removeprefix(one.statement).strip()
+    because = because.removeprefix(f"{one.decision.capitalize()}: ")
+    numbers = f"{words.statistic(one)}, P = {probability_text(one.probability)}" if one.evidence else ""
+    numbers = numbers if words.statistic(one) != "-" else ""
+    return (
+        f'<li><b class="{escape(one.decision)}">{escape(one.decision)}</b> <span>{escape(one.name)}</span> '
+        f"{escape(one.statement)}<br>{f'<strong>{escape(numbers)}</strong><br>' if numbers else ''}"
+        f"<small>{escape(because[:1].upper() + because[1:])}</small></li>"
+    )
 
 
 def _ledger(one: Digest) -> Part:

@@ -8,6 +8,7 @@ from batchscope.analysis import CriticalBatchFit
 from batchscope.analysis.digest import Digest
 from batchscope.analysis.formatting import bounds_text, number
 from batchscope.analysis.tuning import step_size_trends
+from batchscope.report import words
 from batchscope.report.charts.chart import Table
 
 FIT_HEADS = (
@@ -86,3 +87,14 @@ def thresholds_table(one: Digest, empty: str) -> Table:
     meanings = (f"{e.definition}: {e.meaning}. 95 % bootstrap over seeds." for e in one.thresholds.values())
     heads = ("shape", "largest safe batch B*", "95 % interval", "n (runs)", "note")
     return Table(heads, lines, next(meanings, empty))
+
+
+def ratios_table(one: Digest) -> Table:
+    """Epochs of wide and deep at every common batch size, and their ratio."""
+    return Table(words.RATIOS_HEADS, tuple(words.ratio_lines(one)), f"{words.RATIOS_TITLE}. {words.RATIOS_MEANING}")
+
+
+def exploratory_table(one: Digest) -> Table:
+    """Wide against deep at equal steps, at equal FLOPs and by other definitions."""
+    caption = f"{words.EXPLORATORY_TITLE}. {words.exploratory_meaning(one.exploratory)}"
+    return Table(words.EXPLORATORY_HEADS, tuple(words.exploratory_lines(one.exploratory)), caption)
