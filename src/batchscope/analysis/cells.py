@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -202,15 +202,15 @@ KEYS = ("study", "depth", "width", "shape", "batch_size")
 Key = tuple[Any, ...]
 
 
-def cells(rows: Iterable[Row], unfinished: bool = False) -> tuple[Cell, ...]:
+def cells(rows: Iterable[Row], unfinished: bool = False, sweeps: Mapping[str, Sweep] | None = None) -> tuple[Cell, ...]:
     """The cells of the reported runs, by study, from shallow and wide to deep, small batches first.
 
-    unfinished: those as well that were only tuned so far.
+    unfinished: those as well that were only tuned so far. sweeps: of the rows of one study, where they have been made.
     """
     given = Rows.of(rows)
     reported = given.where(phase="final")
     finals, tunes = reported.group_by(*KEYS), given.where(phase="tune").group_by(*KEYS)
-    none, times = given.pick(slice(0, 0)), _times(reported)
+    none, times = given.pick(slice(0, 0)), _times(reported, sweeps or {})
     found = {*finals, *tunes} if unfinished else set(finals)
     in_order = sorted(found, key=lambda key: (key[0], key[1], -key[2], *key[3:]))
     return tuple(_cell(finals.get(key, none), tunes.get(key, none), times.get(key)) for key in in_order)
@@ -248,11 +248,11 @@ def _step_size(chosen: Column, tried: Column) -> dict[str, Any]:
     return {"step_size": shared, "num_step_sizes": len(grid), "at_grid_edge": edge}
 
 
-def _times(finals: Rows) -> dict[Key, tuple[Summary, Summary]]:
+def _times(finals: Rows, sweeps: Mapping[str, Sweep]) -> dict[Key, tuple[Summary, Summary]]:
     """Cell -> (epochs, steps) to the target; no entry where every seed diverged or crashed."""
     found: dict[Key, tuple[Summary, Summary]] = {}
     for key, group in finals.group_by(*KEYS[:-1]).items():
-        sweep = sweep_of(group)
+        sweep = sweeps.get(key[-1]) or sweep_of(group)
         times = typical_times(sweep.steps_before, sweep.steps, sweep.cell, sweep.diverged)
         for index, batch_size in enumerate(sweep.batch_sizes):
             runs = (sweep.cell == index) & ~sweep.diverged

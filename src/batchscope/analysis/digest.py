@@ -86,7 +86,7 @@ def digest(rows: Iterable[Row], definition: str = "b_crit", against: Sequence[Ro
     return Digest(
         rows=given,
         about=context(given),
-        table=cells(given),
+        table=cells(given, sweeps=sweeps),
         sweeps=sweeps,
         definition=definition,
         thresholds=batch_threshold(sweeps, definition),

@@ -9,6 +9,7 @@ Integrals over mu and sigma are sums on grids; nothing is drawn at random.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -170,11 +171,15 @@ def log_likelihood(cells: Cells, points: Array, spread: Array) -> Array:
 def log_probability(low: Array, high: Array, mean: Array, spread: Array) -> Array:
     """log P(low < mean + spread z <= high), arguments broadcast; of a point (low = high) the log density of z."""
     width = (high - low) / spread
+    narrow = width < NARROW
     with np.errstate(invalid="ignore", divide="ignore"):
+        if not narrow.any():  # most often one of the two is enough, and each costs as much as the rest of a report
+            return _log_between((low - mean) / spread, (high - mean) / spread)
         middle = (0.5 * (low + high) - mean) / spread
-        point = -0.5 * middle**2 - _LOG_ROOT_2_PI + np.log(np.where(width > 0, width, 1.0 / spread))
-        between = _log_between((low - mean) / spread, (high - mean) / spread)
-    return np.where(width < NARROW, point, between)
+        point: Array = -0.5 * middle**2 - _LOG_ROOT_2_PI + np.log(np.where(width > 0, width, 1.0 / spread))
+        if narrow.all():
+            return point
+        return np.where(narrow, point, _log_between((low - mean) / spread, (high - mean) / spread))
 
 
 def _log_between(low: Array, high: Array) -> Array:
@@ -217,8 +222,14 @@ def log_prior(spread: Array) -> Array:
 def pooled_spread(cells: Cells) -> float:
     """sigma common to all cells: the mode of its posterior, mu of every cell integrated out; NaN without two runs."""
     use = cells.at(cells.bounded & (cells.num_runs > 1))
-    if not len(use.low):
-        return math.nan
+    arrays = (use.low, use.high, use.counts)
+    return _pooled_spread(use.low.shape, *(array.tobytes() for array in arrays)) if len(use.low) else math.nan
+
+
+@functools.lru_cache(maxsize=256)  # fits, thresholds and ratios of a study ask it of the same runs
+def _pooled_spread(shape: tuple[int, int], *arrays: bytes) -> float:
+    """The same of the low, high and counts of cells that bound mu, as bytes."""
+    use = Cells(*(np.frombuffer(array).reshape(shape) for array in arrays))
     grid = SPREADS
     for _ in range(3):
         score = summarise(use, grid).evidence.sum(axis=0) + log_prior(grid)
