@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import special
 
 from batchscope.analysis.fit.arrivals import TYPICAL_SPREAD, Cells, cells_of, pooled_spread, summarise
@@ -62,10 +63,6 @@ class LogTimes:
     def log_epochs(self) -> Array:
         """[m] the same in passes over the data."""
         return self.value - np.log(self.epoch)
-
-    def place(self, batch_size: float) -> int:
-        """The index of a batch size."""
-        return int(np.flatnonzero(self.batch_sizes == batch_size)[0])
 
 
 def log_times(sweeps: Mapping[str, Sweep]) -> dict[str, LogTimes]:
@@ -144,13 +141,13 @@ def _about_a_curve(batch_sizes: Array, values: Array, variance: Array) -> tuple[
     return contrasts @ values, (contrasts**2) @ variance
 
 
-def probability_above(value: float, error: float, freedom: float) -> float:
-    """P(the truth is above 0) for a normal estimate whose error has so many degrees of freedom; 0.5 without any."""
-    if not error > 0:
-        return 0.5 if value == 0 else float(value > 0)
-    return float(np.clip(special.stdtr(freedom, value / error), 1 - SUREST, SUREST))
+def probability_above(value: ArrayLike, error: ArrayLike, freedom: ArrayLike) -> Array:
+    """P(the truth is above 0) for normal estimates whose errors have so many degrees of freedom, never quite 0 or 1."""
+    probability: Array = np.clip(special.stdtr(freedom, np.divide(value, error)), 1 - SUREST, SUREST)
+    return probability
 
 
-def quantile(level: float, freedom: float) -> float:
+def quantile(level: float, freedom: ArrayLike) -> Array:
     """How many standard errors a two-sided interval of that level reaches."""
-    return float(special.stdtrit(freedom, (1 + level) / 2))
+    reach: Array = special.stdtrit(freedom, (1 + level) / 2)
+    return reach

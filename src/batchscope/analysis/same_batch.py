@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from batchscope.analysis.formatting import bounds_text, number, plain, probability_text
 from batchscope.analysis.intervals import LEVEL
 from batchscope.analysis.log_times import AT, LESS, MORE, UNKNOWN, LogTimes, probability_above, quantile
+from batchscope.analysis.sweeps import Array, Booleans, Integers
 
 Interval = tuple[float, float]
 
@@ -57,14 +57,13 @@ class EpochRatio:
 class EpochRatios:
     """All pairs of shapes (wider, deeper) at all batch sizes at which both ran.
 
-    pairs: every comparison, by pair and batch size. mean_ratio: geometric mean over those in which one arrived, a bound
-    standing for the ratio it bounds; interval, probability (above 1): of that mean. num_faster of num_compared: the
-    wider shape has fewer epochs; num_certain: of those with probability 0.95 or more; num_against: the deeper has, with
-    that certainty. ends: the comparisons of the widest with the deepest. largest_common: the largest batch size at
-    which both of them arrived, NaN if none.
+    mean_ratio: geometric mean over the comparisons in which one arrived, a bound standing for the ratio it bounds;
+    interval, probability (above 1): of that mean. num_faster of num_compared: the wider shape has fewer epochs;
+    num_certain: of those with probability 0.95 or more; num_against: the deeper has, with that certainty. ends: the
+    comparisons of the widest with the deepest. largest_common: the largest batch size at which both of them arrived,
+    NaN if none.
     """
 
-    pairs: tuple[EpochRatio, ...]
     mean_ratio: float
     interval: Interval
     probability: float
@@ -83,9 +82,9 @@ class EpochRatios:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        fields = {name: plain(value) for name, value in vars(self).items() if name not in ("pairs", "ends")}
-        lists = {name: [one.as_dict() for one in getattr(self, name)] for name in ("pairs", "ends")}
-        return {**fields, **lists, "share": plain(self.share), "sentence": self.sentence}
+        fields = {name: plain(value) for name, value in vars(self).items() if name != "ends"}
+        words = {"share": plain(self.share), "sentence": self.sentence}
+        return {**fields, **words, "ends": [one.as_dict() for one in self.ends]}
 
     @property
     def short(self) -> str:
@@ -111,80 +110,119 @@ class EpochRatios:
 
 def epoch_ratios(times: Mapping[str, LogTimes], certain: float, level: float = LEVEL) -> EpochRatios:
     """Compare all shapes, given from wide to deep, at their common batch sizes."""
-    pairs = tuple(
-        _ratio(wider, deeper, times[wider], times[deeper], float(batch_size), level)
-        for wider, deeper in combinations(times, 2)
-        for batch_size in np.intersect1d(times[wider].batch_sizes, times[deeper].batch_sizes)
-    )
-    compared = [one for one in pairs if not math.isnan(one.probability)]
-    mean, error, freedom = _mean(times, compared)
-    reach = quantile(level, freedom) * error if compared else math.nan
-    labels = list(times)
-    ends = tuple(one for one in pairs if len(labels) > 1 and (one.wider, one.deeper) == (labels[0], labels[-1]))
+    labels, sizes = list(times), _batch_sizes(times)
+    table = _Table.of(times, sizes)
+    wider, deeper = np.triu_indices(len(labels), 1)
+    found = table.compare(wider, deeper, level)
+    ends = _ends(labels, sizes, table, level)
+    compared = ~np.isnan(found.probability)
+    count = int(compared.sum())
+    mean, error, freedom = table.mean(wider, deeper, compared)
+    reach = quantile(level, freedom) * error if count else math.nan
     return EpochRatios(
-        pairs=pairs,
         mean_ratio=math.exp(mean),
         interval=(math.exp(mean - reach), math.exp(mean + reach)),
-        probability=probability_above(mean, error, freedom) if compared else math.nan,
-        num_faster=sum(one.best > 1 for one in compared),
-        num_certain=sum(one.probability >= certain for one in compared),
-        num_against=sum(one.probability <= 1 - certain for one in compared),
-        num_compared=len(compared),
+        probability=float(probability_above(mean, error, freedom)) if count else math.nan,
+        num_faster=int((found.difference[compared] > 0).sum()),
+        num_certain=int((found.probability[compared] >= certain).sum()),
+        num_against=int((found.probability[compared] <= 1 - certain).sum()),
+        num_compared=count,
         ends=ends,
         largest_common=max((one.batch_size for one in ends if not math.isnan(one.ratio)), default=math.nan),
         level=level,
     )
 
 
-def _ratio(wider: str, deeper: str, first: LogTimes, second: LogTimes, batch_size: float, level: float) -> EpochRatio:
-    """Both at one batch size. A bound that already contradicts equality decides; another says nothing against it."""
-    i, j = first.place(batch_size), second.place(batch_size)
-    how = _known(first.known[i], second.known[j])
-    difference = float(second.value[j] - first.value[i])
-    error = math.sqrt(first.total[i] + second.total[j])
-    freedom = min(first.freedom, second.freedom)
-    reach = quantile(level, freedom) * error
-    low, high = math.exp(difference - reach), math.exp(difference + reach)
-    probability = probability_above(difference, error, freedom)
-    if how == MORE:
-        high, probability = math.inf, max(probability, 0.5)
-    elif how == LESS:
-        low, probability = 0.0, min(probability, 0.5)
-    elif how == UNKNOWN:
-        low = high = difference = probability = math.nan
-    value = math.exp(difference)
+def _batch_sizes(times: Mapping[str, LogTimes]) -> Array:
+    return np.unique(np.concatenate([one.batch_sizes for one in times.values()])) if times else np.empty(0)
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """[P, M] of P pairs at M batch sizes: log ratio or the bound of it, how it is known (NaN: not at all; 1: more; -1:
+    less; 0: a number), its ends in logs, and the probability that the wider needs fewer."""
+
+    difference: Array
+    known: Array
+    low: Array
+    high: Array
+    probability: Array
+
+
+@dataclass(frozen=True)
+class _Table:
+    """k shapes at the M batch sizes of all.
+
+    value, variance: [k, M] log times. known: [k, M] 0: a number; 1, -1: at least, at most that; NaN: nothing. ran:
+    [k, M] 1 where some run did not arrive, NaN where there was none, else 0. freedom: [k].
+    """
+
+    value: Array
+    variance: Array
+    known: Array
+    ran: Array
+    freedom: Array
+
+    @classmethod
+    def of(cls, times: Mapping[str, LogTimes], sizes: Array) -> _Table:
+        """Batch sizes at which a shape did not run are not known."""
+        arrays = np.full((4, len(times), len(sizes)), np.nan)
+        codes = {AT: 0.0, MORE: 1.0, LESS: -1.0, UNKNOWN: math.nan}
+        for row, one in enumerate(times.values()):
+            places = np.searchsorted(sizes, one.batch_sizes)
+            arrays[:, row, places] = one.value, one.total, [codes[how] for how in one.known], one.censored
+        freedom = np.array([one.freedom for one in times.values()])
+        return cls(arrays[0], arrays[1], arrays[2], arrays[3], freedom)
+
+    def compare(self, wider: Integers, deeper: Integers, level: float) -> _Compared:
+        """Pairs of rows. A bound that contradicts equality decides; another says nothing."""
+        difference = self.value[deeper] - self.value[wider]
+        error = np.sqrt(self.variance[deeper] + self.variance[wider])
+        freedom = np.minimum(self.freedom[deeper], self.freedom[wider])[:, None]
+        known = np.sign(self.known[deeper] - self.known[wider])
+        both = (self.known[deeper] == self.known[wider]) & (self.known[deeper] != 0)  # neither arrived, or both at once
+        known = np.where(both, np.nan, known)
+        difference = np.where(np.isnan(known), np.nan, difference)
+        reach = quantile(level, freedom) * error
+        sure = probability_above(difference, error, freedom)
+        sure = np.where(known > 0, np.maximum(sure, 0.5), np.where(known < 0, np.minimum(sure, 0.5), sure))
+        low = np.where(known < 0, -np.inf, difference - reach)
+        high = np.where(known > 0, np.inf, difference + reach)
+        return _Compared(difference, known, low, high, sure)
+
+    def mean(self, wider: Integers, deeper: Integers, compared: Booleans) -> tuple[float, float, float]:
+        """(mean log ratio, its standard error, degrees of freedom): a contrast of cells, each counted as it enters."""
+        if not compared.any():
+            return math.nan, math.nan, 1.0
+        weights = np.zeros(self.value.shape)
+        np.add.at(weights, deeper, compared / compared.sum())
+        np.subtract.at(weights, wider, compared / compared.sum())
+        used = (weights != 0).any(axis=1)
+        variance = np.nansum(weights**2 * self.variance)
+        return float(np.nansum(weights * self.value)), math.sqrt(variance), float(self.freedom[used].min())
+
+
+def _ends(labels: Sequence[str], sizes: Array, table: _Table, level: float) -> tuple[EpochRatio, ...]:
+    """The widest against the deepest, at every batch size at which both ran."""
+    if len(labels) < 2:
+        return ()
+    first, last = np.array([0]), np.array([len(labels) - 1])
+    found = table.compare(first, last, level)
+    ran = ~np.isnan(table.ran[0] + table.ran[-1])
+    return tuple(_ratio(labels[0], labels[-1], float(sizes[k]), found, table, k) for k in np.flatnonzero(ran).tolist())
+
+
+def _ratio(wider: str, deeper: str, batch_size: float, found: _Compared, table: _Table, k: int) -> EpochRatio:
+    known, value = found.known[0, k], math.exp(found.difference[0, k])
+    bound = {1.0: MORE, -1.0: LESS}.get(float(known), "")
     return EpochRatio(
         wider=wider,
         deeper=deeper,
         batch_size=batch_size,
-        ratio=value if how == AT else math.nan,
-        bound=how if how in (MORE, LESS) else "",
-        limit=value if how in (MORE, LESS) else math.nan,
-        interval=(low, high),
-        probability=probability,
-        censored=how != AT or bool(first.censored[i] or second.censored[j]),
+        ratio=math.nan if bound else value,
+        bound=bound,
+        limit=value if bound else math.nan,
+        interval=(math.exp(found.low[0, k]), math.exp(found.high[0, k])),
+        probability=float(found.probability[0, k]),
+        censored=bool(known != 0 or table.ran[0, k] or table.ran[-1, k]),
     )
-
-
-def _known(first: str, second: str) -> str:
-    """How second / first is known from how each is."""
-    if UNKNOWN in (first, second):
-        return UNKNOWN
-    upwards = {MORE: 1, AT: 0, LESS: -1}
-    if first == second:
-        return AT if first == AT else UNKNOWN
-    return MORE if upwards[second] > upwards[first] else LESS
-
-
-def _mean(times: Mapping[str, LogTimes], compared: list[EpochRatio]) -> tuple[float, float, float]:
-    """(mean log ratio, its standard error, degrees of freedom): a contrast of the cells, each counted as it enters."""
-    weights = {shape: np.zeros(len(one.batch_sizes)) for shape, one in times.items()}
-    for pair in compared:
-        for shape, sign in ((pair.deeper, 1), (pair.wider, -1)):
-            weights[shape][times[shape].place(pair.batch_size)] += sign / len(compared)
-    used = [(weights[shape], one) for shape, one in times.items() if weights[shape].any()]
-    if not used:
-        return math.nan, math.nan, 1.0
-    mean = sum(float(np.nansum(w * one.value)) for w, one in used)
-    variance = sum(float(np.nansum(w**2 * one.total)) for w, one in used)
-    return mean, math.sqrt(variance), min(one.freedom for _, one in used)

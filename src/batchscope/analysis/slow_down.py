@@ -121,10 +121,10 @@ def _slow_down(shape: str, times: LogTimes, level: float, num_shapes: int) -> Sl
     sizes, values, variance = times.batch_sizes[use], times.log_epochs[use], times.total[use]
     known = [how for how in times.known if how != UNKNOWN]
     rise, error = float(values[-1] - values[0]), math.sqrt(variance[0] + variance[-1])
-    reach = quantile(level, times.freedom) * error
+    reach = float(quantile(level, times.freedom)) * error
     bounded = known[-1] == MORE or known[0] == LESS
     turned = known[0] == MORE or known[-1] == LESS  # the smallest never arrived: a rise is not to be seen
-    most = rise + quantile(1 - 2 * (1 - level) / num_shapes, times.freedom) * error
+    most = rise + float(quantile(1 - 2 * (1 - level) / num_shapes, times.freedom)) * error
     p_value = 1.0 if turned else _p_value(sizes, values, variance, times.freedom)
     return SlowDown(
         shape=shape,
@@ -147,8 +147,8 @@ def _p_value(sizes: Array, values: Array, variance: Array, freedom: float) -> fl
     slope, slope_error = (weights * place * values).sum(), math.sqrt((weights * place**2).sum())
     before = np.average(values[:-1], weights=weights[:-1])
     jump, jump_error = values[-1] - before, math.sqrt(variance[-1] + 1 / weights[:-1].sum())
-    by_slope = probability_above(float(slope), slope_error, freedom)
-    by_jump = probability_above(float(jump), jump_error, freedom)
+    by_slope = float(probability_above(slope, slope_error, freedom))
+    by_jump = float(probability_above(jump, jump_error, freedom))
     return min(1.0, 2 * (1 - max(by_slope, by_jump)))
 
 
