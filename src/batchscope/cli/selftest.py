@@ -8,7 +8,8 @@ import json
 from rich.console import Console
 from rich.table import Table
 
-from batchscope.analysis.known_answers.selftest import Check, selftest
+from batchscope.analysis.known_answers.check import Check
+from batchscope.analysis.known_answers.selftest import selftest
 
 EXIT_DONE, EXIT_FAILED = 0, 1
 

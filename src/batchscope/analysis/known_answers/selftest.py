@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from batchscope.analysis.fit.critical_batch import CriticalBatchFit, fit, fit_critical_batch
-from batchscope.analysis.formatting import bounds_text, plain
+from batchscope.analysis.formatting import bounds_text
 from batchscope.analysis.gate import require
+from batchscope.analysis.known_answers.check import Check
 from batchscope.analysis.known_answers.oracles import IMAGENET_EXAMPLES, MLPERF_RESNET50, NoisyQuadratic, QuadraticStudy
+from batchscope.analysis.known_answers.planted_checks import PLANTED_CHECKS
 from batchscope.analysis.thresholds import batch_threshold
 from batchscope.analysis.tuning import guard
 from batchscope.analysis.verdict import compare
@@ -21,24 +23,6 @@ from batchscope.records.row import Outcome, Row
 
 BATCH_SIZES = tuple(2**k for k in range(2, 15))
 STEP_SIZES = tuple(float(2 ** (k / 2)) for k in range(-14, 2))
-
-
-@dataclass(frozen=True)
-class Check:
-    """One known answer: what was asked, where the answer comes from, expected and got in words, whether they agree."""
-
-    name: str
-    source: str
-    expected: str
-    got: str
-    passed: bool
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "passed", bool(self.passed))  # numpy's own is no JSON
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {name: plain(value) for name, value in vars(self).items()}
 
 
 def selftest() -> tuple[Check, ...]:
@@ -199,4 +183,5 @@ CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
     quadratic_curve,
     quadratic_thresholds,
     verdicts,
+    *PLANTED_CHECKS,
 )
