@@ -50,6 +50,6 @@ def _serve(pipe: Connection, job: Job, device: str) -> None:
         results, message = tuple(perform(job, device, on_epoch)), ""
     except Exception as error:
         results, message = None, explain(error)
-    # A parent that is gone hears nothing more; `_receive` then ends this process.
+    # Nothing can be sent to a parent that is gone; `_receive` then ends this process.
     with contextlib.suppress(OSError):
         pipe.send(("end", results, time.perf_counter() - began, message))
