@@ -212,6 +212,7 @@ def test_every_finding_is_shown_with_decision_statistic_and_sentence():
         assert re.search(rf"{finding.decision} +{re.escape(finding.name)} +{re.escape(finding.statement)}", text)
         assert finding.evidence is None or finding.evidence.short in text or finding.evidence.short == "-"
         assert finding.sentence[-60:] in text
+        assert not re.search(r"= [<>]", text)
 
 
 def test_other_questions_are_called_exploratory_and_counted():

@@ -13,15 +13,15 @@ from batchscope.report.charts.chart import Chart, Heat, HeatCell, Panel
 from batchscope.report.charts.registry import Section, chart_of
 
 CAPTION = (
-    "Number and colour (log scale): epochs to target, mean over the n seeds of the cell; ≥: a lower bound, some seeds "
-    "ran out of epochs. Hatched: no seed reached the target in the epochs allowed (>), or all diverged or crashed "
-    "(never). Empty: not run. Intervals and n are in the table of these numbers."
+    "Number and colour (log scale): epochs to target, median over the n seeds of the cell; ≥: a lower bound, most "
+    "seeds ran out of epochs. Hatched: no seed reached the target in the epochs allowed (>), or all diverged or "
+    "crashed (never). Empty: not run. Intervals and n are in the table of these numbers."
 )
 
 
 @chart_of(Section.SHAPE_BY_SIZE)
 def heat_map(one: Digest) -> Chart | None:
-    """The mean epochs to target of every shape (row, wide on top) at every batch size (column)."""
+    """The typical epochs to target of every shape (row, wide on top) at every batch size (column)."""
     if not one.table:
         return None
     shapes, sizes = list(by_shape(one.table)), batch_sizes(one.table)

@@ -90,4 +90,4 @@ def _cell(tag: str, text: str, flush_right: bool) -> str:
 
 def _is_numeric(column: Sequence[str]) -> bool:
     """Whether a column holds numbers, with bounds ("> 40"), intervals or a unit of time, or nothing ("-")."""
-    return any(column) and all(re.fullmatch(r"[-+≥>< \d.,e\[\]]*( s| min| h)?", text) for text in column)
+    return any(column) and all(re.fullmatch(r"[-+≥>=< \d.,e\[\]]*( s| min| h)?", text) for text in column)

@@ -75,7 +75,8 @@ def _finding(one: Finding) -> str:
     """A statement of the paper, the decision, the statistic with its interval, and what it rests on."""
     because = one.sentence.removeprefix(one.statement).strip()
     because = because.removeprefix(f"{one.decision.capitalize()}: ")
-    numbers = f"{words.statistic(one)}, P = {probability_text(one.probability)}" if one.evidence else ""
+    sure = probability_text(one.probability)
+    numbers = f"{words.statistic(one)}, P {sure if sure[:1] in '<>' else f'= {sure}'}"
     numbers = numbers if words.statistic(one) != "-" else ""
     return (
         f'<li><b class="{escape(one.decision)}">{escape(one.decision)}</b> <span>{escape(one.name)}</span> '

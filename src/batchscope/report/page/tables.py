@@ -26,8 +26,8 @@ FIT_HEADS = (
 )
 FIT_CAPTION = (
     "steps = S_min (1 + B_crit/B) by censored likelihood: a target counts as met between two checks, runs out of "
-    "epochs as not yet met, diverged runs are left out. Intervals: bootstrap over batch sizes and seeds, and over "
-    "seeds only. Lack of fit: small p, the curve does not describe the runs."
+    "epochs as not yet met, diverged runs as slower than those that arrived. Intervals: over batch sizes and seeds, "
+    "and over seeds only. Lack of fit: small p, the curve does not describe the runs."
 )
 SLOPES = "step size ~ B^slope by least squares over batch sizes; 1 is the linear rule, 0.5 the square-root rule."
 
@@ -84,7 +84,7 @@ def thresholds_table(one: Digest, empty: str) -> Table:
         )
         for shape, estimate in one.thresholds.items()
     )
-    meanings = (f"{e.definition}: {e.meaning}. 95 % bootstrap over seeds." for e in one.thresholds.values())
+    meanings = (f"{e.definition}: {e.meaning}. Interval: 95 %." for e in one.thresholds.values())
     heads = ("shape", "largest safe batch B*", "95 % interval", "n (runs)", "note")
     return Table(heads, lines, next(meanings, empty))
 
