@@ -1,10 +1,13 @@
-"""The models of `benchmarks.gradients`, made of torch.nn layers only so that every peer has a chance."""
+"""The models of `benchmarks.gradients`: of torch.nn layers only so that every peer has a chance, and Hugging Face's GPT-2
+as people train it."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +22,7 @@ class Row:
     title: str
     build: Callable[[], nn.Module]
     data: Callable[[], tuple[Tensor, Tensor]]
-    loss: Callable[[Tensor, Tensor], Tensor]
+    loss: Callable[[Any, Tensor], Tensor]
 
 
 def class_loss(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -122,6 +125,27 @@ class GPT(nn.Module):
         return self.head(self.norm(x))
 
 
+def huggingface(lora: bool = False, checkpointing: bool = False) -> nn.Module:
+    """GPT-2 of transformers, 4 layers, d = 256, 512 tokens, no dropout; with LoRA of rank 8, with checkpointing."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    off = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=512, n_positions=128, n_embd=256, n_layer=4, n_head=8, **off))
+    if checkpointing:
+        model.gradient_checkpointing_enable()
+    if lora:
+        from peft import LoraConfig, get_peft_model
+
+        model.enable_input_require_grads()
+        config = LoraConfig(r=8, lora_dropout=0.0, target_modules=["c_attn", "c_proj"], fan_in_fan_out=True)
+        model = get_peft_model(model, config)
+    return model.train()
+
+
+def logits_loss(outputs: Any, targets: Tensor) -> Tensor:
+    return token_loss(outputs.logits, targets)
+
+
 ROWS = {
     row.name: row
     for row in (
@@ -130,5 +154,14 @@ ROWS = {
         Row("resnet16", "ResNet-18 GroupNorm 32x32, B=16", resnet18, images(16, 3, 32, 32), class_loss),
         Row("resnet64", "ResNet-18 GroupNorm 32x32, B=64", resnet18, images(64, 3, 32, 32), class_loss),
         Row("gpt", "GPT 4 layers d=256 T=128, B=16", GPT, tokens(16, 128, 512), token_loss),
+        Row("hf", "Hugging Face GPT-2, B=16", huggingface, tokens(16, 128, 512), logits_loss),
+        Row("hf-lora", "the same with LoRA", partial(huggingface, lora=True), tokens(16, 128, 512), logits_loss),
+        Row(
+            "hf-checkpointed",
+            "the same with activation checkpointing",
+            partial(huggingface, checkpointing=True),
+            tokens(16, 128, 512),
+            logits_loss,
+        ),
     )
 }

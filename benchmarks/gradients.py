@@ -1,6 +1,6 @@
 """Exact per-example squared norms: what a whole pass costs, against a plain pass and against other tools.
 
-    python -m benchmarks.gradients [--rounds 7] [--rows fc,lenet,resnet16,resnet64,gpt,mnist] [--device cpu|cuda]
+    python -m benchmarks.gradients [--rounds 7] [--rows fc,lenet,resnet16,resnet64,gpt,hf,hf-lora,hf-checkpointed,mnist] [--device cpu|cuda]
         [--threads 2] [--sides ...] [--processor-time] [--out NAME]
 
 Each side makes one pass over one batch: forward, backward of the summed loss, and (all but `plain`) the squared norm of
@@ -50,12 +50,14 @@ def batchscope(row: Row, model: nn.Module, x: Tensor, y: Tensor) -> Step:
     """A batch after the first: the trace is made and audited once per measurement, as for any data set."""
     from batchscope.gradients.measuring import Measurement, Options
     from batchscope.gradients.subject.batches import make_batch
+    from batchscope.gradients.subject.state import eager
 
     measurement = Measurement(model, row.loss, Options())
     batch = make_batch(x, y, x.device)
 
     def step() -> Tensor:
-        results = measurement.results(batch)
+        with eager():  # as within `running`, which is entered once per measurement
+            results = measurement.results(batch)
         return torch.stack([result.sq_norms for result in results.values()]).sum(0)
 
     with measurement.running():

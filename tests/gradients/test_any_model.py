@@ -228,6 +228,21 @@ CASES = {  # name -> (builder, inputs, whether everything has a rule)
     "spectral norm": (lambda: nn.utils.parametrizations.spectral_norm(nn.Linear(5, 3)), vectors, True),
     "data parallel": (lambda: nn.DataParallel(nn.Linear(5, 3)), vectors, True),
     "inputs that require grad": (lambda: nn.Sequential(nn.Linear(5, 3)), lambda n: vectors(n).requires_grad_(), True),
+    "sequences that require grad": (
+        lambda: Model(lambda m, x: m.l(x).mean(1), l=nn.Linear(5, 3)),
+        lambda n: sequences(n).requires_grad_(),
+        True,
+    ),
+    "frozen table made to require grad": (
+        lambda: Model(
+            lambda m, i: m.b(m.a(m.e(i).requires_grad_())).mean(1),
+            e=nn.Embedding(11, 5).requires_grad_(False),
+            a=nn.Linear(5, 2, bias=False),
+            b=nn.Linear(2, 3),
+        ),
+        ids,
+        True,
+    ),
     "calls that depend on N": (
         lambda: Model(lambda m, x: m.a(x) if len(x) < 4 else x @ m.a.weight.t() + m.a.bias, a=nn.Linear(5, 3)),
         vectors,

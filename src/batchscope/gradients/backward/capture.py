@@ -39,6 +39,7 @@ from batchscope.gradients.tracing.example_axis import Layout
 from batchscope.gradients.tracing.trace import DERIVATIVES, Event, Sizes, Trace, refuse_derivatives
 
 _FIRST_AXIS = Layout(0)
+_SPECIAL = DERIVATIVES | {Tensor.requires_grad_, Tensor.requires_grad.__set__}  # type: ignore[attr-defined]
 
 
 class TraceMismatchError(Exception):
@@ -143,6 +144,8 @@ class Capture(Interceptor):
 
     cut: whether parameters are cut off from the graph (measuring) or get their ordinary gradient too (observing).
     stand_ins: parameter name -> a leaf of the same numbers, to be used by row-wise calls and kept for the next batch.
+    ends: tensors besides parameters at which the backward pass must arrive, or hooks on the way would not run: inputs
+    that require a gradient.
     meetings_of: parameter name -> number of Uses to expect. rowwise: calls measured without a Use.
     has_left_trace: whether calls came that were not traced, or with other sizes; cut, that is an error at once.
     expected_sizes: of each event, as seen in a batch of the same signature (`Batch.signature`). sizes: as they are now.
@@ -174,11 +177,12 @@ class Capture(Interceptor):
         self._linear = {function for function, rule in self._rules.items() if rule.is_linear} if cut else set()
         self.rowwise: list[RowwiseCall] = []
         self.anchor = torch.zeros((), requires_grad=True)
+        self.ends: list[Tensor] = []
         self.meetings_of: dict[str, int] = dict.fromkeys(parameters, 0)
 
     def see(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if func in DERIVATIVES:
-            refuse_derivatives(func)
+        if func in _SPECIAL:
+            return self._see_special(func, args, kwargs)
         if not (self._touches(args) or (kwargs and self._touches(kwargs.values()))) or not torch.is_grad_enabled():
             return func(*args, **kwargs)
         if func in self._linear:
@@ -195,6 +199,14 @@ class Capture(Interceptor):
             return self._run_shared(event, operands, func, args, kwargs)
         self._advance(event, args, kwargs)
         return self._meet(event, operands, func, args, kwargs)
+
+    def _see_special(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A tensor that is made to require a gradient while the model runs is where a path of the backward pass ends."""
+        refuse_derivatives(func)
+        output = func(*args, **kwargs)
+        if args[0].requires_grad:
+            self.ends.append(args[0])
+        return output
 
     def _advance(self, event: Event, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Go to the next event, after comparing the sizes of this one with what a trace promised."""
@@ -340,7 +352,8 @@ def backward(
         raise TraceMismatchError("a parameter is used more often than it was")
     outputs = [call.output for call in calls]
     leaves = [leaf for call in calls for leaf in call.leaves]
-    wanted: list[Any] = [capture.anchor, *outputs, *leaves, *parameters.values()]
+    wanted: list[Any] = [capture.anchor, *outputs, *leaves, *parameters.values(), *capture.ends]
+    capture.ends = []
     with torch.autocast(losses.device.type, enabled=False):
         try:
             _, *grads = torch.autograd.grad(losses.sum(), wanted, allow_unused=True)
@@ -349,6 +362,6 @@ def backward(
                 raise changed_in_place(F.linear, [name for call in calls for name in call.names]) from error
             raise
     ends = len(outputs), len(outputs) + len(leaves)
-    missed = {name for name, grad in zip(parameters, grads[ends[1] :], strict=True) if grad is not None}
+    missed = {name for name, grad in zip(parameters, grads[ends[1] :], strict=False) if grad is not None}
     with torch.no_grad():
         return missed, list(results_of(calls, grads[: ends[0]], grads[slice(*ends)]))

@@ -28,7 +28,7 @@ from batchscope.gradients.backward.collect import UNAVAILABLE, Collector, Measur
 from batchscope.gradients.backward.loop import Gradients, LoopCost, add_up, timed
 from batchscope.gradients.backward.planner import Planner
 from batchscope.gradients.rules import REWRITES
-from batchscope.gradients.subject.batches import Batch
+from batchscope.gradients.subject.batches import Batch, leaves_of
 from batchscope.gradients.subject.failures import described, model_error, refuse_out_of_memory
 from batchscope.gradients.subject.subject import Subject
 from batchscope.gradients.tracing.probe import orders, probe
@@ -191,6 +191,7 @@ class Engine:
             expected_sizes=sizes,
         )
         collector.meetings_of = mode.meetings_of
+        mode.ends += [leaf for leaf in leaves_of(batch.inputs) if isinstance(leaf, Tensor) and leaf.requires_grad]
         losses = self.subject.losses(batch, mode)
         self._check(losses)
         missed, rowwise = backward(losses, mode, self.parameters)
