@@ -1,5 +1,5 @@
-"""The models of `benchmarks.gradients`: of torch.nn layers only so that every peer has a chance, and Hugging Face's GPT-2
-as people train it."""
+"""The models of `benchmarks.gradients`: of torch.nn layers only, so that every peer has a chance, and a GPT-2 of Hugging
+Face as people train it."""
 
 from __future__ import annotations
 
@@ -129,8 +129,8 @@ def huggingface(lora: bool = False, checkpointing: bool = False) -> nn.Module:
     """GPT-2 of transformers, 4 layers, d = 256, 512 tokens, no dropout; with LoRA of rank 8, with checkpointing."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    off = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
-    model = GPT2LMHeadModel(GPT2Config(vocab_size=512, n_positions=128, n_embd=256, n_layer=4, n_head=8, **off))
+    off: Any = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
+    model: Any = GPT2LMHeadModel(GPT2Config(vocab_size=512, n_positions=128, n_embd=256, n_layer=4, n_head=8, **off))
     if checkpointing:
         model.gradient_checkpointing_enable()
     if lora:

@@ -1,6 +1,6 @@
 """Exact per-example squared norms: what a whole pass costs, against a plain pass and against other tools.
 
-    python -m benchmarks.gradients [--rounds 7] [--rows fc,lenet,resnet16,resnet64,gpt,hf,hf-lora,hf-checkpointed,mnist] [--device cpu|cuda]
+    python -m benchmarks.gradients [--rounds 7] [--rows fc,...,hf,hf-lora,hf-checkpointed,mnist] [--device cpu|cuda]
         [--threads 2] [--sides ...] [--processor-time] [--out NAME]
 
 Each side makes one pass over one batch: forward, backward of the summed loss, and (all but `plain`) the squared norm of

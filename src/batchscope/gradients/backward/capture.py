@@ -201,7 +201,7 @@ class Capture(Interceptor):
         return self._meet(event, operands, func, args, kwargs)
 
     def _see_special(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A tensor that is made to require a gradient while the model runs is where a path of the backward pass ends."""
+        """A tensor that is made to require a gradient while the model runs: a path of the backward pass ends there."""
         refuse_derivatives(func)
         output = func(*args, **kwargs)
         if args[0].requires_grad:
