@@ -1,4 +1,4 @@
-"""The models of `benchmarks.gradients`: of torch.nn layers only, so that every peer has a chance, and a GPT-2 of Hugging
+"""The models of `benchmarks.gradients`: of torch.nn layers, so that every peer has a chance, and a GPT-2 of Hugging
 Face as people train it."""
 
 from __future__ import annotations
