@@ -7,3 +7,11 @@ import sys
 def test_importing_batchscope_and_its_records_does_not_import_torch():
     code = "import sys, batchscope, batchscope.records.row, batchscope.cli.main; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_first_use_of_a_public_name_leaves_the_random_state_alone():
+    code = (
+        "import random, sys, batchscope; before = random.getstate(); batchscope.observe, batchscope.measure; "
+        "batchscope.report; sys.exit(random.getstate() != before)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
+
+from batchscope.importing import import_attribute, import_module
 
 __version__ = "0.1.0"
 
@@ -41,9 +42,9 @@ __all__ = ["__version__", *_EXPORTS]
 
 def __getattr__(name: str) -> Any:
     if name in _EXPORTS:
-        return getattr(importlib.import_module(f"batchscope.{_EXPORTS[name]}"), name)
+        return import_attribute(f"batchscope.{_EXPORTS[name]}", name)
     if name in _ROOMS:
-        return importlib.import_module(f"batchscope.{name}")
+        return import_module(f"batchscope.{name}")
     raise AttributeError(f"module 'batchscope' has no attribute {name!r}")
 
 

@@ -1,13 +1,40 @@
-"""Objects of the user's own code, named as ``package.module:Name`` in study files and on the command line."""
+"""Late imports: of batchscope's own modules on first use, and of objects of the user's own code, named as
+``package.module:Name`` in study files and on the command line."""
 
 from __future__ import annotations
 
 import importlib
 import os
+import random
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 from batchscope.errors import InputError
+
+
+def import_module(name: str) -> ModuleType:
+    """Import a module in the middle of a user's program."""
+    with _random_state_kept():
+        return importlib.import_module(name)
+
+
+def import_attribute(module: str, name: str) -> Any:
+    """What `name` is in a module, which may be imported late itself."""
+    with _random_state_kept():
+        return getattr(importlib.import_module(module), name)
+
+
+@contextmanager
+def _random_state_kept() -> Iterator[None]:
+    """Libraries that draw random numbers while they are imported must not move the user's random state."""
+    before = random.getstate()
+    try:
+        yield
+    finally:
+        random.setstate(before)
 
 
 def import_object(name: str, what: str) -> Any:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from batchscope.gradients import measure, oracle, per_example_sq_norms
 from batchscope.gradients.measuring import Measurement, Options
@@ -94,11 +94,21 @@ def test_repeating_the_data_keeps_the_bound(times):
     assert repeated.batch_size_bound == pytest.approx(report.batch_size_bound, rel=1e-12)
 
 
+class Stream(IterableDataset):
+    """One example after another."""
+
+    def __init__(self, x, y):
+        self.pairs = list(zip(x, y, strict=True))
+
+    def __iter__(self):
+        return iter(self.pairs)
+
+
 def test_data_may_come_in_any_form():
     model, x, y = example()
     report = measure(model, F.cross_entropy, (x, y))
     forms = [[(x[:3], y[:3]), (x[3:], y[3:])], DataLoader(TensorDataset(x, y), 4), TensorDataset(x, y)]
-    forms += [(x.numpy(), y.numpy()), [((x,), y)], iter([(x, y)])]
+    forms += [(x.numpy(), y.numpy()), [((x,), y)], iter([(x, y)]), Stream(x, y), DataLoader(Stream(x, y), 4)]
     for data in forms:
         assert numbers(measure(model, F.cross_entropy, data)) == pytest.approx(numbers(report), rel=1e-10)
     single = model[0]

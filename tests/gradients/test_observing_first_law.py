@@ -1,5 +1,6 @@
 """observe never ends or changes a run: faults in every stage leave gradients, weights, buffers, random states alone."""
 
+import contextlib
 import copy
 import random
 import warnings
@@ -260,3 +261,57 @@ def test_lists_that_the_model_appends_to_keep_their_entries():
             model(torch.randn(4, 5)).square().mean().backward()
     assert model.seen == [4, 4, 4]
     assert len(observed.history) == 3
+
+
+class Scaling(nn.Module):
+    """Changes its inputs in place."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(5, 3)
+
+    def forward(self, x):
+        return self.linear(x.mul_(0.5))
+
+
+@pytest.mark.parametrize("micro_batches", [1, 2])
+def test_models_that_change_their_inputs_in_place(micro_batches):
+    def run(watch):
+        torch.manual_seed(0)
+        model = Scaling()
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        data = [torch.randn(7, 5) for _ in range(4)]
+        labels = torch.randint(0, 3, (7,))
+        with watch(model, optimizer) as observed:
+            for k, x in enumerate(data * 2):  # every batch twice: what happens to it shows
+                F.cross_entropy(model(x), labels).backward()
+                if k % micro_batches == micro_batches - 1:
+                    optimizer.step()
+                    optimizer.zero_grad()
+        return [model.linear.weight.detach(), *data], observed
+
+    plain, _ = run(lambda model, optimizer: contextlib.nullcontext())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ObserveWarning)
+        watched, observed = run(lambda model, optimizer: observe(model, optimizer=optimizer, audit_every=2))
+    assert all(map(torch.equal, plain, watched))
+    assert list(observed.history) == list(range(1, 8 // micro_batches))
+    assert [note.step for note in observed.notes] == [0]
+
+
+def test_inputs_that_the_loop_overwrites_before_its_backward_pass():
+    torch.manual_seed(0)
+    model, buffer = nn.Sequential(nn.Tanh(), Recurrent()), torch.empty(7, 5)
+
+    def step():
+        loss = F.cross_entropy(model(buffer.normal_()), torch.randint(0, 3, (7,)))
+        buffer.zero_()
+        loss.backward()
+        model.zero_grad()
+
+    with observe(model) as observed:
+        with pytest.warns(ObserveWarning, match="changed in place"):
+            step()
+        step()
+        step()
+    assert list(observed.history) == [1, 2]

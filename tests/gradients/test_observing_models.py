@@ -103,6 +103,20 @@ MODELS = {
 }  # fmt: skip
 
 
+class PowerIteration(nn.Module):
+    """Updates buffers in its forward pass, and binds one anew; the weight depends on them."""
+
+    def __init__(self):
+        super().__init__()
+        self.hidden = nn.utils.parametrizations.spectral_norm(nn.Linear(5, 4))
+        self.out = nn.Linear(4, 3)
+        self.register_buffer("scale", torch.ones(()))
+
+    def forward(self, x):
+        self.scale = self.scale * 0.5
+        return self.out(torch.tanh(self.hidden(x))) * self.scale
+
+
 class Attending(nn.Module):
     def __init__(self):
         super().__init__()
@@ -233,3 +247,28 @@ def test_results_as_table_and_figure(tmp_path):
     assert axes.get_xlabel() == "step"
     axes.figure.clf()
     assert "20 observed steps" in str(observed)
+
+
+def test_buffers_that_the_forward_pass_updates_or_binds_anew():
+    torch.manual_seed(0)
+    model = PowerIteration()
+    right = []
+    with observe(model) as observed:
+        for _ in range(3):
+            right.append(sums_one_by_one(model))
+            model.zero_grad()
+            F.cross_entropy(model(X), Y).backward()
+    assert not observed.notes
+    for moments, sums in zip(observed.history.values(), right, strict=True):
+        assert (moments.sum_sq_norms, moments.sq_norm_sum) == pytest.approx(sums, rel=2e-4)
+
+
+def sums_one_by_one(model):
+    """(S1, Q); every example meets the buffers of the model as it is."""
+    squares, total = 0.0, 0.0
+    for i in range(len(X)):
+        twin = copy.deepcopy(model)
+        gradients = torch.autograd.grad(F.cross_entropy(twin(X[i : i + 1]), Y[i : i + 1]), twin.parameters())
+        g = torch.cat([gradient.flatten() for gradient in gradients]).double()
+        squares, total = squares + float(g @ g), total + g
+    return squares, float(total @ total)

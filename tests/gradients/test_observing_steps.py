@@ -219,3 +219,40 @@ def test_a_gradient_that_is_not_finite_is_a_note():
     with pytest.warns(UserWarning, match="not finite"):
         observed = run(model, optimizer, [1.0, math.inf])
     assert list(observed.history) == [0]
+
+
+def test_a_perturbation_within_the_step_is_said():
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    right = []
+    with observe(model, optimizer=optimizer) as observed:
+        for _ in range(2):
+            right.append(truth(model, X, Y))
+            F.cross_entropy(model(X), Y).backward()
+            shifts = [0.05 * p.grad for p in model.parameters()]
+            move(model, shifts, 1)
+            optimizer.zero_grad()
+            F.cross_entropy(model(X), Y).backward()
+            move(model, shifts, -1)
+            optimizer.step()
+            optimizer.zero_grad()
+    assert [note.step for note in observed.notes if "its first weights" in note.reason] == [0]
+    for moments, sums in zip(observed.history.values(), right, strict=True):
+        check(moments, sums, 28)
+
+
+def move(model, shifts, sign):
+    with torch.no_grad():
+        for parameter, shift in zip(model.parameters(), shifts, strict=True):
+            parameter += sign * shift
+
+
+def test_calls_whose_examples_the_loss_joins_are_said():
+    model, other = net(), torch.randn(28, 5, generator=torch.Generator().manual_seed(2))
+    with observe(model) as joined:
+        (model(X) - model(other)).square().sum(1).mean().backward()
+    assert any("several calls" in note.reason for note in joined.notes)
+    with observe(model) as apart:
+        (F.cross_entropy(model(X), Y) + F.cross_entropy(model(other), Y)).backward()
+    assert not apart.notes
+    assert apart.history[0].num_examples == 56

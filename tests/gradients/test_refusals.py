@@ -406,3 +406,32 @@ def test_an_input_changed_in_place_after_use_is_an_error_not_a_wrong_number():
 
     with pytest.raises(MeasurementError, match="changed in place"):
         measure(InPlace().double(), squared_error, (VECTORS, torch.zeros(11, 5).double()))
+
+
+class Masking(nn.Module):
+    """Writes into its inputs: the values, and the ids that stand for nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.out = nn.Embedding(7, 5), nn.Linear(5, 3)
+
+    def forward(self, ids, x):
+        ids[ids == -1] = 0
+        return self.out(self.table(ids) + x.mul_(0.5))
+
+
+def test_models_that_change_their_inputs_in_place_leave_the_data_alone():
+    torch.manual_seed(0)
+    model, ids = Masking().double(), torch.randint(-1, 7, (11,))
+    x, y = torch.randn(11, 5).double(), torch.arange(11) % 3
+    before = ids.clone(), x.clone()
+    report = measure(model, F.cross_entropy, [((ids[:6], x[:6]), y[:6]), ((ids[6:], x[6:]), y[6:])])
+    assert torch.equal(ids, before[0])
+    assert torch.equal(x, before[1])
+    squares, total = 0.0, 0.0
+    for i in range(11):
+        one = slice(i, i + 1)
+        loss = F.cross_entropy(model(ids[one].clone(), x[one].clone()), y[one])
+        g = torch.cat([grad.flatten() for grad in torch.autograd.grad(loss, model.parameters())])
+        squares, total = squares + float(g @ g), total + g
+    assert (report.sum_sq_norms, report.sq_norm_sum) == pytest.approx((squares, float(total @ total)), rel=1e-10)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
+
+from batchscope.importing import import_attribute
 
 # Public name -> where it lives. Resolved on first use: the estimands are plain formulas and must not import torch.
 _EXPORTS = {
@@ -25,5 +26,5 @@ __all__ = list(_EXPORTS)
 
 def __getattr__(name: str) -> Any:
     if name in _EXPORTS:
-        return getattr(importlib.import_module(f"batchscope.gradients.{_EXPORTS[name]}"), name)
+        return import_attribute(f"batchscope.gradients.{_EXPORTS[name]}", name)
     raise AttributeError(f"module 'batchscope.gradients' has no attribute {name!r}")

@@ -47,7 +47,7 @@ def of_halves(one: ForwardPass) -> tuple[list[int], float, float, str]:
 
 def _gradients(recording: Recording, one: ForwardPass, half: Batch) -> list[Tensor]:
     """Autograd's gradients of a half's loss, scaled as the loop's; zeros where it does not depend on a parameter."""
-    args, kwargs = half.inputs
+    args, kwargs = half.inputs  # copies: they were taken by index
     found = list(tensors_of(recording.model(*args, **kwargs)))
     used = recording.used()
     exact = losses_of(one.scale, half.targets[0]) if one.scale is not None and len(used) == 1 else None

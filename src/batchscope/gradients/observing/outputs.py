@@ -46,7 +46,10 @@ class Call(Subject):
     """A model that is called as the loop calls it; the inputs of its batches are (args, kwargs)."""
 
     def outputs(self, batch: Batch) -> Any:
-        args, kwargs = batch.inputs
+        return self.call(batch)
+
+    def invoke(self, inputs: Any) -> Any:
+        args, kwargs = inputs
         return self.model(*args, **kwargs)
 
 

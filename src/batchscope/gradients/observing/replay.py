@@ -26,8 +26,9 @@ from batchscope.gradients.backward.engine import Engine
 from batchscope.gradients.backward.planner import Planner
 from batchscope.gradients.observing.loop_gradients import dense, sq_norm
 from batchscope.gradients.observing.outputs import Call, frontier, tensors_of
-from batchscope.gradients.subject.batches import Batch
-from batchscope.gradients.subject.state import eager, untouched
+from batchscope.gradients.subject.batches import Batch, leaves_of
+from batchscope.gradients.subject.state import Buffers, eager, untouched
+from batchscope.gradients.subject.subject import copy_of
 
 SLACK = 3.0  # times the audit's tolerance: two passes round differently, in another order
 
@@ -43,21 +44,28 @@ class Recording:
     batch: Batch
     randomness: Tensor
     cuda_randomness: Tensor | None
-    buffers: list[tuple[Tensor, Tensor]]
+    buffers: Buffers
     autocast: tuple[str, bool, torch.dtype]
     versions: int
+    input_versions: list[int]
     outputs: list[Tensor] = field(default_factory=list)
     gradients: dict[int, Tensor] = field(default_factory=dict)
 
     @classmethod
-    def start(cls, model: nn.Module, batch: Batch) -> Recording:
-        """Before the forward pass. Inputs are kept by reference: one that is changed in place shows in the sums."""
+    def start(cls, model: nn.Module, batch: Batch, copies: bool = False) -> Recording:
+        """Before the forward pass. copies: keep copies of the inputs, because something changes them in place."""
+        batch = batch.map_inputs(copy_of) if copies else batch
         device = next(model.parameters()).device
         kind = device.type
         autocast = (kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind))
         cuda = torch.cuda.get_rng_state(device) if kind == "cuda" else None
-        buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
-        return cls(model, batch, torch.random.get_rng_state(), cuda, buffers, autocast, version_of(model))
+        randomness, buffers = torch.random.get_rng_state(), Buffers(model)
+        return cls(model, batch, randomness, cuda, buffers, autocast, version_of(model), _input_versions(batch))
+
+    @property
+    def has_its_inputs(self) -> bool:
+        """Whether no input has been changed in place since."""
+        return self.input_versions == _input_versions(self.batch)
 
     @property
     def is_low(self) -> bool:
@@ -74,6 +82,8 @@ class Recording:
     @contextmanager
     def setting(self) -> Iterator[None]:
         """The surroundings of the forward pass; afterwards everything is as it was."""
+        if not self.has_its_inputs:
+            raise MeasurementError("the model's inputs were changed in place, so its forward pass cannot be repeated")
         kind, is_on, dtype = self.autocast
         with ExitStack() as stack:
             stack.enter_context(untouched(self.model))
@@ -86,9 +96,7 @@ class Recording:
 
     def restore(self) -> None:
         """Buffers and random states as they were before the forward pass."""
-        with torch.no_grad():
-            for buffer, value in self.buffers:
-                buffer.copy_(value)
+        self.buffers.restore()
         torch.random.set_rng_state(self.randomness)
         if self.cuda_randomness is not None:
             torch.cuda.set_rng_state(self.cuda_randomness, next(self.model.parameters()).device)
@@ -107,6 +115,8 @@ class Replay(Call):
     def outputs(self, batch: Batch) -> Any:
         if batch.num_examples == self.batch.num_examples:
             self._recording.restore()
+        else:
+            self._recording.buffers.restore()
         return super().outputs(batch)
 
     def _contributions(self, outputs: Any, gradients: list[Tensor]) -> Tensor:
@@ -199,6 +209,12 @@ def _distance(mine: Tensor, theirs: Tensor | None, sq_norm: Tensor | None) -> tu
         return float(torch.linalg.vector_norm(theirs)), float(difference)
     norm = 0.0 if sq_norm is None else float(sq_norm) ** 0.5
     return norm, abs(float(torch.linalg.vector_norm(mine)) - norm)
+
+
+def _input_versions(batch: Batch) -> list[int]:
+    """Of every input, a number that grows whenever it is changed in place."""
+    tensors = (leaf for leaf in leaves_of(batch.inputs) if isinstance(leaf, Tensor))
+    return [0 if tensor.is_inference() else tensor._version for tensor in tensors]
 
 
 def version_of(model: nn.Module) -> int:

@@ -34,6 +34,11 @@ from batchscope.gradients.observing.scale import Told, derive
 from batchscope.gradients.observing.steps import Steps
 
 PATIENCE = 3  # observed steps in a row that may fail before observing ends
+SEVERAL_CALLS = (
+    "one backward pass went through several calls of the model: the examples of each call count as examples of their "
+    "own, also where the loss joins them (two views of an example, triplets)",
+    "where they belong together, observe a module that takes them in one call",
+)
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,7 @@ class Watcher:
         self._busy = False  # in a pass of our own
         self._keeps = True  # whether steps have had several backward passes, or may have
         self._num_observed, self._failures = 0, 0
+        self._copies_inputs = False  # whether the loop or the model has changed inputs in place
         self._gradients: LoopGradients | None = None
         self._active: ForwardPass | None = None
         self._begin_step()
@@ -158,9 +164,10 @@ class Watcher:
         batch = batch_of(args, kwargs)
         if not batch.num_examples:
             return
-        recording = Recording.start(self._model, batch)
+        recording = Recording.start(self._model, batch, self._copies_inputs)
         if self._versions is not None and self._versions != recording.versions:
-            return  # the parameters have changed within the step (a line search, a perturbation): not its gradient
+            self._leave_out()
+            return
         self._forget_discarded()
         self._watch_parameters()
         self._in_own_pass(self._choice.make, batch, self._parameters)
@@ -176,6 +183,15 @@ class Watcher:
             )
             one.capture.__enter__()  # type: ignore[no-untyped-call]
         self._active = one
+
+    def _leave_out(self) -> None:
+        """The parameters have changed within the step: a pass at other weights is not part of it."""
+        if not self._steps.inside:  # in a closure it is the line search
+            self._notes.remark(
+                self._steps.current,
+                "the parameters changed between the backward passes of a step (a perturbation as in sharpness-aware "
+                "minimisation): its moments are those of its first weights",
+            )
 
     def leave(self) -> None:
         """The forward pass is over: end the capturing mode, if it is the innermost one; else it only falls silent."""
@@ -277,8 +293,15 @@ class Watcher:
         backward.passes = [one for one in backward.passes if one in self._passes]
         if not backward.passes:
             return
+        self.guard(self._add, backward)
+        self._steps.add_pass()  # also one that could not be observed
+
+    def _add(self, backward: BackwardPass) -> None:
+        """Add a backward pass through observed calls to the sums of its step."""
         self._check(backward)
         one = backward.passes[0]
+        if len(backward.passes) > 1 and any(one.scale is None for one in backward.passes):
+            self._notes.remark(self._steps.current, *SEVERAL_CALLS)
         remark = self._options.told.remark(one.scale, one.num_examples)
         if remark is not None:
             self._notes.remark(self._steps.current, *remark)
@@ -292,12 +315,15 @@ class Watcher:
         self._sums.add_gradients(backward)
         for one in backward.passes:
             one.is_done, self._versions = True, one.recording.versions
-        self._steps.add_pass()
 
     def _check(self, backward: BackwardPass) -> None:
         """What one backward pass must be for its numbers to mean anything."""
         if any(one.is_done for one in backward.passes):
             raise MeasurementError("two backward passes went through one forward pass")
+        if not all(one.recording.has_its_inputs for one in backward.passes):
+            self._copies_inputs = True
+            if any(one.is_audited or one.capture is None for one in backward.passes):
+                raise MeasurementError("the model's inputs were changed in place: from here on they are copied")
         factors = [one.factor for one in backward.passes]
         if max(factors) - min(factors) > 1e-3 * max(factors):
             raise MeasurementError(

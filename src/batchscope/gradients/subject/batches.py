@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from batchscope.errors import InputError
 
@@ -81,6 +81,8 @@ def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
         return {key: map_leaves(function, value) for key, value in tree.items()}
     if isinstance(tree, tuple | list):
         leaves = [map_leaves(function, value) for value in tree]
+        if hasattr(tree, "_fields"):  # a named tuple, a packed sequence among them
+            return type(tree)(*leaves)
         return leaves if isinstance(tree, list) else tuple(leaves)
     return function(tree)
 
@@ -230,8 +232,8 @@ def as_iterable(data: Any, batch_size: int) -> Iterable[Any]:
             raise InputError(f"{len(inputs)} inputs but {len(targets)} targets: expected one target per example")
         starts = range(0, max(len(inputs), 1), batch_size)
         return ((inputs[i : i + batch_size], targets[i : i + batch_size]) for i in starts)
-    if isinstance(data, Dataset) and hasattr(data, "__len__"):
-        return DataLoader(data, batch_size)
+    if isinstance(data, IterableDataset) or (isinstance(data, Dataset) and hasattr(data, "__len__")):
+        return DataLoader(data, batch_size)  # its items are examples
     if not isinstance(data, Iterable):
         raise InputError(
             f"data is a {type(data).__name__}: expected an iterable of (inputs, targets) or a pair of tensors"

@@ -24,7 +24,8 @@ class Buffers:
         self._versions = [_version(buffer) for buffer, _ in self._values]
 
     def restore(self) -> None:
-        """Put back what changed; nothing is copied where no operation has written."""
+        """Put back what changed. Large tables that no operation has written are not copied; vectors always are, because
+        the kernels of normalisation update running statistics without raising their version."""
         for module, buffers in self._owners:
             if module._buffers.keys() != buffers.keys() or any(module._buffers[k] is not b for k, b in buffers.items()):
                 rebind(module._buffers, buffers)
@@ -33,6 +34,8 @@ class Buffers:
                 with torch.no_grad():
                     buffer.copy_(before)
                 self._versions[place] = _version(buffer)
+            elif buffer.ndim <= 1 and buffer.is_floating_point():
+                buffer.data.copy_(before)  # without a new version: a graph may hold the buffer, at this very value
 
 
 def _version(tensor: Tensor) -> int:

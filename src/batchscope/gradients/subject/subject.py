@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from batchscope.errors import InputError
-from batchscope.gradients.subject.batches import Batch, call
+from batchscope.gradients.subject.batches import Batch, call, leaves_of, map_leaves
 from batchscope.gradients.subject.batchnorm import FrozenStatistics, microbatch_norm
 from batchscope.gradients.subject.failures import refuse_out_of_memory
 from batchscope.gradients.subject.losses import Loss, own_loss, per_example_losses, unreduced
@@ -46,6 +46,7 @@ class Subject:
         self._unreduced = None if isinstance(self.loss, str) else unreduced(self.loss, self.say)
         self._frozen = FrozenStatistics() if self.batchnorm == "frozen" else None
         self._buffers: Buffers | None = None
+        self._writes_inputs: bool | None = None  # whether the forward pass changes its inputs in place; None: not known
 
     def say(self, note: str) -> None:
         """Add a note, once."""
@@ -88,7 +89,7 @@ class Subject:
             return
         self._frozen.record()
         with torch.no_grad(), Interceptor(self.meaning):
-            call(self.model, batch.inputs)
+            self.call(batch)
 
     def losses(self, batch: Batch, mode: Interceptor | None = None) -> Tensor:
         """Per-example losses [N] of a forward pass under `mode` (default: only what defines the measurement)."""
@@ -111,7 +112,23 @@ class Subject:
             self._buffers.restore()
         if self._frozen is not None:
             self._frozen.replay()
-        return call(self.model, batch.inputs)
+        return self.call(batch)
+
+    def call(self, batch: Batch) -> Any:
+        """The model on a batch whose tensors stay as they are, also when the model changes its inputs in place."""
+        if self._writes_inputs is False:
+            return self.invoke(batch.inputs)
+        inputs = map_leaves(copy_of, batch.inputs)
+        copies = [leaf for leaf in leaves_of(inputs) if isinstance(leaf, Tensor)]
+        versions = [leaf._version for leaf in copies]
+        outputs = self.invoke(inputs)
+        if self._writes_inputs is None:
+            self._writes_inputs = any(x._version != before for x, before in zip(copies, versions, strict=True))
+        return outputs
+
+    def invoke(self, inputs: Any) -> Any:
+        """The model called with the inputs of a batch."""
+        return call(self.model, inputs)
 
     def loss_of_one(self, batch: Batch, i: int) -> Tensor:
         """The loss of example i, from a batch that holds it alone, a number with its graph.
@@ -164,6 +181,11 @@ class Subject:
             grads = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
         pairs = zip(parameters.items(), grads, strict=True)
         return {name: _dense(torch.zeros_like(p) if grad is None else grad) for (name, p), grad in pairs}
+
+
+def copy_of(leaf: Any) -> Any:
+    """A tensor of its own, a leaf of the graph as the original is; anything else as it is."""
+    return leaf.detach().clone().requires_grad_(leaf.requires_grad) if isinstance(leaf, Tensor) else leaf
 
 
 def _dense(gradient: Tensor) -> Tensor:
