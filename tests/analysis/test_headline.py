@@ -123,7 +123,7 @@ CASES = {
         "deep never arrives at batch sizes 256, 512 and 1024",
     ),
     "only wide": (shape(1) + shape(4, start=50.0, cap=30.0), "To 96 % training accuracy, deep never arrives"),
-    "nobody": (shape(1, cap=4.0) + shape(4, cap=4.0), "neither arrives"),
+    "nobody": (shape(1, cap=4.0) + shape(4, cap=4.0), "neither arrives .* What to do: allow more epochs"),
     "one shape": (shape(1), "net-1 has B_crit"),
     "one run": (shape(1)[:1], "the target was met at one batch size only"),
     "nothing": ([], "No finished runs"),
@@ -161,3 +161,13 @@ def test_exploratory_comparisons_are_counted():
     one = digest(shape(1) + shape(4, start=15.0))
     assert len(one.exploratory) == 4
     assert "4 comparisons besides the headline's" in study_text(one)
+
+
+def test_without_any_arrival_no_shape_is_tested_for_a_slow_down():
+    assert slow_downs(log_times(sweeps_of(shape(1, cap=4.0)))).shapes == ()
+    assert math.isnan(digest(shape(1, cap=4.0)).findings[0].probability)
+
+
+def test_no_runs_are_said_in_a_line():
+    assert study_text(digest([])).startswith("No runs\n")
+    assert len(study_text(digest([])).splitlines()) < 6

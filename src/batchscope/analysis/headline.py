@@ -178,6 +178,8 @@ def _advice(ratios: EpochRatios, verdict: Verdict) -> str:
     """The third sentence."""
     lead = _leader(ratios)
     winner = {1: WIDE, -1: DEEP}.get(lead)
+    if not ratios.num_compared:
+        return "What to do: allow more epochs, or set an easier target."
     if winner is None and not any(one.probability >= CERTAIN for one in ratios.ends):
         decided = verdict.decision
         if decided == UNDECIDED:

@@ -11,7 +11,7 @@ import numpy as np
 
 from batchscope.analysis.formatting import bounds_text, number, plain
 from batchscope.analysis.intervals import LEVEL
-from batchscope.analysis.log_times import LESS, MORE, UNKNOWN, LogTimes, probability_above, quantile
+from batchscope.analysis.log_times import AT, LESS, MORE, UNKNOWN, LogTimes, probability_above, quantile
 from batchscope.analysis.sweeps import Array
 
 FLAT = 1.2  # a rise of the epochs below this is no slow-down that a user would call one
@@ -101,8 +101,8 @@ class SlowDowns:
 
 
 def slow_downs(times: Mapping[str, LogTimes], level: float = LEVEL) -> SlowDowns:
-    """Test every shape that has a number or a bound at two batch sizes or more."""
-    tested = {shape: one for shape, one in times.items() if sum(how != UNKNOWN for how in one.known) > 1}
+    """Test every shape that arrived somewhere and has a number or a bound at two batch sizes or more."""
+    tested = {shape: one for shape, one in times.items() if _can_be_tested(one)}
     alone = [_slow_down(shape, one, level, len(tested)) for shape, one in tested.items()]
     adjusted = holm([one.p_value for one in alone])
     return SlowDowns(
@@ -114,6 +114,10 @@ def slows_down(times: LogTimes, level: float = LEVEL) -> bool:
     """Whether one shape, looked at alone, needs more epochs at large batch sizes."""
     found = slow_downs({"": times}, level).shapes
     return bool(found) and found[0].slows
+
+
+def _can_be_tested(times: LogTimes) -> bool:
+    return sum(how != UNKNOWN for how in times.known) > 1 and any(how in (AT, LESS) for how in times.known)
 
 
 def _slow_down(shape: str, times: LogTimes, level: float, num_shapes: int) -> SlowDown:

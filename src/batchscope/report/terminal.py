@@ -17,6 +17,8 @@ from batchscope.report import words
 def study_text(one: Digest) -> str:
     """Everything the terminal shows of one study, in 100 columns."""
     parts = [heading(one), filled(one.headline.sentence)]
+    if not one.table:
+        return "\n\n".join(parts)
     parts.append(part(findings_table(one.findings), f"{words.FINDINGS_MEANING}; each in a sentence: --html, --json."))
     if one.epoch_ratios.ends:
         parts.append(part(ratios_table(one), words.RATIOS_MEANING))
@@ -33,7 +35,7 @@ def study_text(one: Digest) -> str:
 
 def heading(one: Digest) -> str:
     """The study, its data and target, underlined."""
-    text = filled(f"{one.about.study}: {one.about.subtitle}")
+    text = filled(f"{one.about.study}: {one.about.subtitle}" if len(one.rows) else "No runs")
     return f"{text}\n{'=' * max(map(len, text.splitlines()))}"
 
 
