@@ -9,20 +9,6 @@ from batchscope.analysis import intervals
 from batchscope.analysis.formatting import bounds_text, probability_text
 
 
-@pytest.mark.parametrize("scheme", [intervals.seed_weights, intervals.seed_and_batch_weights])
-def test_weights_keep_groups_together_and_average_to_the_counts(scheme):
-    rng = np.random.default_rng(1)
-    cell, counts = np.array([0, 0, 1, 1, 1]), np.array([2.0, 1.0, 1.0, 1.0, 3.0])
-    generators = (rng,) if scheme is intervals.seed_weights else (rng, rng)
-    weights = scheme(*generators, cell, counts, 20_000)
-    np.testing.assert_allclose(weights.mean(axis=0), counts, atol=5 * 2.5 / math.sqrt(20_000))
-    per_cell = np.stack([weights[:, cell == c].sum(axis=1) for c in (0, 1)], axis=1)
-    if scheme is intervals.seed_weights:
-        assert (per_cell == [3, 5]).all()
-    else:
-        assert {tuple(row) for row in per_cell} == {(6, 0), (3, 5), (0, 10)}
-
-
 def test_resampled_medians_have_the_distribution_of_drawing_one_by_one():
     rng = np.random.default_rng(2)
     values, cell = rng.standard_normal(15), np.repeat([0, 1, 2], 5)
@@ -86,3 +72,13 @@ def test_a_ratio_below_every_number_has_no_bounds():
 )
 def test_no_probability_is_printed_as_certain(value, text):
     assert probability_text(value) == text
+
+
+def test_bias_is_corrected_to_where_the_value_is_the_median():
+    samples = np.random.default_rng(5).normal(1.0, 1.0, 4000)
+    moved = intervals.bias_corrected(samples, 0.0)
+    assert np.median(moved) == pytest.approx(-1.0, abs=0.1)  # twice as far off as the value is
+    assert set(moved) <= set(samples)
+    assert np.corrcoef(moved, samples)[0, 1] > 0.95
+    np.testing.assert_array_equal(intervals.bias_corrected(samples, np.median(samples)).argsort(), samples.argsort())
+    assert len(intervals.bias_corrected(np.empty(0), 1.0)) == 0

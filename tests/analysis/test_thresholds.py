@@ -109,6 +109,17 @@ class TestWithinEpochs:
 
 
 class TestOthers:
+    @pytest.mark.parametrize("definition", ["paper2018", "overhead_20", "b_crit"])
+    def test_a_threshold_below_the_sweep_is_no_number(self, definition):
+        result = estimate(sweep_of(1 + np.array(SIZES) / 2, seeds=2), definition)
+        assert (result.text, result.censored, result.interval[0]) == ("<= 32", "<", 0.0)
+
+    @pytest.mark.parametrize("definition", ["paper2018", "overhead_20"])
+    def test_noise_is_no_slow_down(self, definition):
+        result = estimate(sweep_of([5, 5.5, 4.2, 6.2, 5.1], seeds=2), definition)
+        assert (result.text, result.ordering, result.interval[1]) == ("> 512", math.inf, math.inf)
+        assert "no slow-down seen" in result.statement
+
     def test_overhead_is_against_linear_scaling(self):
         result = estimate(sweep_of([5, 5, 5, 7.2], resolution=1e-9), "overhead_20")
         assert result.value == pytest.approx(2 ** (7 + math.log(1.2) / math.log(1.44)))

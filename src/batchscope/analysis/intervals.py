@@ -29,33 +29,6 @@ def resampled_medians(rng: np.random.Generator, values: Array, cell: Integers, r
     return means / len(cells)
 
 
-def seed_weights(rng: np.random.Generator, cell: Integers, counts: Array, resamples: int) -> Array:
-    """[resamples, N] how often each observation is drawn when the runs of each batch size are resampled.
-
-    cell: [N] the batch size of each observation. counts: [N] how many identical runs it stands for.
-    """
-    weights = np.empty((resamples, len(cell)))
-    for index in np.unique(cell):
-        here = cell == index
-        total = int(counts[here].sum())
-        weights[:, here] = rng.multinomial(total, counts[here] / total, size=resamples)
-    return weights
-
-
-def seed_and_batch_weights(
-    batches: np.random.Generator, rng: np.random.Generator, cell: Integers, counts: Array, resamples: int
-) -> Array:
-    """[resamples, N] the same when `batches` draws batch sizes first, then `rng` the runs within each of those."""
-    indices, position = np.unique(cell, return_inverse=True)
-    drawn = batches.multinomial(len(indices), np.full(len(indices), 1.0 / len(indices)), size=resamples)
-    weights = np.empty((resamples, len(cell)))
-    for number in range(len(indices)):
-        here = position == number
-        total = int(counts[here].sum())
-        weights[:, here] = rng.multinomial(total * drawn[:, number], counts[here] / total)
-    return weights
-
-
 def quantile_interval(samples: Array, level: float = LEVEL, per_group: float = math.inf) -> tuple[float, float]:
     """The central `level` of the samples: percentile interval, widened for few runs in a group; NaN without samples.
 
@@ -68,6 +41,23 @@ def quantile_interval(samples: Array, level: float = LEVEL, per_group: float = m
         return math.nan, math.nan
     widening = math.sqrt(per_group / (per_group - 1)) if 1 < per_group < math.inf else 1.0
     return _central(known, known, float(special.ndtr(special.ndtri((1 - level) / 2) * widening)))
+
+
+def bias_corrected(samples: Array, value: float) -> Array:
+    """The samples [R] moved so that as many lie below the value as above it (Efron 1987, the BC percentile method).
+
+    What a rule reads off noisy costs is off to one side (the largest of many batch sizes in time is one whose noise was
+    small), and what it reads off a resample of them once more as far. All stay values of the sample, in their order.
+    """
+    if not len(samples) or math.isnan(value) or np.isnan(samples).any():
+        return samples
+    below = float(np.mean(samples < value) + 0.5 * np.mean(samples == value))
+    count = len(samples)
+    shift = 2 * float(special.ndtri(np.clip(below, 0.5 / count, 1 - 0.5 / count)))
+    ordered = np.sort(samples)
+    shares = (np.arange(count) + 0.5) / count
+    moved = ordered[(special.ndtr(special.ndtri(shares) + shift) * count).astype(np.int64).clip(0, count - 1)]
+    return moved[samples.argsort(kind="stable").argsort(kind="stable")]
 
 
 def probability_greater(first: Array, second: Array) -> tuple[float, float]:

@@ -41,7 +41,7 @@ def by_definition(
 def by_target(
     results: Iterable[Row] | HasRows,
     levels: Sequence[float] | None = None,
-    definition: str = "paper2018",
+    definition: str = "b_crit",
     *,
     level: float = LEVEL,
     seed: int = 0,

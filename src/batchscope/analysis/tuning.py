@@ -195,7 +195,7 @@ def _trend(cells: list[TunedCell], level: float) -> StepSizeTrend:
 def compare_protocols(
     paper: Iterable[Row] | HasRows,
     tuned: Iterable[Row] | HasRows,
-    definition: str = "paper2018",
+    definition: str = "b_crit",
     *,
     level: float = LEVEL,
     seed: int = 0,

@@ -85,6 +85,7 @@ def cells_of(
         np.maximum.at(slowest, cell[arrived], highs[arrived])
         lows, highs = np.where(diverged, slowest[cell], lows), np.where(diverged, np.inf, highs)
         kept = lows > -np.inf
+    kept &= (lows > 0) | np.isfinite(highs)  # stopped at once: nothing is known
     table = np.stack([cell[kept], lows[kept], highs[kept]], axis=1)
     distinct, counts = np.unique(table, axis=0, return_counts=True)
     owner = distinct[:, 0].astype(np.int64)
