@@ -56,8 +56,9 @@ def bias_corrected(samples: Array, value: float) -> Array:
     shift = 2 * float(special.ndtri(np.clip(below, 0.5 / count, 1 - 0.5 / count)))
     ordered = np.sort(samples)
     shares = (np.arange(count) + 0.5) / count
-    moved = ordered[(special.ndtr(special.ndtri(shares) + shift) * count).astype(np.int64).clip(0, count - 1)]
-    return moved[samples.argsort(kind="stable").argsort(kind="stable")]
+    moved: Array = ordered[(special.ndtr(special.ndtri(shares) + shift) * count).astype(np.int64).clip(0, count - 1)]
+    result: Array = moved[samples.argsort(kind="stable").argsort(kind="stable")]
+    return result
 
 
 def probability_greater(first: Array, second: Array) -> tuple[float, float]:
