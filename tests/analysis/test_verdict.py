@@ -35,7 +35,7 @@ def study(rows):
 
 
 def test_a_clear_difference_is_decided_and_said_in_one_sentence(study):
-    verdict = bs.compare(study(2000.0), "wide", "deep", "overhead_20")
+    verdict = bs.compare(study(), "wide", "deep", "b_crit")
     assert verdict.decision == "wide"
     assert verdict.probability >= 0.95
     assert verdict.ratio > 2
@@ -43,7 +43,7 @@ def test_a_clear_difference_is_decided_and_said_in_one_sentence(study):
     for part in (
         "wide (784-20-10 relu) takes a larger batch than deep (784-17x10-10 relu): probability ",
         f"wide {verdict.first.text} {verdict.first.interval_text}, deep {verdict.second.text}",
-        "overhead_20: the batch size at which",
+        "b_crit: the batch size at which the target takes twice the fewest steps",
         "at equal parameters: 15880 and 16099 weights",
         "95 % bootstrap, n = 70 runs",
     ):
