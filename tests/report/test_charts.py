@@ -30,14 +30,14 @@ def points(chart, name):
 
 
 @pytest.mark.parametrize("what", ["epochs", "steps"])
-def test_bars_are_the_interval_of_the_mean_and_the_caption_says_so(what, one, described):
+def test_bars_are_the_interval_of_the_median_and_the_caption_says_so(what, one, described):
     for shape in one.sweeps:
         drawn = points(described[what], shape)
         cells = [getattr(cell, what) for cell in one.table if cell.shape == shape]
         assert drawn.y == tuple(cell.value for cell in cells)
         assert drawn.low == tuple(cell.low for cell in cells)
         assert drawn.high == tuple(cell.high for cell in cells)
-    assert "bars: its 95 % Student t interval" in described[what].caption
+    assert "bars: its 95 % interval" in described[what].caption
 
 
 def test_cells_without_a_target_are_open_and_lost_ones_crosses():

@@ -24,7 +24,7 @@ def shapes_table(advices: Sequence[Advice]) -> Table:
         "shape",
         "parameters",
         "B_crit [95 %]",
-        "workers that pay",
+        "pay up to",
         "fastest P",
         "batch",
         "time",
