@@ -15,9 +15,10 @@ DEEP = {"shape": "784-17x10-10 relu", "depth": 10}
 
 @pytest.fixture
 def study(rows):
-    wide = {32: [5.0] * 3, 64: [5.0] * 3, 128: [5.0] * 3, 256: [5.0] * 3}
-    deep = {32: [5.0] * 3, 64: [5.0] * 3, 128: [20.0] * 3, 256: [None] * 3}
-    return rows(wide, **WIDE) + rows(deep, **DEEP)
+    sizes, checks = [2**k for k in range(5, 12)], {"evaluations_per_epoch": 20, "max_epochs": 60}
+    wide = {B: [5.0] * 3 for B in sizes}
+    deep = {B: [4.2 * math.hypot(1, B / 100)] * 3 for B in sizes[:-1]} | {2048: [None] * 3}
+    return rows(wide, **WIDE, **checks) + rows(deep, **DEEP, **checks)
 
 
 @pytest.mark.parametrize(
@@ -25,8 +26,8 @@ def study(rows):
     [
         ("b_threshold(wide) >= 256", True),
         ("b_threshold(wide) > 256", True),
-        ("b_threshold(wide) >= 1024", False),  # "> 256": not known
-        ("b_threshold(wide) <= 1024", False),
+        ("b_threshold(wide) >= 4096", False),  # "> 2048": not known
+        ("b_threshold(wide) <= 4096", False),
         ("b_threshold(wide) < 64", False),
         ("b_threshold(deep) >= 64", True),
         ("b_threshold(deep) > 64", False),
@@ -49,7 +50,7 @@ def test_requirements_on_a_study(study, requirement, holds):
 
 
 def test_what_cannot_be_decided_fails_and_says_so(study, rows):
-    assert "cannot be decided" in require(study, "b_threshold(wide) >= 1024").detail[0]
+    assert "cannot be decided" in require(study, "b_threshold(wide) >= 4096").detail[0]
     assert require([], "b_threshold(wide) >= 1").detail == (
         "b_threshold(wide) >= 1: cannot be decided, no finished runs",
     )

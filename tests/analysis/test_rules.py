@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize
 
-from batchscope.analysis.crossings import ABOVE, BELOW, before_slow_down, first_overhead, isotonic, largest_within
+from batchscope.analysis.crossings import first_overhead, isotonic, largest_tested, largest_within
 
 SIZES = np.array([32.0, 64, 128, 256, 512])
 costs = st.lists(st.one_of(st.floats(1, 50), st.just(np.inf)), min_size=5, max_size=5)
@@ -23,21 +23,18 @@ def test_isotonic_keeps_leading_gaps_and_ends_in_infinity_after_a_batch_size_tha
     np.testing.assert_array_equal(got, [[np.nan, 1.5, 1.5, np.inf, np.inf]])
 
 
-@given(st.lists(st.floats(1, 50), min_size=5, max_size=5), st.integers(0, 2), st.integers(0, 2), st.floats(0.01, 1))
-def test_the_slow_down_is_the_first_of_the_rising_curve(middle, before, after, tolerance):
-    epochs = [np.inf] * before + middle[: 5 - before - after] + [np.inf] * after  # never, arrives, never
-    rising = np.exp(optimize.isotonic_regression(np.log(middle[: 5 - before - after])).x)
-    slow = [*(rising > (1 + tolerance) * rising[0]), *[True] * after]
-    expected = ABOVE if not any(slow) else BELOW if slow.index(True) == 1 else SIZES[before + slow.index(True) - 1]
-    got = before_slow_down(np.array([epochs]), SIZES, tolerance)[0]
-    np.testing.assert_equal(got, expected)
+@given(st.lists(st.one_of(st.floats(1, 600), st.sampled_from([0.0, np.inf, np.nan])), min_size=1, max_size=5))
+def test_the_largest_batch_size_tested_up_to_a_threshold(values):
+    for value, got in zip(values, largest_tested(np.array(values), SIZES), strict=True):
+        inside = np.isfinite(value) and value >= SIZES[0]
+        assert not inside or got == max(size for size in SIZES if size <= value * (1 + 1e-9))
+        assert inside or (np.isfinite(value) and 0 < value < SIZES[0]) or np.array_equal(got, value, equal_nan=True)
 
 
 @given(costs, st.floats(1, 50))
 def test_rows_do_not_see_each_other(epochs, limit):
     other = np.array([epochs, [1.0] * 5, epochs[::-1]])
     for rule in (
-        lambda values: before_slow_down(values, SIZES, 0.2),
         lambda values: first_overhead(values, SIZES, 0.2),
         lambda values: largest_within(values, SIZES, limit),
     ):

@@ -15,19 +15,10 @@ from batchscope.analysis.sweeps import Array, Integers
 BELOW, ABOVE = 0.0, math.inf  # a threshold below or beyond every batch size tested
 
 
-def before_slow_down(epochs: Array, batch_sizes: Array, tolerance: float) -> Array:
-    """[R] the batch size before the first whose epochs exceed (1 + tolerance) x those of the first that arrives.
-
-    Epochs [R, m], inf for never, are made non-decreasing in B first, as in `first_overhead`; the same rounded down to a
-    batch size tested. BELOW where already the second is slow: where the limit lies below it, the sweep does not say.
-    """
-    exact = first_overhead(epochs, batch_sizes, tolerance)
-    with np.errstate(invalid="ignore"):
-        place = np.searchsorted(batch_sizes, exact * (1 + 1e-12), side="right") - 1
-    first = np.isfinite(epochs).argmax(axis=1)
-    inside = np.isfinite(exact)
-    tested = np.where(place > first, batch_sizes[np.clip(place, 0, None)], BELOW)
-    return np.where(inside, tested, exact)
+def largest_tested(values: Array, batch_sizes: Array) -> Array:
+    """The largest batch size tested up to each value; 0, inf and NaN stay."""
+    place = np.searchsorted(batch_sizes, values * (1 + 1e-9), side="right") - 1
+    return np.where(np.isfinite(values) & (values > 0), batch_sizes[np.clip(place, 0, None)], values)
 
 
 def first_overhead(epochs: Array, batch_sizes: Array, overhead: float) -> Array:

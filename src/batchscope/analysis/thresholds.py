@@ -10,24 +10,19 @@ from typing import Any, overload
 
 import numpy as np
 
-from batchscope.analysis.crossings import (
-    ABOVE,
-    BELOW,
-    before_slow_down,
-    first_overhead,
-    largest_within,
-    smallest_within,
-)
+from batchscope.analysis.crossings import ABOVE, BELOW, largest_tested, largest_within, smallest_within
 from batchscope.analysis.fit.critical_batch import MEANING as B_CRIT_MEANING
 from batchscope.analysis.fit.critical_batch import fit_sweep
 from batchscope.analysis.formatting import batch_interval, batch_size, number, plain
 from batchscope.analysis.intervals import LEVEL, bias_corrected, num_resamples, quantile_interval, resampled_medians
 from batchscope.analysis.log_times import MORE, UNKNOWN, LogTimes, log_times
 from batchscope.analysis.planning import checks_needed
+from batchscope.analysis.readings import overhead
 from batchscope.analysis.slow_down import slows_down
-from batchscope.analysis.sweeps import Array, Results, Sweep, find_shape, sweeps_of
+from batchscope.analysis.sweeps import Array, Booleans, Results, Sweep, find_shape, sweeps_of
 from batchscope.errors import InputError, choose
 
+ONE_RUN = "one run per batch size: no interval over seeds"
 FARTHEST = 50.0  # of a resample in log epochs: where one degree of freedom is left, some lie beyond every number
 
 
@@ -254,13 +249,12 @@ def _from_curve(
     Costs are epochs, or `steps`. A resample moves every batch size by what its seeds leave open and by the error that a
     batch size has of its own (see `log_times`): a bootstrap over seeds alone takes a step size that is off for truth.
     """
-    times = request.times if request.times is not None else log_times({sweep.shape: sweep})[sweep.shape]
-    logs = times.value if steps else times.log_epochs
-    never = np.array([how in (MORE, UNKNOWN) for how in times.known], dtype=bool)
+    times = _times(sweep, request)
+    logs, never = times.value if steps else times.log_epochs, _never(times)
     typical = np.where(never, np.inf, np.exp(np.where(never, 0.0, logs)))
     samples = np.empty(0)
     if sweep.num_seeds < 2:
-        statement = _join(statement, "one run per batch size: no interval over seeds")
+        statement = _join(statement, ONE_RUN)
     elif not never.all():
         rng = np.random.default_rng([request.seed, request.stream])
         noise = rng.standard_t(times.freedom, size=(request.resamples, len(logs))) * np.sqrt(times.total)
@@ -307,24 +301,27 @@ def _paper2018(sweep: Sweep, tolerance: float, request: _Request) -> ThresholdEs
     coarse = _too_coarse(sweep, tolerance)
     if coarse:
         return replace(_nothing(sweep, request, coarse), n=sweep.num_runs, num_batch_sizes=len(sweep.batch_sizes))
-    return _slow_down(sweep, request, lambda epochs: before_slow_down(epochs, sweep.batch_sizes, tolerance))
+    return _slow_down(sweep, request, tolerance, lambda values: largest_tested(values, sweep.batch_sizes))
 
 
 def _overhead(sweep: Sweep, tolerance: float, request: _Request) -> ThresholdEstimate:
-    def rule(epochs: Array) -> Array:
-        exact, tested = (f(epochs, sweep.batch_sizes, tolerance) for f in (first_overhead, before_slow_down))
-        return np.where(tested == BELOW, BELOW, exact)  # already the second is slow: the limit may lie anywhere below
-
-    return _slow_down(sweep, request, rule, _too_coarse(sweep, tolerance))
+    return _slow_down(sweep, request, tolerance, lambda values: values, _too_coarse(sweep, tolerance))
 
 
 def _slow_down(
-    sweep: Sweep, request: _Request, rule: Callable[[Array], Array], statement: str = ""
+    sweep: Sweep, request: _Request, tolerance: float, shown: Callable[[Array], Array], statement: str = ""
 ) -> ThresholdEstimate:
     """None is seen unless a test says that the shape slows down: else noise would make one in a flat curve."""
     statement = _join(statement, "one batch size tested" if len(sweep.batch_sizes) == 1 else "")
-    result = _from_curve(sweep, request, rule, statement)
-    times = request.times if request.times is not None else log_times({sweep.shape: sweep})[sweep.shape]
+    times = _times(sweep, request)
+    logs = np.where(_never(times), np.inf, times.log_epochs)
+    value, confidence = overhead(sweep, tuple(logs.tolist()), tolerance)
+    samples = np.empty(0)
+    if sweep.num_seeds < 2:
+        statement = _join(statement, ONE_RUN)
+    elif confidence is not None:
+        samples = shown(confidence.draws(request.resamples, np.random.default_rng([request.seed, request.stream])))
+    result = _estimate(sweep, request, float(shown(np.array([value]))[0]), samples, math.inf, statement)
     if sweep.num_seeds > 1 and not math.isnan(result.ordering) and not slows_down(times, request.level):
         low = result.interval[0]
         return replace(
@@ -335,6 +332,15 @@ def _slow_down(
             statement=_join(statement, "no slow-down seen"),
         )
     return result
+
+
+def _times(sweep: Sweep, request: _Request) -> LogTimes:
+    return request.times if request.times is not None else log_times({sweep.shape: sweep})[sweep.shape]
+
+
+def _never(times: LogTimes) -> Booleans:
+    """[m] batch sizes at which no run arrived."""
+    return np.array([how in (MORE, UNKNOWN) for how in times.known], dtype=bool)
 
 
 def _too_coarse(sweep: Sweep, tolerance: float) -> str:
@@ -419,7 +425,7 @@ def _mean_diversity(sweep: Sweep, _: float, request: _Request) -> ThresholdEstim
     value = float(np.mean([np.median(bounds[cell == index]) for index in range(len(cells))]))
     rng = np.random.default_rng([request.seed, request.stream])
     samples = resampled_medians(rng, bounds, cell, request.resamples) if counts.max() > 1 else np.empty(0)
-    statement = "" if counts.max() > 1 else "one run per batch size: no interval over seeds"
+    statement = "" if counts.max() > 1 else ONE_RUN
     result = _estimate(sweep, request, value, samples, float(np.median(counts)), statement)
     return replace(result, n=int(use.sum()), num_batch_sizes=len(cells))
 

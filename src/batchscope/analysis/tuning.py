@@ -208,10 +208,11 @@ def compare_protocols(
     """
     paper, tuned = rows_of(paper), rows_of(tuned)
     refuse_mixtures(Rows.joined((paper, tuned)).where(phase="final"), but=("protocol",))
-    first, second = _at_common_batch_sizes(sweeps_of(paper), sweeps_of(tuned))
+    tuned_sweeps = sweeps_of(tuned)
+    first, second = _at_common_batch_sizes(sweeps_of(paper), tuned_sweeps)
     one = batch_threshold(first, definition, level=level, seed=seed)
     other = batch_threshold(second, definition, level=level, seed=seed + 1)  # seeds drawn apart
-    lost, blamed = _losses(paper, tuned)
+    lost, blamed = _losses(paper, tuned_sweeps)
     return {
         shape: ProtocolEffect(
             shape=shape,
@@ -252,11 +253,11 @@ def _at_common_batch_sizes(
     return {shape: one for shape, (one, _) in pairs.items()}, {shape: other for shape, (_, other) in pairs.items()}
 
 
-def _losses(paper: Rows, tuned: Rows) -> tuple[Counter[str], Counter[str]]:
+def _losses(paper: Rows, tuned: dict[str, Sweep]) -> tuple[Counter[str], Counter[str]]:
     """Per shape: final runs that never met the target, and those of them where tuned runs mostly did."""
     mostly_met = {
         (shape, int(batch_size))
-        for shape, sweep in sweeps_of(tuned).items()
+        for shape, sweep in tuned.items()
         for batch_size, epochs in zip(sweep.batch_sizes, sweep.typical(sweep.epochs), strict=True)
         if math.isfinite(epochs)
     }

@@ -190,12 +190,22 @@ def fit_sweep(
     return _fit_sweep(sweep, sharpness, resamples or num_resamples(sweep.num_runs), level, seed, stream)
 
 
+def _runs(sweep: Sweep) -> tuple[Runs, Array]:
+    """(the runs that did not diverge, the batch sizes of those that did)"""
+    kept, sizes = ~sweep.diverged, sweep.batch_sizes[sweep.cell]
+    return Runs(sizes[kept], sweep.steps_before[kept], sweep.steps[kept]), sizes[~kept]
+
+
+@once_per_sweep
+def curve_of(sweep: Sweep, sharpness: bool) -> CurveFit | None:
+    """The curve of one shape, at the batch sizes at which not all runs diverged; None where too few say something."""
+    runs, lost = _runs(sweep)
+    return fit_curve(*_cells(runs, lost), sharpness) if runs.n else None
+
+
 @once_per_sweep
 def _fit_sweep(sweep: Sweep, sharpness: bool, resamples: int, level: float, seed: int, stream: int) -> CriticalBatchFit:
-    kept = ~sweep.diverged
-    runs = Runs(sweep.batch_sizes[sweep.cell][kept], sweep.steps_before[kept], sweep.steps[kept])
-    lost = sweep.batch_sizes[sweep.cell][sweep.diverged]
-    return _fit(runs, lost, sharpness, resamples, level, (seed, stream))
+    return _fit(*_runs(sweep), sharpness, resamples, level, (seed, stream))
 
 
 def _check(batches: Array, steps: Array, never: Booleans, before: Array, lost: Booleans) -> None:
