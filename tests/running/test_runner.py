@@ -42,7 +42,7 @@ def test_every_call_of_run_is_on_record(tmp_path, study, fake):
     assert first["started"] <= second["started"]
     assert (first["executor"], first["workers"], first["device"], first["shard"]) == ("inline", 1, "cpu", "1of1")
     assert first["versions"].startswith(f"batchscope {bs.__version__}, torch ")
-    assert first["command"]
+    assert first["command"][0] == "batchscope"
     assert "cores" in first["machine"]
 
 

@@ -171,12 +171,17 @@ class Table:
         return [cell.as_dict() for cell in self.cells]
 
     def __str__(self) -> str:
-        """The table in 100 columns, with what its numbers mean below."""
+        """A table in 100 columns for every study, with what the numbers mean below."""
         heads = ("shape", "batch size", "step size", "epochs to target", "seeds", "steps", "outcomes")
-        several = len({cell.study for cell in self.cells}) > 1
-        lines = [(cell.study, *cell.words) if several else cell.words for cell in self.cells]
-        table = text_table(("study", *heads) if several else heads, lines, left=("study", "shape", "outcomes"))
-        return "\n".join([rendered(table), "", *(textwrap.fill(note, WIDTH) for note in self.notes)])
+        studies: dict[str, list[Cell]] = {}
+        for cell in self.cells:
+            studies.setdefault(cell.study, []).append(cell)
+        tables = [
+            text_table(heads, [cell.words for cell in group], study if len(studies) > 1 else "", ("shape", "outcomes"))
+            for study, group in studies.items()
+        ]
+        notes = (textwrap.fill(note, WIDTH) for note in self.notes)
+        return "\n".join([*(f"{rendered(table)}\n" for table in tables), *notes])
 
     @property
     def notes(self) -> tuple[str, ...]:

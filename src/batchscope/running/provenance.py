@@ -37,10 +37,13 @@ def commit() -> str:
 
 
 def run_record(**choices: Any) -> dict[str, Any]:
-    """Return what one call of `run` was: when, by which command, on which machine, with which choices."""
+    """Return what one call of `run` was: when, by which command, on which machine, with which choices.
+
+    The command as a person types it: where the program lies on this machine is nobody's business who reads the results.
+    """
     return {
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": sys.argv,
+        "command": ["batchscope", *sys.argv[1:]],
         "versions": versions(),
         "commit": commit(),
         "machine": f"{platform.machine()} {_processor()}, {os.cpu_count()} cores",
