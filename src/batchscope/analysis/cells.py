@@ -178,7 +178,7 @@ class Table:
             studies.setdefault(cell.study, []).append(cell)
         tables = [
             text_table(heads, [cell.words for cell in group], study if len(studies) > 1 else "", ("shape", "outcomes"))
-            for study, group in studies.items()
+            for study, group in (studies or {"": []}).items()
         ]
         notes = (textwrap.fill(note, WIDTH) for note in self.notes)
         return "\n".join([*(f"{rendered(table)}\n" for table in tables), *notes])
