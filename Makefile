@@ -3,30 +3,36 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+TOOLS  := $(VENV)/.tools
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test check format reproduce clean
 
 $(READY): requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	$(INSTALL) -r requirements.txt
+	$(INSTALL) --no-deps -e .
 	@touch $(READY)
+
+$(TOOLS): $(READY) requirements-dev.txt
+	$(INSTALL) -r requirements-dev.txt
+	@touch $(TOOLS)
 
 demo: $(READY)  ## the main job: a width-depth-batch study, its table and figures
 	$(BIN)/batchscope run quickstart --out runs/quickstart
 	$(BIN)/batchscope report runs/quickstart --figures runs/quickstart/figures
 
 # One process per core, each with one thread: the tests are many and small.
-test: $(READY)
+test: $(TOOLS)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
-check: $(READY)
+check: $(TOOLS)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(READY)
+format: $(TOOLS)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
