@@ -30,7 +30,7 @@ from batchscope.records.row import Evaluation, Target
 from batchscope.report.charts.blocks import block_diversity
 from batchscope.report.drawing import static
 from batchscope.training import Member, Settings
-from batchscope.training.cohort import Cohort
+from batchscope.training.cohort import RunningCohort
 from benchmarks.machine import describe, write
 
 FIGURES = Path(__file__).parent.parent / "docs" / "figures"
@@ -49,7 +49,7 @@ class Trained:
 
 def train(architecture: Architecture, dataset: Dataset, seed: int) -> Trained:
     """Train one member to the target; RuntimeError when it does not get there."""
-    cohort = Cohort(architecture, dataset, SETTINGS, [Member(STEP_SIZE, seed)], torch.device("cpu"))
+    cohort = RunningCohort(architecture, dataset, SETTINGS, [Member(STEP_SIZE, seed)], torch.device("cpu"))
     epoch = cohort.begin()
     while cohort.running and epoch < SETTINGS.max_epochs:
         cohort.train_epoch(epoch)

@@ -110,7 +110,7 @@ def cohort_side(depth: int, width: int, batch_size: int) -> Step:
     from batchscope.data.dataset import Dataset, Standardisation
     from batchscope.records.row import Target
     from batchscope.training import Member, Settings
-    from batchscope.training.cohort import Cohort
+    from batchscope.training.cohort import RunningCohort
 
     torch.set_num_threads(1)
     inputs, labels = examples()
@@ -118,7 +118,7 @@ def cohort_side(depth: int, width: int, batch_size: int) -> Step:
     settings = Settings(batch_size, Target("train_accuracy", 1.0), max_epochs=1)
     members = [Member(step_size, seed=0) for step_size in STEP_SIZES]
     architecture = Architecture("fully_connected", (D_IN,), D_OUT, depth, width)
-    cohort = Cohort(architecture, dataset, settings, members, torch.device("cpu"))
+    cohort = RunningCohort(architecture, dataset, settings, members, torch.device("cpu"))
     order = cohort.order(0)
 
     def run(steps: int) -> None:

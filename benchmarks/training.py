@@ -28,7 +28,7 @@ from batchscope.data.dataset import Dataset, Standardisation
 from batchscope.records.row import Target
 from batchscope.running.runner import resolve_device
 from batchscope.training import Member, Settings
-from batchscope.training.cohort import Cohort
+from batchscope.training.cohort import RunningCohort
 from benchmarks.machine import describe, write
 
 Run = Callable[[int], None]  # trains so many steps of every member
@@ -110,7 +110,7 @@ def ours(row: Row, device: torch.device) -> tuple[Run, str]:
     """The cohort's own steps, and how it chose to run its members."""
     stacked = row.net.family == "fully_connected"
     with torch.inference_mode(stacked):
-        cohort = Cohort(row.net, row.dataset(), row.settings, row.members, device)
+        cohort = RunningCohort(row.net, row.dataset(), row.settings, row.members, device)
     cohort.engine.begin_epoch(0)
     batches = _batches(row, device)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from batchscope.analysis.cells import Table, batch_sizes, cells, summarise, summary_table
+from batchscope.analysis.cells import CellTable, batch_sizes, cells, summarise, summary_table
 from batchscope.analysis.context import context
 from batchscope.analysis.fit.arrivals import typical_times
 from batchscope.analysis.formatting import batch_size, number
@@ -147,7 +147,7 @@ def test_the_table_prints_in_a_hundred_columns_and_explains_itself():
     assert max(map(len, lines)) <= 100
     assert [line.split()[0] for line in lines[2 : len(table) + 2]] == [cell.shape.split()[0] for cell in table]
     assert "median over seeds" in lines[len(table) + 3]
-    assert str(Table(())).split()[:3] == ["shape", "batch", "size"]
+    assert str(CellTable(())).split()[:3] == ["shape", "batch", "size"]
 
 
 def test_cells_that_were_only_tuned_are_in_the_table_of_a_run_and_nowhere_else():

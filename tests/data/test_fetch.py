@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from batchscope.data import check, fetch
-from batchscope.data.registry import FILE_SETS, Download, FileSet, Layout
+from batchscope.data.registry import FILE_SETS, Download, FileLayout, FileSet
 from batchscope.errors import DataError, InputError
 
 CONTENTS = np.random.default_rng(0).integers(0, 256, 300_007, dtype=np.uint8).tobytes()
@@ -82,7 +82,7 @@ def toy(server, monkeypatch):
         shape=(1,),
         num_classes=2,
         folders=("toy",),
-        layouts=(Layout({"all": "toy.bin"}, 1, 0),),
+        layouts=(FileLayout({"all": "toy.bin"}, 1, 0),),
         downloads=(Download("toy.bin", (f"{server.url}/toy.bin", f"{server.url}/mirror/toy.bin"), sha256(CONTENTS)),),
         checksums={"toy.bin": sha256(CONTENTS)},
     )

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from batchscope.gradients.backward.planner import Planner
 from batchscope.gradients.kernels import candidates
-from batchscope.gradients.rules.lazy_gradients import Dense, Factors, Patches, Rows
+from batchscope.gradients.rules.lazy_gradients import Dense, Factors, LookedUpRows, Patches
 
 sizes = st.integers(1, 7)
 
@@ -37,7 +37,7 @@ def test_products(n, t, p, d, seed):
 def test_rows(n, t, rows, d, seed):
     generator = torch.Generator().manual_seed(seed)
     index = torch.randint(0, rows, (n, t), generator=generator)
-    check(Rows(index, torch.randn(n, t, d, generator=generator, dtype=torch.float64), (rows, d)))
+    check(LookedUpRows(index, torch.randn(n, t, d, generator=generator, dtype=torch.float64), (rows, d)))
 
 
 @given(sizes, sizes, sizes)
@@ -69,7 +69,7 @@ def large_use(kind):
         return torch.rand(shape, generator=torch.Generator().manual_seed(sum(shape)))
 
     if kind == "rows":
-        return Rows(torch.arange(2053).unsqueeze(0), random(1, 2053, 1031), (2053, 1031))
+        return LookedUpRows(torch.arange(2053).unsqueeze(0), random(1, 2053, 1031), (2053, 1031))
     if kind == "patches":
         geometry = (512, 512, 3, 3), (1, 1), (1, 1), (1, 1), 1
         return Patches(random(1, 512, 2, 3), random(1, 512, 3, 2).mT, *geometry)

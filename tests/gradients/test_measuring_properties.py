@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from batchscope.gradients import measure, oracle, per_example_sq_norms
-from batchscope.gradients.measuring import Measurement, Options
+from batchscope.gradients.measuring import Measurement, MeasureOptions
 from batchscope.gradients.subject.batches import make_batch
 from tests.gradients.gradient_models import GPT, ResNet, squared_error, token_loss
 
@@ -180,7 +180,7 @@ def test_half_precision_parameters_do_not_overflow():
 def test_a_batch_leaves_no_garbage_behind():
     """Gradients of the last batch, still alive while the next is measured, would be memory for nothing."""
     model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.GroupNorm(2, 4), nn.Flatten(), nn.LayerNorm(36), nn.Linear(36, 3))
-    measurement = Measurement(model, nn.CrossEntropyLoss(), Options())
+    measurement = Measurement(model, nn.CrossEntropyLoss(), MeasureOptions())
     batch = make_batch(torch.randn(7, 2, 5, 5), torch.arange(7) % 3, torch.device("cpu"))
     with measurement.running():
         measurement.results(batch)  # the first batch is traced and audited besides

@@ -7,14 +7,14 @@ import sys
 import torch
 import torch.distributed as dist
 
-from batchscope.training.cohort import Cohort
+from batchscope.training.cohort import RunningCohort
 from batchscope.training.parallel import Ranks, join, launched
 from tests.training.ranks_cases import CASES, Case, dataset
 
 
 def train(case: Case, ranks: Ranks, device: str) -> dict[str, object]:
     settings = case.settings(ranks.size)
-    cohort = Cohort(case.net, dataset(case.net), settings, case.members, torch.device(device), ranks)
+    cohort = RunningCohort(case.net, dataset(case.net), settings, case.members, torch.device(device), ranks)
     cohort.begin()
     for epoch in range(settings.max_epochs):
         cohort.train_epoch(epoch)

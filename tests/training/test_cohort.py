@@ -13,7 +13,7 @@ from batchscope.data import Dataset, epoch_order, load
 from batchscope.errors import InputError
 from batchscope.records.row import Outcome, Target
 from batchscope.training import Member, Settings, train_cohort
-from batchscope.training.cohort import Cohort
+from batchscope.training.cohort import RunningCohort
 
 NEVER = Target("train_loss", -1.0)
 SETTINGS = Settings(batch_size=13, target=NEVER, max_epochs=2, dtype="float64")
@@ -33,9 +33,9 @@ def architecture(dataset: Dataset, depth: int = 3, activation: str = "relu", bia
     )
 
 
-def run(dataset, shape, settings, members) -> Cohort:
+def run(dataset, shape, settings, members) -> RunningCohort:
     with torch.inference_mode():
-        cohort = Cohort(shape, dataset, settings, members, torch.device("cpu"))
+        cohort = RunningCohort(shape, dataset, settings, members, torch.device("cpu"))
         cohort.begin()
         for epoch in range(settings.max_epochs):
             cohort.train_epoch(epoch)
@@ -139,7 +139,7 @@ def test_a_net_whose_outputs_all_tie_is_not_called_accurate():
     dataset = classes()
     shape = architecture(dataset)
     with torch.inference_mode():
-        cohort = Cohort(shape, dataset, SETTINGS, GRID, torch.device("cpu"))
+        cohort = RunningCohort(shape, dataset, SETTINGS, GRID, torch.device("cpu"))
         cohort.engine.stack.last.zero_()
         cohort.evaluate(0.0, 0)
     assert cohort.histories[0][0].train_accuracy == pytest.approx(np.mean(dataset.targets == 0))

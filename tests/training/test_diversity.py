@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from batchscope.training.cohort import Cohort
-from batchscope.training.stacked.diversity import batch_size_bounds
+from batchscope.training.cohort import RunningCohort
+from batchscope.training.stacked.batch_size_bounds import batch_size_bounds
 from tests.training.test_cohort import GRID, SETTINGS, architecture, build, classes, regression
 
 
@@ -15,7 +15,7 @@ def test_bounds_equal_a_loop_over_examples(data, bias, activation):
     dataset = data()
     shape = architecture(dataset, 3, activation, bias)
     with torch.inference_mode():
-        cohort = Cohort(shape, dataset, SETTINGS, GRID, torch.device("cpu"))
+        cohort = RunningCohort(shape, dataset, SETTINGS, GRID, torch.device("cpu"))
         cohort.train_epoch(0)
         bounds = batch_size_bounds(cohort.engine.stack, cohort.engine.inputs, cohort.engine.targets, chunk=31)
     inputs, targets = torch.as_tensor(dataset.inputs).double(), torch.as_tensor(dataset.targets)

@@ -17,11 +17,11 @@ from batchscope.data.dataset import Standardisation
 from batchscope.errors import InputError
 from batchscope.records.row import Outcome, Target
 from batchscope.training import Member, Settings, train_cohort
-from batchscope.training.cohort import Cohort
-from batchscope.training.engines import possible_executions
+from batchscope.training.cohort import RunningCohort
+from batchscope.training.cuda_graph import WARM_UP, ReplayedStep
+from batchscope.training.engine_choice import possible_executions
 from batchscope.training.execution import Execution
 from batchscope.training.parallel import ONE_RANK
-from batchscope.training.replay import WARM_UP, Replay
 
 NEVER = Target("train_loss", -1.0)
 SETTINGS = Settings(batch_size=13, target=NEVER, max_epochs=2, dtype="float64")
@@ -61,9 +61,9 @@ def plain_loop(net: Architecture, settings: Settings, member: Member) -> torch.n
     return model
 
 
-def run(net: Architecture, settings: Settings, members: list[Member], execution: str) -> Cohort:
+def run(net: Architecture, settings: Settings, members: list[Member], execution: str) -> RunningCohort:
     dataset = images(net.input_shape)
-    cohort = Cohort(net, dataset, settings, members, torch.device("cpu"), ONE_RANK, Execution.parse(execution))
+    cohort = RunningCohort(net, dataset, settings, members, torch.device("cpu"), ONE_RANK, Execution.parse(execution))
     cohort.begin()
     for epoch in range(settings.max_epochs):
         cohort.train_epoch(epoch)
@@ -208,7 +208,7 @@ def test_a_replay_gives_the_same_steps_and_leaves_other_shapes_alone():
         recorded.append(argument)
         return lambda: step(argument)
 
-    replay = Replay(lambda indices: seen.append(indices.tolist()), torch.device("cpu"), capture)
+    replay = ReplayedStep(lambda indices: seen.append(indices.tolist()), torch.device("cpu"), capture)
     batches = [torch.tensor([i, i + 1]) for i in range(WARM_UP + 3)] + [torch.tensor([9])]
     for batch in batches:
         replay(batch)

@@ -16,8 +16,8 @@ from batchscope.data import epoch_order, load
 from batchscope.errors import InputError
 from batchscope.records.row import Target
 from batchscope.training import Member, Settings
-from batchscope.training.cohort import Cohort
-from batchscope.training.engines import fastest
+from batchscope.training.cohort import RunningCohort
+from batchscope.training.engine_choice import fastest
 from batchscope.training.execution import Execution
 from batchscope.training.optimizers import OPTIMIZERS
 from batchscope.training.parallel import ONE_RANK
@@ -128,7 +128,7 @@ def loop(net: Architecture, data: Any, settings: Settings, member: Member, make:
 
 def cohort(net: Architecture, data: Any, settings: Settings, execution: Execution | None) -> list[dict[str, Any]]:
     with torch.inference_mode() if execution is None else torch.enable_grad():
-        made = Cohort(net, data, settings, MEMBERS, torch.device("cpu"), ONE_RANK, execution)
+        made = RunningCohort(net, data, settings, MEMBERS, torch.device("cpu"), ONE_RANK, execution)
         made.begin()
         for epoch in range(settings.max_epochs):
             made.train_epoch(epoch)

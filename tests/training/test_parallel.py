@@ -17,7 +17,7 @@ from batchscope.data import epoch_order
 from batchscope.errors import InputError
 from batchscope.gradients.estimands import NoiseEstimate, two_batch_estimate
 from batchscope.training import Member, train_cohort
-from batchscope.training.cohort import Cohort
+from batchscope.training.cohort import RunningCohort
 from batchscope.training.execution import Execution
 from batchscope.training.modules.batchnorm import with_shares
 from batchscope.training.parallel import ONE_RANK, Ranks
@@ -46,7 +46,7 @@ def test_two_ranks_equal_one(name: str, two_ranks: dict[str, Any]) -> None:
     two, case = two_ranks[name], CASES[name]
     settings = case.settings(2)
     execution = None if case.net.family == "fully_connected" else "one after another"
-    one = Cohort(
+    one = RunningCohort(
         case.net,
         dataset(case.net),
         settings,

@@ -152,7 +152,7 @@ EDGE_NOTE = "* the step size lies at the edge of those tried"
 
 
 @dataclass(frozen=True)
-class Table:
+class CellTable:
     """Cells by study, shape (shallow and wide first) and batch size; iterate over it, index it, or print it."""
 
     cells: tuple[Cell, ...]
@@ -319,6 +319,6 @@ def batch_sizes(table: Iterable[Cell]) -> list[int]:
     return sorted({cell.batch_size for cell in table})
 
 
-def summary_table(rows: Iterable[Row]) -> Table:
+def summary_table(rows: Iterable[Row]) -> CellTable:
     """The cells of a run, those that were only tuned so far among them, as a table that prints."""
-    return Table(cells(rows, unfinished=True))
+    return CellTable(cells(rows, unfinished=True))

@@ -28,7 +28,7 @@ LARGEST_CHECK = 0.2  # of the fastest time to the target: what a check may be wh
 
 
 @dataclass(frozen=True)
-class Design:
+class StudyDesign:
     """What a study can decide on two shapes that differ twofold.
 
     width: B_crit's 95 % interval is about [B_crit/width, B_crit*width]; inf with fewer than three batch sizes.
@@ -49,7 +49,7 @@ def design(
     fastest_epochs: float,
     evaluations_per_epoch: int = 1,
     b_crit: float | None = None,
-) -> Design:
+) -> StudyDesign:
     """The width and the power of a study.
 
     batch_sizes: those of the study (examples). num_seeds: reported runs of each. num_examples: of the training set.
@@ -67,11 +67,11 @@ def design(
     degrees = len(sizes) - 2
     plain = tuple(int(size) for size in sizes)
     if degrees < 1 or not math.isfinite(error):
-        return Design(plain, num_seeds, middle, math.inf, 0.0)
+        return StudyDesign(plain, num_seeds, middle, math.inf, 0.0)
     width = math.exp(float(special.stdtrit(degrees, 0.975)) * error)
     threshold = float(special.stdtrit(2 * degrees, CERTAIN)) * math.sqrt(2) * error
     power = float(special.ndtr((math.log(2) - threshold) / (math.sqrt(2) * error)))
-    return Design(plain, num_seeds, middle, width, power)
+    return StudyDesign(plain, num_seeds, middle, width, power)
 
 
 def checks_needed(fastest_epochs: float, largest_check: float = LARGEST_CHECK) -> int:

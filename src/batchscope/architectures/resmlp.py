@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from batchscope.architectures.architecture import Architecture
 
 
-class Variant(FullyConnectedFamily):
+class MLPVariant(FullyConnectedFamily):
     """Hidden layers as modules named ``0``, ``1``, ..., each with a Linear ``0``; then the outputs' Linear."""
 
     stacked = False
@@ -50,7 +50,7 @@ class Variant(FullyConnectedFamily):
         raise NotImplementedError
 
 
-class ResMLPFamily(Variant):
+class ResMLPFamily(MLPVariant):
     """Depth: hidden layers, of which all but the first add their result to what they were given."""
 
     name, has_norm = "resmlp", False
@@ -64,7 +64,7 @@ class ResMLPFamily(Variant):
         return nn.Sequential(*layers) if first else Skip(*layers)
 
 
-class LayerNormFamily(Variant):
+class LayerNormFamily(MLPVariant):
     """Depth: hidden layers, each with a LayerNorm, whose 2 K gains and shifts the budget does not count."""
 
     name, has_norm = "layer_norm", True

@@ -228,7 +228,7 @@ def _time(study: Study, shapes: Sequence[str], arguments: argparse.Namespace) ->
     from batchscope.architectures.building import build
     from batchscope.studies.dataset import DataRequest, facts, load_data
     from batchscope.studies.plan import architectures
-    from batchscope.training.modules.losses import per_example
+    from batchscope.training.modules.scoring import per_example
 
     dataset = load_data(DataRequest.of(study, arguments.data_dir))
     inputs, targets = (torch.as_tensor(array[:NUM_EXAMPLES_TIMED]) for array in (dataset.inputs, dataset.targets))

@@ -10,7 +10,7 @@ from pathlib import Path
 import platformdirs
 
 from batchscope.data.readers.compressed import SUFFIXES
-from batchscope.data.registry import FILE_SETS, FileSet, Layout
+from batchscope.data.registry import FILE_SETS, FileLayout, FileSet
 from batchscope.errors import DataError
 
 VARIABLE = "BATCHSCOPE_DATA"
@@ -22,7 +22,7 @@ class Located:
     """A data set found: its folder, the layout it is stored in, and the path of each of the layout's roles."""
 
     folder: Path
-    layout: Layout
+    layout: FileLayout
     paths: Mapping[str, Path]
 
 

@@ -20,7 +20,7 @@ from batchscope.data.dataset import RawData
 
 
 @dataclass(frozen=True)
-class Layout:
+class FileLayout:
     """One way a set is stored: role -> file name without compression suffix, and how many examples that makes."""
 
     files: Mapping[str, str]
@@ -63,7 +63,7 @@ class FileSet:
     shape: tuple[int, ...]
     num_classes: int
     folders: tuple[str, ...]
-    layouts: tuple[Layout, ...]
+    layouts: tuple[FileLayout, ...]
     downloads: tuple[Download, ...] = ()
     checksums: Mapping[str, str] = field(default_factory=dict)
     no_download: str = ""

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from batchscope.errors import BatchscopeError, InputError, MeasurementError, choose
 from batchscope.gradients.backward.collect import Measured, Result
-from batchscope.gradients.backward.engine import Engine, UnauditedError
 from batchscope.gradients.backward.examples import Examples, measure_examples
+from batchscope.gradients.backward.measurer import Measurer, UnauditedError
 from batchscope.gradients.backward.planner import DEFAULT_MEMORY_BUDGET, Planner
 from batchscope.gradients.estimands import ratio
 from batchscope.gradients.moments import MOST_GROUPS, MomentsAccumulator, groups_within
@@ -43,7 +43,7 @@ MODEL_LOSS = "model"
 
 
 @dataclass(frozen=True)
-class Options:
+class MeasureOptions:
     """How to measure; the keyword arguments of `measure`.
 
     batchnorm: "refuse", "eval", "frozen" or "microbatch" (see batchnorm.py). dropout: "refuse", "eval" (everything that
@@ -74,7 +74,7 @@ class Measurement:
 
     model: nn.Module
     loss: Loss | str
-    options: Options
+    options: MeasureOptions
     _checked: bool = False
     _is_widened: bool = False  # whether floating-point inputs are given the parameters' dtype
 
@@ -87,10 +87,10 @@ class Measurement:
         if not self.subject.parameters:
             raise InputError("the model has no parameter that requires a gradient: nothing to measure")
         audited = self.options.audit and self.options.dropout != "sample"
-        self.engine = Engine(self.subject, Planner(self.options.memory_budget), audited)
+        self.measurer = Measurer(self.subject, Planner(self.options.memory_budget), audited)
         self.device = next(iter(self.subject.parameters.values())).device
         if self.loss == MODEL_LOSS:
-            self.engine.given_up = "the model's own loss, of one example at a time"
+            self.measurer.given_up = "the model's own loss, of one example at a time"
 
     @property
     def notes(self) -> list[str]:
@@ -113,12 +113,12 @@ class Measurement:
     def results(self, batch: Batch) -> dict[str, Result]:
         """Parameter name -> Result of one batch of at least one example."""
         if self.options.examples is not None:
-            return measure_examples(self.engine, batch, self.options.examples)
+            return measure_examples(self.measurer, batch, self.options.examples)
         self.subject.prepare(batch)
         if not self._checked and batch.num_examples > 1:
             batch = self._check(batch)
             self._checked = True
-        return self.engine.measure(batch)
+        return self.measurer.measure(batch)
 
     def _check(self, batch: Batch) -> Batch:
         """Probe the first batch: the batch, with inputs converted where the model needs it."""
@@ -130,7 +130,7 @@ class Measurement:
             if converted is batch or isinstance(error, BatchscopeError):
                 if isinstance(error, BatchscopeError):
                     raise
-                return batch  # the engine's ladder goes on, and has the words if all fails
+                return batch  # the measurer's ladder goes on, and has the words if all fails
             self._is_widened = True
             return self._check(converted)
         if not found.is_deterministic:
@@ -142,7 +142,7 @@ class Measurement:
         else:
             self.subject.settle_copies(batch, found.losses, found.tolerance)
         if found.trace is not None:
-            self.engine.traces = [found.trace]
+            self.measurer.traces = [found.trace]
         return batch
 
     def _compare_with_mean(self, batch: Batch, found: Probe) -> None:
@@ -206,12 +206,12 @@ def measure(
         a dict that holds the targets as "labels" (or "label", "targets", "target", "y").
     population: number of examples (or math.inf) of which `data` is a random sample; gives `report.interval`.
     batch_size: examples per batch when `data` is whole tensors; the result does not depend on it.
-    batchnorm, dropout, audit, memory_budget, examples: see `Options`.
+    batchnorm, dropout, audit, memory_budget, examples: see `MeasureOptions`.
 
     InputError: unusable model, loss or data. MeasurementError: coupled examples, a random forward pass, a model that
     does not run, or a result that could not be confirmed.
     """
-    options = Options(batchnorm, dropout, audit, memory_budget, examples)
+    options = MeasureOptions(batchnorm, dropout, audit, memory_budget, examples)
     measurement = Measurement(model, loss, options)
     try:
         return _measure(measurement, data, population, batch_size)
@@ -220,18 +220,18 @@ def measure(
             raise MeasurementError(f"{error}. Measure again with smaller batches, or a list of batches") from error
         reason = str(error)
     measurement = Measurement(model, loss, options)  # from the beginning, trusting no trace
-    measurement.engine.give_up(reason)
+    measurement.measurer.give_up(reason)
     return _measure(measurement, data, population, batch_size)
 
 
 def _measure(measurement: Measurement, data: Any, population: float | None, batch_size: int | None) -> Report:
-    engine, subject = measurement.engine, measurement.subject
+    measurer, subject = measurement.measurer, measurement.subject
     groups = 0
     if population is not None:
         groups = groups_within(JACKKNIFE_MEMORY, sum(p.numel() for p in subject.parameters.values()))
         batch_size = batch_size or _spread_over_groups(data)
     accumulator, coverage, norms = MomentsAccumulator(groups), Coverage.start(subject.model), NormSums()
-    engine.expected = num_examples_in(data)
+    measurer.expected = num_examples_in(data)
     with measurement.running():
         if is_changing(data):
             subject.say("the data changes from one reading to the next: gradients of one draw of it")
@@ -246,11 +246,11 @@ def _measure(measurement: Measurement, data: Any, population: float | None, batc
                 dict(zip(results, by_example.sum(1).unbind(), strict=True)),
                 {name: result.grad_sum for name, result in results.items()},
             )
-            engine.expected -= by_example.shape[1]
+            measurer.expected -= by_example.shape[1]
             del results  # before the next batch needs its memory
     if coverage.num_batches == 0:
         raise _no_batch(data)
-    plan = Plan(tuple(engine.planner.choices.values()), tuple(engine.costs))
+    plan = Plan(tuple(measurer.planner.choices.values()), tuple(measurer.costs))
     moments, notes = accumulator.finish(), tuple(subject.notes)
     return Report.of(subject.model, moments, coverage, plan, population, notes, norms.effective_examples)
 
@@ -277,7 +277,7 @@ def per_example_sq_norms(
     examples: Examples | None = None,
 ) -> Tensor:
     """‖g_i‖² of every example, [N], float32 or better; arguments and errors as for `measure`."""
-    measurement = Measurement(model, loss, Options(batchnorm, dropout, audit, memory_budget, examples))
+    measurement = Measurement(model, loss, MeasureOptions(batchnorm, dropout, audit, memory_budget, examples))
     batch = measurement.batch_of(inputs, targets)
     if not batch.num_examples:
         return torch.zeros(0, dtype=torch.float64, device=measurement.device)
@@ -302,7 +302,7 @@ class NormSums:
         return ratio(float(self.second) ** 2, float(self.fourth))
 
 
-def _set_modes(model: nn.Module, options: Options) -> None:
+def _set_modes(model: nn.Module, options: MeasureOptions) -> None:
     coupling = batchnorm_choices.coupling_modules(model)
     if coupling and options.batchnorm == "refuse":
         raise batchnorm_choices.refuse(list(coupling))

@@ -13,7 +13,7 @@ from batchscope.errors import choose
 from batchscope.gradients import parts as kinds
 from batchscope.gradients.backward.collect import UNAVAILABLE, Measured, Result
 from batchscope.gradients.backward.loop import LoopCost
-from batchscope.gradients.backward.planner import Choice
+from batchscope.gradients.backward.planner import KernelChoice
 from batchscope.gradients.estimands import Moments
 from batchscope.gradients.intervals import SampleEstimate, sample_interval
 from batchscope.gradients.moments import GradientMoments
@@ -76,7 +76,7 @@ class Plan:
     """The kernels chosen for each layer shape, with the times they were chosen by. loops: what going through examples
     one at a time costs, where that was needed."""
 
-    choices: tuple[Choice, ...]
+    choices: tuple[KernelChoice, ...]
     loops: tuple[LoopCost, ...] = ()
 
     def __str__(self) -> str:

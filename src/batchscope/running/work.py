@@ -40,7 +40,7 @@ def train(job: Job, device: str, on_epoch: OnEpoch | None = None, **options: Any
     try:
         return training.train_cohort(*what, device=device, on_epoch=on_epoch, checkpoint=job.checkpoint, **options)
     except (RuntimeError, MemoryError) as error:
-        from batchscope.training.engines import exhausted
+        from batchscope.training.engine_choice import exhausted
         from batchscope.training.memory import explain_exhaustion
 
         if not exhausted(error):

@@ -107,7 +107,7 @@ def calibrate(
 
     sizes = tuple(local_batches) if local_batches is not None else _default_batches(len(inputs))
     _check(sizes, processes, seconds)
-    job = timing.Job(module, loss, inputs, targets, sizes, processes, device, seconds)
+    job = timing.TimingJob(module, loss, inputs, targets, sizes, processes, device, seconds)
     number, per = sum(p.numel() for p in module.parameters()), next(module.parameters()).element_size()
     return fit(timing.measure(job), number, per, pattern, bandwidth, latency, max_local_batch)
 

@@ -28,7 +28,7 @@ Operation = Callable[[], None]
 
 
 @dataclass(frozen=True)
-class Job:
+class TimingJob:
     """What to time: see `calibration.calibrate`."""
 
     module: nn.Module
@@ -41,7 +41,7 @@ class Job:
     seconds: float
 
 
-def measure(job: Job) -> Timings:
+def measure(job: TimingJob) -> Timings:
     """Time the job: here if it is of one process or torchrun started this one, else on as many processes as it asks."""
     ranks = launched()
     if ranks is not None:
@@ -49,7 +49,7 @@ def measure(job: Job) -> Timings:
     return _alone(job) if job.processes == 1 else _on_new_processes(job)
 
 
-def _on_new_processes(job: Job) -> Timings:
+def _on_new_processes(job: TimingJob) -> Timings:
     """Start torchrun's own launcher with this function's twin as its program."""
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -74,19 +74,19 @@ def _on_new_processes(job: Job) -> Timings:
 
 
 def _program(packed: bytes) -> Timings:
-    job: Job = torch.load(io.BytesIO(packed), weights_only=False)  # our own, sent a moment ago
+    job: TimingJob = torch.load(io.BytesIO(packed), weights_only=False)  # our own, sent a moment ago
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // job.processes))
     return _on_this_rank(job, job.processes)
 
 
-def _alone(job: Job) -> Timings:
+def _alone(job: TimingJob) -> Timings:
     device = torch.device("cuda" if _wants_cuda(job, 1) else "cpu")
     module = copy.deepcopy(job.module).to(device)
     computing = _timed([_step(job, module, size, device) for size in job.local_batches], job.seconds, device, False)
     return Timings(1, device.type, "none", job.local_batches, computing)
 
 
-def _on_this_rank(job: Job, processes: int) -> Timings:
+def _on_this_rank(job: TimingJob, processes: int) -> Timings:
     """The same numbers on every rank: each time is that of the slowest."""
     ours = not dist.is_initialized()
     name = "cuda" if _wants_cuda(job, processes) else "cpu"
@@ -98,7 +98,7 @@ def _on_this_rank(job: Job, processes: int) -> Timings:
             dist.destroy_process_group()
 
 
-def _together(job: Job, processes: int, device: torch.device) -> Timings:
+def _together(job: TimingJob, processes: int, device: torch.device) -> Timings:
     module = data_parallel(copy.deepcopy(job.module).to(device), device, None)
     gradient = sum(p.numel() * p.element_size() for p in module.parameters())
     sizes = 4 * SMALL, max(gradient, LEAST_BYTES)
@@ -111,13 +111,13 @@ def _together(job: Job, processes: int, device: torch.device) -> Timings:
     )
 
 
-def _wants_cuda(job: Job, processes: int) -> bool:
+def _wants_cuda(job: TimingJob, processes: int) -> bool:
     if job.device != "auto":
         return job.device == "cuda"
     return torch.cuda.device_count() >= int(os.environ.get("LOCAL_WORLD_SIZE", processes))
 
 
-def _step(job: Job, module: nn.Module, size: int, device: torch.device) -> Operation:
+def _step(job: TimingJob, module: nn.Module, size: int, device: torch.device) -> Operation:
     """Forward, backward and update at step size 0, so that the network stays what it is."""
     which = torch.arange(size) % len(job.inputs)
     inputs, targets = job.inputs[which].to(device), job.targets[which].to(device)

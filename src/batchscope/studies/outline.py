@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from batchscope.analysis.planning import Design, checks_needed, design
+from batchscope.analysis.planning import StudyDesign, checks_needed, design
 from batchscope.options import OPTIONS
 from batchscope.studies.cost import cell_cost
 from batchscope.studies.dataset import DataRequest, facts, load_data
@@ -40,9 +40,9 @@ class Outline:
     trials: int
     workers: int
     minutes_at_most: float
-    design: Design
-    with_a_seed: Design
-    with_a_size: Design
+    design: StudyDesign
+    with_a_seed: StudyDesign
+    with_a_size: StudyDesign
     checks_advised: int
 
 
@@ -72,7 +72,7 @@ def outline(study: Study, workers: int, data_dir: str | Path | None = None) -> O
     )
 
 
-def _designs(study: Study, num_examples: int) -> tuple[Design, Design, Design]:
+def _designs(study: Study, num_examples: int) -> tuple[StudyDesign, StudyDesign, StudyDesign]:
     """The study as it is, with one more seed, with one more batch size (twice the largest); at the same B_crit."""
     sizes, seeds, checks = study.batch_sizes, study.num_seeds, study.evaluations_per_epoch
     plain = design(sizes, seeds, num_examples, FASTEST_EPOCHS, checks)

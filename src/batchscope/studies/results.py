@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from batchscope.analysis.cells import Table, summary_table
+from batchscope.analysis.cells import CellTable, summary_table
 from batchscope.errors import InputError, StoreError
 from batchscope.records.reading import Recalled, read_rows, read_runs
 from batchscope.records.row import Outcome, Row
@@ -44,7 +44,7 @@ class Results:
             raise InputError(f"no study {study!r} here; expected one of {[one.name for one in self.studies]}")
         return Results(Rows.of(self.rows).where(study=study), chosen, self.runs)
 
-    def table(self) -> Table:
+    def table(self) -> CellTable:
         """Return one summary per (architecture, batch size) that has at least one row."""
         return summary_table(self.rows)
 

@@ -24,7 +24,7 @@ from batchscope.errors import InputError
 from batchscope.records.row import Evaluation, Outcome
 from batchscope.training.checkpoint import Checkpoint
 from batchscope.training.engine import Engine, Scores
-from batchscope.training.engines import make_engine
+from batchscope.training.engine_choice import make_engine
 from batchscope.training.execution import Execution
 from batchscope.training.parallel import ONE_RANK, Ranks
 from batchscope.training.schedule import step_size_factor
@@ -74,7 +74,7 @@ def train_cohort(
     with torch.inference_mode() if stacked else contextlib.nullcontext():
         how = saved["execution"] if saved else execution
         how = Execution.parse(how) if isinstance(how, str) else how
-        cohort = Cohort(architecture, dataset, settings, members, torch.device(device), ranks, how)
+        cohort = RunningCohort(architecture, dataset, settings, members, torch.device(device), ranks, how)
         begin = cohort.resume(saved) if saved else cohort.begin()
         for epoch in range(begin, settings.max_epochs):
             if not cohort.running:
@@ -86,7 +86,7 @@ def train_cohort(
     return cohort.results()
 
 
-class Cohort:
+class RunningCohort:
     """The running members: their engine, histories and outcomes."""
 
     def __init__(

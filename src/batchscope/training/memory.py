@@ -11,7 +11,7 @@ import torch
 from batchscope.architectures import Architecture
 from batchscope.data import Dataset
 from batchscope.errors import RunError
-from batchscope.training.engines import exhausted, make_engine
+from batchscope.training.engine_choice import exhausted, make_engine
 from batchscope.training.settings import Member, Settings
 
 

@@ -19,7 +19,7 @@ MULTIPLY_ADDS = 1000
 
 
 @dataclass(frozen=True)
-class Curve:
+class PlantedCurve:
     """Epochs to the target of one shape: fewest (1 + B / b_crit). bound: B_S after one epoch; it grows as epoch^1.5."""
 
     depth: int
@@ -51,17 +51,17 @@ class Curve:
 
 
 CURVES = (
-    Curve(1, 4.0, 800.0, 80.0),
-    Curve(2, 5.0, 400.0, 40.0),
-    Curve(4, 6.0, 200.0, 20.0),
-    Curve(8, 8.0, 100.0, 10.0),
+    PlantedCurve(1, 4.0, 800.0, 80.0),
+    PlantedCurve(2, 5.0, 400.0, 40.0),
+    PlantedCurve(4, 6.0, 200.0, 20.0),
+    PlantedCurve(8, 8.0, 100.0, 10.0),
 )
 FLOPS_PER_EPOCH = 6.0 * MULTIPLY_ADDS * NUM_EXAMPLES
 
 
 @cache
 def planted(
-    curves: Sequence[Curve] = CURVES, cap: float = 1000.0, num_seeds: int = 5, own: float = 0.0, seed: int = 1
+    curves: Sequence[PlantedCurve] = CURVES, cap: float = 1000.0, num_seeds: int = 5, own: float = 0.0, seed: int = 1
 ) -> tuple[Row, ...]:
     """Final runs with 5 % between seeds (and `own` between batch sizes), stopped after `cap` epochs.
 
@@ -84,7 +84,7 @@ def lost(row: Row) -> Row:
     )
 
 
-def with_diversity(rows: Sequence[Row], curves: Sequence[Curve] = CURVES) -> list[Row]:
+def with_diversity(rows: Sequence[Row], curves: Sequence[PlantedCurve] = CURVES) -> list[Row]:
     """The rows with B_S measured at every epoch: the longer a run, the larger its mean."""
     bounds = {curve.shape: curve.bound for curve in curves}
     return [_measured(row, bounds[row.shape] * (1 + 0.02 * row.seed)) for row in rows]
@@ -105,7 +105,7 @@ def _template() -> Row:
     return QuadraticStudy(NoisyQuadratic.of_size(2), (16,), (0.1,), num_seeds=1).rows()[-1]
 
 
-def _row(curve: Curve, batch_size: int, seed: int, epochs: float, cap: float) -> Row:
+def _row(curve: PlantedCurve, batch_size: int, seed: int, epochs: float, cap: float) -> Row:
     reached, ran = epochs <= cap, min(epochs, cap)
     steps = round(ran * NUM_EXAMPLES / batch_size)
     return replace(

@@ -12,7 +12,7 @@ from batchscope.data.dataset import RawData
 from batchscope.data.files import Pair, check_labels, raw_data, with_remedy
 from batchscope.data.locate import PathLike, locate
 from batchscope.data.readers.cifar import read_cifar_batch
-from batchscope.data.registry import FILE_SETS, Download, FileSet, Layout, in_files
+from batchscope.data.registry import FILE_SETS, Download, FileLayout, FileSet, in_files
 from batchscope.errors import choose
 
 # md5 of the members of the official binary archive; sha256 of their .xz forms and of the shortened test file.
@@ -41,8 +41,8 @@ _CIFAR10_BATCHES = {f"batch_{i}": f"data_batch_{i}.bin" for i in range(1, 6)}
         num_classes=10,
         folders=("cifar10", "cifar-10-batches-bin", ""),
         layouts=(
-            Layout({**_CIFAR10_BATCHES, "heldout": "test_batch.bin"}, 50_000, 10_000),
-            Layout(
+            FileLayout({**_CIFAR10_BATCHES, "heldout": "test_batch.bin"}, 50_000, 10_000),
+            FileLayout(
                 {**_CIFAR10_BATCHES, "heldout": "test_batch_first1000.bin"},
                 50_000,
                 1_000,

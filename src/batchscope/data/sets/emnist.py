@@ -5,7 +5,7 @@ from __future__ import annotations
 from batchscope.data.dataset import RawData
 from batchscope.data.files import idx_files, read_idx_set
 from batchscope.data.locate import PathLike
-from batchscope.data.registry import Download, FileSet, Layout, in_files
+from batchscope.data.registry import Download, FileLayout, FileSet, in_files
 
 # sha256 of the members of the official gzip archive.
 _EMNIST_LETTERS = {
@@ -32,7 +32,7 @@ _EMNIST47 = {
         shape=(1, 28, 28),
         num_classes=26,
         folders=("emnist", "emnist_letters", "EMNIST/raw", ""),
-        layouts=(Layout(idx_files("emnist-letters-train", "emnist-letters-test"), 124_800, 20_800),),
+        layouts=(FileLayout(idx_files("emnist-letters-train", "emnist-letters-test"), 124_800, 20_800),),
         downloads=(
             Download(
                 "gzip.zip",
@@ -51,7 +51,7 @@ _EMNIST47 = {
         shape=(1, 28, 28),
         num_classes=47,
         folders=("emnist", "emnist47", ""),
-        layouts=(Layout(idx_files("emnist47-train", "emnist47-test"), 37_600, 4_700),),
+        layouts=(FileLayout(idx_files("emnist47-train", "emnist47-test"), 37_600, 4_700),),
         checksums=_EMNIST47,
         no_download="it is a reduced sample without a public home: put the emnist47-* files into emnist/ of a "
         "data folder, or use emnist_letters",

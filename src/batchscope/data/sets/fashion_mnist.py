@@ -5,7 +5,7 @@ from __future__ import annotations
 from batchscope.data.dataset import RawData
 from batchscope.data.files import idx_files, read_idx_set
 from batchscope.data.locate import PathLike
-from batchscope.data.registry import FileSet, Layout, in_files, mirrored
+from batchscope.data.registry import FileLayout, FileSet, in_files, mirrored
 
 # md5 published with Fashion-MNIST.
 _FASHION = {
@@ -24,7 +24,7 @@ _FASHION = {
         shape=(1, 28, 28),
         num_classes=10,
         folders=("fashion_mnist", "FashionMNIST/raw"),  # never flat: the files are named like MNIST's
-        layouts=(Layout(idx_files("train", "t10k"), 60_000, 10_000),),
+        layouts=(FileLayout(idx_files("train", "t10k"), 60_000, 10_000),),
         downloads=mirrored(("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",), _FASHION),
         checksums=_FASHION,
     ),

@@ -6,7 +6,7 @@ from batchscope.data.dataset import RawData
 from batchscope.data.files import Pair, raw_data, with_remedy
 from batchscope.data.locate import Located, PathLike, locate
 from batchscope.data.readers.gisette import read_challenge_pair, read_libsvm_file
-from batchscope.data.registry import FILE_SETS, Download, FileSet, Layout, in_files
+from batchscope.data.registry import FILE_SETS, Download, FileLayout, FileSet, in_files
 
 # sha256 of the files as the UCI repository serves them.
 _GISETTE = {
@@ -29,7 +29,7 @@ _GISETTE_HOME = "https://archive.ics.uci.edu/ml/machine-learning-databases/giset
         num_classes=2,
         folders=("gisette", ""),
         layouts=(
-            Layout(
+            FileLayout(
                 {
                     "train_data": "gisette_train.data",
                     "train_labels": "gisette_train.labels",
@@ -39,8 +39,8 @@ _GISETTE_HOME = "https://archive.ics.uci.edu/ml/machine-learning-databases/giset
                 6_000,
                 1_000,
             ),
-            Layout({"train_libsvm": "gisette_scale", "heldout_libsvm": "gisette_scale.t"}, 6_000, 1_000),
-            Layout(
+            FileLayout({"train_libsvm": "gisette_scale", "heldout_libsvm": "gisette_scale.t"}, 6_000, 1_000),
+            FileLayout(
                 {"train_data": "gisette_sample168.data", "train_labels": "gisette_sample168.labels"},
                 168,
                 0,

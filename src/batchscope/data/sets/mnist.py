@@ -5,7 +5,7 @@ from __future__ import annotations
 from batchscope.data.dataset import RawData
 from batchscope.data.files import idx_files, read_idx_set
 from batchscope.data.locate import PathLike
-from batchscope.data.registry import FileSet, Layout, in_files, mirrored
+from batchscope.data.registry import FileLayout, FileSet, in_files, mirrored
 
 # sha256 of the files as distributed; their md5 are those published with them.
 _MNIST = {
@@ -24,7 +24,7 @@ _MNIST = {
         shape=(1, 28, 28),
         num_classes=10,
         folders=("mnist", "MNIST/raw", ""),
-        layouts=(Layout(idx_files("train", "t10k"), 60_000, 10_000),),
+        layouts=(FileLayout(idx_files("train", "t10k"), 60_000, 10_000),),
         downloads=mirrored(
             (
                 "https://ossci-datasets.s3.amazonaws.com/mnist/",

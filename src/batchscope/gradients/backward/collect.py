@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from batchscope.gradients.backward.capture import Shared
-from batchscope.gradients.backward.planner import Choice, Planner
+from batchscope.gradients.backward.planner import KernelChoice, Planner
 from batchscope.gradients.kernels import chunks, sq_norms
 from batchscope.gradients.kernels.tied import cross_term
-from batchscope.gradients.rules.lazy_gradients import Factors, Rows, Use
+from batchscope.gradients.rules.lazy_gradients import Factors, LookedUpRows, Use
 from batchscope.gradients.tracing.calls import accumulation_dtype
 
 UNAVAILABLE = "not measured"  # in place of a kernel's name
@@ -31,7 +31,7 @@ class Measured:
 
     rules: tuple[str, ...]
     kernel: str
-    choice: Choice | None = None
+    choice: KernelChoice | None = None
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Collector:
             total = _place(parameter, operand.tensor, total.unsqueeze(0)).squeeze(0)
         return Result(norms, total, Measured(rules, choice.kernel, choice))
 
-    def _run(self, use: Use) -> tuple[tuple[Tensor, Tensor], Choice]:
+    def _run(self, use: Use) -> tuple[tuple[Tensor, Tensor], KernelChoice]:
         if not self.norms_alone:
             return self.planner.run(use)
         norms, choice = self.planner.norms(use)
@@ -193,17 +193,17 @@ class Collector:
         return None
 
 
-def join(uses: list[Use]) -> tuple[Use] | tuple[Factors, Rows] | None:
+def join(uses: list[Use]) -> tuple[Use] | tuple[Factors, LookedUpRows] | None:
     """Several uses of one weight as one, or as a product and a look-up; None when their cross terms have no kernel."""
     if len(uses) == 1:
         return (uses[0],)
     factors = [use for use in uses if isinstance(use, Factors)]
-    rows = [use for use in uses if isinstance(use, Rows)]
+    rows = [use for use in uses if isinstance(use, LookedUpRows)]
     if len(factors) + len(rows) < len(uses):
         return None
     if not rows:
         return (join_factors(factors),)
-    looked_up = Rows(
+    looked_up = LookedUpRows(
         torch.cat([use.index for use in rows], 1), torch.cat([use.grads for use in rows], 1), rows[0].shape
     )
     return (join_factors(factors), looked_up) if factors else (looked_up,)

@@ -15,8 +15,8 @@ from torch import Tensor
 from batchscope.errors import BatchscopeError, InputError, MeasurementError
 from batchscope.gradients.backward.audit import audit_sums
 from batchscope.gradients.backward.collect import Measured, Result
-from batchscope.gradients.backward.engine import Engine
 from batchscope.gradients.backward.loop import Gradients, add_up, timed
+from batchscope.gradients.backward.measurer import Measurer
 from batchscope.gradients.subject.batches import Batch, as_pair, make_batch
 from batchscope.gradients.subject.failures import described, refuse_out_of_memory
 from batchscope.gradients.subject.subject import Subject
@@ -26,19 +26,19 @@ Examples = Callable[[tuple[Any, Any]], Iterable[Any]]  # (inputs, targets) -> it
 REASON = "per-example loop over examples="
 
 
-def measure_examples(engine: Engine, batch: Batch, examples: Examples) -> dict[str, Result]:
+def measure_examples(measurer: Measurer, batch: Batch, examples: Examples) -> dict[str, Result]:
     """Parameter name -> Result over the examples that `examples` finds in the batch.
 
     MeasurementError when their gradients do not add up to the batch's (unless the loss of a batch is one number, which
     may be a mean of any kind). InputError for an unusable `examples`.
     """
-    subject, parameters = engine.subject, engine.parameters
+    subject, parameters = measurer.subject, measurer.parameters
     singles = _singles(batch, examples, subject)
     if not singles:
         return {name: _none(p) for name, p in parameters.items()}
     rows = (_gradients(subject, single) for single in singles)
-    results = add_up(timed(rows, len(singles), engine.costs, engine.expected), parameters, REASON, is_one=False)
-    if engine.audited and engine.is_first():
+    results = add_up(timed(rows, len(singles), measurer.costs, measurer.expected), parameters, REASON, is_one=False)
+    if measurer.audited and measurer.is_first():
         _audit(subject, batch, results)
     return results
 

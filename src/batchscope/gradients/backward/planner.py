@@ -23,7 +23,7 @@ HOPELESS = 12.0  # candidates with this many times the least number of operation
 
 
 @dataclass(frozen=True)
-class Choice:
+class KernelChoice:
     """layer: kind and sizes. kernel: the fastest for them. seconds: kernel -> time measured on a batch of
     `num_examples`; empty: no rival. scratch_bytes: memory the kernel needs per example while it runs."""
 
@@ -34,7 +34,7 @@ class Choice:
     scratch_bytes: int
 
 
-_CHOICES: dict[tuple[object, ...], tuple[Choice, Kernel, int]] = {}  # with the kernel and its bytes per example
+_CHOICES: dict[tuple[object, ...], tuple[KernelChoice, Kernel, int]] = {}  # with the kernel and its bytes per example
 
 
 @dataclass
@@ -42,19 +42,19 @@ class Planner:
     """Runs Uses by the best kernel within `memory_budget` bytes, one chunk of examples at a time."""
 
     memory_budget: int = DEFAULT_MEMORY_BUDGET
-    choices: dict[tuple[object, ...], Choice] = field(default_factory=dict)
+    choices: dict[tuple[object, ...], KernelChoice] = field(default_factory=dict)
 
-    def run(self, use: Use) -> tuple[Result, Choice]:
+    def run(self, use: Use) -> tuple[Result, KernelChoice]:
         """(squared norms [N], sum [*shape]) of `use`, and how it was computed."""
         choice, kernel, chunk = self._chosen(use, norms_alone=False)
         return kernel.run(use, chunk), choice
 
-    def norms(self, use: Use) -> tuple[Tensor, Choice]:
+    def norms(self, use: Use) -> tuple[Tensor, KernelChoice]:
         """Squared norms [N] of `use` alone, and how they were computed."""
         choice, kernel, chunk = self._chosen(use, norms_alone=True)
         return kernel.norms(use, chunk), choice
 
-    def _chosen(self, use: Use, norms_alone: bool) -> tuple[Choice, Kernel, int]:
+    def _chosen(self, use: Use, norms_alone: bool) -> tuple[KernelChoice, Kernel, int]:
         key = (use.signature, torch.get_num_threads(), self.memory_budget, norms_alone)
         if key not in _CHOICES:
             _CHOICES[key] = self._choose(use, norms_alone)
@@ -62,12 +62,12 @@ class Planner:
         self.choices[key] = choice
         return choice, kernel, self._chunk(size, use)
 
-    def _choose(self, use: Use, norms_alone: bool) -> tuple[Choice, Kernel, int]:
+    def _choose(self, use: Use, norms_alone: bool) -> tuple[KernelChoice, Kernel, int]:
         kernels = list(self._admissible(use))
         seconds = self._race(kernels, use, norms_alone) if len(kernels) > 1 else {}
         best = min(kernels, key=lambda kernel: seconds.get(kernel.name, 0.0))
         size = _bytes(best, use)
-        return Choice(_layer(use), best.name, seconds, use.num_examples, size), best, size
+        return KernelChoice(_layer(use), best.name, seconds, use.num_examples, size), best, size
 
     def _race(self, kernels: list[Kernel], use: Use, norms_alone: bool) -> dict[str, float]:
         """Kernel -> least seconds of several runs. The first run warms up and sorts out the slow; the rest take turns,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from batchscope.gradients.rules.lazy_gradients import Factors, Rows
+from batchscope.gradients.rules.lazy_gradients import Factors, LookedUpRows
 
 
-def cross_term(product: Factors, rows: Rows) -> Tensor:
+def cross_term(product: Factors, rows: LookedUpRows) -> Tensor:
     """<gradient of the product, gradient of the look-up> per example, [N].
 
     With the product's gradient sum_s l_s r_s' and the look-up's sum_t onehot(id_t) e_t', it is

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from batchscope.errors import MeasurementError
 from batchscope.gradients.backward.audit import LOW_PRECISION, TOLERANCES
 from batchscope.gradients.backward.collect import Measured, Result
-from batchscope.gradients.backward.engine import Engine
+from batchscope.gradients.backward.measurer import Measurer
 from batchscope.gradients.backward.planner import Planner
 from batchscope.gradients.observing.loop_gradients import dense, sq_norm
 from batchscope.gradients.observing.outputs import Call, frontier, tensors_of
@@ -146,12 +146,12 @@ def measure_again(
     if recording.versions != version_of(recording.model):
         raise MeasurementError("the parameters changed during the backward pass, so it cannot be repeated")
     subject = Replay(recording)
-    engine = Engine(subject, planner, audited=False)  # the sums are compared with the loop
+    measurer = Measurer(subject, planner, audited=False)  # the sums are compared with the loop
     reason: Exception | None = None
     for attempt in ("measured", "one by one"):
         try:
             with recording.setting():
-                results = engine.measure(subject.batch) if attempt == "measured" else _one_by_one(subject)
+                results = measurer.measure(subject.batch) if attempt == "measured" else _one_by_one(subject)
             check_sums(results, loop, recording.is_low, sq_norms)
         except Exception as error:  # the next way may do; the last error is raised
             reason = error

@@ -1,8 +1,9 @@
 """Rules: for each torch function that takes parameters, the per-example gradients its backward pass leaves us with.
 
 A rule is one decorated function. It takes the gradient of the call's output and the call's own arguments, everything
-that depends on examples in split form [N, ...one example's batch of one] (see layouts.py), parameters as nn.Parameter,
-and yields pairs (parameter argument, Use). To add a layer, write one such function, then `conformance.check_rule` it.
+that depends on examples in split form [N, ...one example's batch of one] (see tracing/example_axis.py), parameters as
+nn.Parameter, and yields pairs (parameter argument, Use). To add a layer, write one such function, then
+`conformance.check_rule` it.
 
 A rewrite replaces a fused function by simpler ones that have rules (LSTM, multi-head attention). A replacement computes
 a call and its whole backward pass itself, where the library's backward kernel can give the per-example gradients for
@@ -97,7 +98,7 @@ def load() -> dict[Function, Rule]:
         elementwise,
         embedding,
         fused_normalisation,
-        linear,
+        matrix_product,
         normalisation,
         recurrent,
         shapes,

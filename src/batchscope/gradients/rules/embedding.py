@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from batchscope.gradients.rules import Uses, as_positions, rule
-from batchscope.gradients.rules.lazy_gradients import Rows
+from batchscope.gradients.rules.lazy_gradients import LookedUpRows
 
 
 @rule(F.embedding)
@@ -49,7 +49,7 @@ def embedding_bag(
     yield weight, _rows(input.flatten(1), as_positions(spread), weight, padding_idx)
 
 
-def _rows(index: Tensor, grads: Tensor, weight: Tensor, padding_idx: int | None) -> Rows:
+def _rows(index: Tensor, grads: Tensor, weight: Tensor, padding_idx: int | None) -> LookedUpRows:
     if padding_idx is not None:
         grads = grads.masked_fill((index == padding_idx % weight.shape[0]).unsqueeze(-1), 0)
-    return Rows(index.long(), grads, tuple(weight.shape))
+    return LookedUpRows(index.long(), grads, tuple(weight.shape))

@@ -94,7 +94,7 @@ class Factors:
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class LookedUpRows:
     """gradient_i = sum_t onehot(index_it) grads_it': rows of a table that were looked up (Embedding).
 
     index: int64 [N, T]. grads: [N, T, d], zero where the lookup must not count. shape: (number of rows, d).

@@ -27,7 +27,7 @@ class Bounded(Protocol):
     def batch_size_bound(self) -> float: ...
 
 
-class Measured(Protocol):
+class MeasuredBlocks(Protocol):
     """What is drawn of a `batchscope.measure` report."""
 
     @property
@@ -40,7 +40,7 @@ class Measured(Protocol):
     def total(self) -> Bounded: ...
 
 
-def block_diversity(panels: Mapping[str, Sequence[Measured]]) -> Chart:
+def block_diversity(panels: Mapping[str, Sequence[MeasuredBlocks]]) -> Chart:
     """B_S (examples, log2) per block and kind, one panel for each title.
 
     panels: title -> reports of networks of one shape (seeds, or a single one). Where Q = 0 < S1 the bound is infinite:
@@ -72,14 +72,14 @@ def _places(keys: Sequence[Key]) -> dict[Key, float]:
     }
 
 
-def _finite(runs: Iterable[Measured]) -> list[float]:
+def _finite(runs: Iterable[MeasuredBlocks]) -> list[float]:
     """The finite bounds of all parts and totals; [1] for none."""
     bounds = [part.batch_size_bound for run in runs for part in (*run.by_block_and_kind.values(), run.total)]
     return [bound for bound in bounds if 0 < bound < math.inf] or [1.0]
 
 
 def _layers(
-    runs: Sequence[Measured], places: Mapping[Key, float], kinds: Sequence[str], num_blocks: int, top: float
+    runs: Sequence[MeasuredBlocks], places: Mapping[Key, float], kinds: Sequence[str], num_blocks: int, top: float
 ) -> Iterable[Layer]:
     yield from _total([run.total.batch_size_bound for run in runs], num_blocks, top)
     for index, kind in enumerate(kinds):
@@ -87,7 +87,7 @@ def _layers(
         yield from _kind(kind, Hue(index, len(kinds)), {x: some for x, some in bounds.items() if some}, top)
 
 
-def _known(runs: Sequence[Measured], key: Key) -> list[float]:
+def _known(runs: Sequence[MeasuredBlocks], key: Key) -> list[float]:
     found = [run.by_block_and_kind[key].batch_size_bound for run in runs if key in run.by_block_and_kind]
     return [bound for bound in found if not math.isnan(bound)]
 
@@ -125,7 +125,7 @@ def _total(totals: Sequence[float], num_blocks: int, top: float) -> Iterable[Lay
     yield Line("all parameters", "ink", ends, (median(known),) * 2, "dashed", 1.2)
 
 
-def _title(title: str, runs: Sequence[Measured]) -> str:
+def _title(title: str, runs: Sequence[MeasuredBlocks]) -> str:
     """The panel's title, and the bound of all parameters."""
     known = [total for run in runs if not math.isnan(total := run.total.batch_size_bound)]
     return "\n".join(filter(None, (title, f"B_S of all parameters {_spread(known)}" if known else "")))
@@ -138,6 +138,6 @@ def _spread(bounds: Sequence[float]) -> str:
     return f"{number(median(bounds))} [{number(min(bounds))}, {number(max(bounds))}]"
 
 
-def _table(panels: Mapping[str, Sequence[Measured]], keys: Sequence[Key]) -> Table:
+def _table(panels: Mapping[str, Sequence[MeasuredBlocks]], keys: Sequence[Key]) -> Table:
     lines = tuple((*key, *(_spread(_known(runs, key)) for runs in panels.values())) for key in keys)
     return Table(("block", "kind", *panels), lines, "B_S (examples): median of the runs [least, most].")

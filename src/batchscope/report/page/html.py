@@ -19,7 +19,7 @@ from batchscope.analysis.digest import Digest
 from batchscope.errors import StoreError
 from batchscope.records.rows import Rows
 from batchscope.report.drawing import interactive, palette
-from batchscope.report.page.parts import Part, part_html, section_html, slug, table_html
+from batchscope.report.page.parts import PagePart, part_html, section_html, slug, table_html
 from batchscope.report.page.records import CSV_COLUMNS, csv_text, embedded, packed, provenance, run_records
 from batchscope.report.page.sections import sections
 
@@ -100,7 +100,7 @@ def page(digests: Mapping[str, Digest], origin: Origin | None = None) -> str:
 
 def _studies(
     digests: Mapping[str, Digest],
-    parts: Mapping[str, Sequence[Part]],
+    parts: Mapping[str, Sequence[PagePart]],
     figures: Mapping[str, Mapping[str, Any]],
     origin: Origin,
 ) -> str:
@@ -114,7 +114,7 @@ def _study(
     name: str,
     one: Digest,
     prefix: str,
-    parts: Sequence[Part],
+    parts: Sequence[PagePart],
     figures: Mapping[str, Mapping[str, Any]],
     notes: Sequence[str],
 ) -> str:
@@ -125,7 +125,7 @@ def _study(
     return f'<article id="{prefix}">{head}{said}{body}</article>'
 
 
-def _navigation(digests: Mapping[str, Digest], parts: Mapping[str, Sequence[Part]], last: int) -> str:
+def _navigation(digests: Mapping[str, Digest], parts: Mapping[str, Sequence[PagePart]], last: int) -> str:
     """Return links to every section, study by study; of several, each under the first sentence of its headline."""
     groups = []
     for (name, one), (prefix, found) in zip(digests.items(), parts.items(), strict=True):
@@ -158,7 +158,7 @@ def _data(num_rows: int) -> str:
     return Template(_asset("data.html")).substitute(num_rows=num_rows, columns=escape(", ".join(CSV_COLUMNS)))
 
 
-def _figures(parts: Mapping[str, Sequence[Part]]) -> dict[str, dict[str, Any]]:
+def _figures(parts: Mapping[str, Sequence[PagePart]]) -> dict[str, dict[str, Any]]:
     """Return DOM id -> figure and slider frames of every chart."""
     return {
         f"{prefix}-{name}": interactive.draw(chart)
@@ -168,7 +168,7 @@ def _figures(parts: Mapping[str, Sequence[Part]]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _colours(parts: Mapping[str, Sequence[Part]]) -> dict[str, Any]:
+def _colours(parts: Mapping[str, Sequence[PagePart]]) -> dict[str, Any]:
     every = [chart for found in parts.values() for part in found for chart in part.charts.values()]
     counts = {count for chart in every for count in interactive.counts(chart)}
     return {

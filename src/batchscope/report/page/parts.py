@@ -12,7 +12,7 @@ from batchscope.report.charts.chart import Chart, Table
 
 
 @dataclass(frozen=True)
-class Part:
+class PagePart:
     """One numbered part of a study's report. text: paragraphs, escaped here. lead: HTML to begin with.
 
     charts: name -> chart; their names are unique in a study.
@@ -35,7 +35,7 @@ def section_html(number: int, title: str, anchor: str, body: str) -> str:
     return f'<section id="{escape(anchor)}"><h3><span>{number}</span> {escape(title)}</h3>{body}</section>'
 
 
-def part_html(part: Part, prefix: str, number: int, figures: Mapping[str, Mapping[str, Any]]) -> str:
+def part_html(part: PagePart, prefix: str, number: int, figures: Mapping[str, Mapping[str, Any]]) -> str:
     """The part under its heading. figures: DOM id -> what plotly draws, for the charts' heights."""
     paragraphs = "".join(f"<p>{escape(paragraph)}</p>" for paragraph in part.text)
     ids = {name: f"{prefix}-{name}" for name in part.charts}

@@ -11,7 +11,7 @@ from batchscope.analysis.headline import Headline
 from batchscope.report import words
 from batchscope.report.charts import Chart, Section, charts
 from batchscope.report.charts.chart import Table
-from batchscope.report.page.parts import Part
+from batchscope.report.page.parts import PagePart
 from batchscope.report.page.records import ledger
 from batchscope.report.page.tables import exploratory_table, fit_table, ratios_table, slopes_table, thresholds_table
 
@@ -20,16 +20,16 @@ NO_DIVERSITY = "It was not measured in these runs: set diversity_every in the st
 NOBODY = "No run reached the target, so no number of epochs can be allowed."
 
 
-def sections(one: Digest) -> tuple[Part, ...]:
+def sections(one: Digest) -> tuple[PagePart, ...]:
     """The sections of a study's report, in order: verdict, one for each kind of chart, ledger."""
     return (_verdict(one), *(_charts(one, section) for section in Section), _ledger(one))
 
 
-def _charts(one: Digest, section: Section) -> Part:
+def _charts(one: Digest, section: Section) -> PagePart:
     """The charts of a section with the tables that stand beside them."""
     found = charts(one, section)
     text = (f"{one.tuning.statement}.",) if section is Section.TUNING and found else ()
-    return Part(section.value, text or _why_empty(one, section, found), found, _tables(one, section))
+    return PagePart(section.value, text or _why_empty(one, section, found), found, _tables(one, section))
 
 
 def _tables(one: Digest, section: Section) -> tuple[Table, ...]:
@@ -47,12 +47,12 @@ def _why_empty(one: Digest, section: Section, found: dict[str, Chart]) -> tuple[
     return ({Section.DIVERSITY: NO_DIVERSITY, Section.WITHIN_EPOCHS: NOBODY}.get(section, EMPTY),)
 
 
-def _verdict(one: Digest) -> Part:
+def _verdict(one: Digest) -> PagePart:
     """The headline, as the terminal and --json have it, the paper's findings, and the numbers behind both."""
     ratios = (ratios_table(one),) if one.epoch_ratios.ends else ()
     exploratory = (exploratory_table(one),) if one.exploratory else ()
     lead = f"{_headline(one.headline)}{_findings(one.findings)}"
-    return Part("Verdict", lead=lead, tables=(*ratios, thresholds_table(one, EMPTY), *exploratory))
+    return PagePart("Verdict", lead=lead, tables=(*ratios, thresholds_table(one, EMPTY), *exploratory))
 
 
 def _headline(said: Headline) -> str:
@@ -85,6 +85,6 @@ def _finding(one: Finding) -> str:
     )
 
 
-def _ledger(one: Digest) -> Part:
+def _ledger(one: Digest) -> PagePart:
     text = f"{len(one.rows)} runs, tuning included. Every one of them is in the data at the end of this page."
-    return Part("Run ledger", (text,), tables=ledger(one.rows))
+    return PagePart("Run ledger", (text,), tables=ledger(one.rows))

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from batchscope.data import Dataset
 from batchscope.data.seeding import Stream, generator
+from batchscope.training.cuda_graph import ReplayedStep
 from batchscope.training.modules.augmentation import pad_crop_flip
 from batchscope.training.modules.batchnorm import average_statistics, with_shares
-from batchscope.training.modules.losses import num_correct, per_example
+from batchscope.training.modules.scoring import num_correct, per_example
 from batchscope.training.optimizers import update_rule
 from batchscope.training.parallel import ONE_RANK, NoiseGauge, Ranks, data_parallel
-from batchscope.training.replay import Replay
 from batchscope.training.settings import Member, Settings
 
 # Activations of a pass that is only evaluated: examples at once on each kind of device.
@@ -98,7 +98,7 @@ class Network:
         self._scale: Any = scale if settings.is_scheduled else float(scale)
         self._correct = torch.zeros((), dtype=torch.float64, device=device)
         self._draws = torch.Generator(device)
-        self.step = Replay(self._step, device) if replayed else self._step
+        self.step = ReplayedStep(self._step, device) if replayed else self._step
 
     def begin_epoch(self, epoch: int) -> None:
         """Start the random numbers of an epoch, which do not depend on earlier ones."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Activation:
+class InPlaceActivation:
     """apply_(z) overwrites z with h = σ(z); backward_(delta, h) multiplies delta by σ' expressed through h."""
 
     apply_: Callable[[Tensor], object]
@@ -43,10 +43,10 @@ def _nothing(*_: Tensor) -> None:
     pass
 
 
-ACTIVATIONS: dict[str, Activation] = {
-    "relu": Activation(torch.relu_, _relu_backward_),
-    "tanh": Activation(torch.tanh_, _tanh_backward_),
-    "softsign": Activation(_softsign_, _softsign_backward_),
-    "arctan": Activation(torch.atan_, _arctan_backward_),
-    "linear": Activation(_nothing, _nothing),
+ACTIVATIONS: dict[str, InPlaceActivation] = {
+    "relu": InPlaceActivation(torch.relu_, _relu_backward_),
+    "tanh": InPlaceActivation(torch.tanh_, _tanh_backward_),
+    "softsign": InPlaceActivation(_softsign_, _softsign_backward_),
+    "arctan": InPlaceActivation(torch.atan_, _arctan_backward_),
+    "linear": InPlaceActivation(_nothing, _nothing),
 }

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from batchscope.data import Dataset
 from batchscope.training.engine import Engine, Scores
 from batchscope.training.execution import ONE_AFTER_ANOTHER, STREAMS, Execution
-from batchscope.training.modules.losses import num_correct, per_example
 from batchscope.training.modules.network import Examples, Network
+from batchscope.training.modules.scoring import num_correct, per_example
 from batchscope.training.optimizers import update_rule
 from batchscope.training.optimizers.rule import UpdateRule
 from batchscope.training.parallel import ONE_RANK, Ranks

@@ -1,4 +1,4 @@
-"""The engine: one batch in, per parameter the squared norm of every example's gradient and the summed gradient out.
+"""One batch in, per parameter the squared norm of every example's gradient and the summed gradient out.
 
 A ladder, fastest first; whatever goes wrong on one rung, the next one is taken and the report says so:
 
@@ -46,7 +46,7 @@ class UnauditedError(MeasurementError):
 
 
 @dataclass(eq=False)
-class Engine:
+class Measurer:
     """Measures batches of a subject.
 
     audited: whether to audit. costs: of going through examples one at a time, once that was done (one entry).

@@ -19,11 +19,11 @@ from batchscope.data import Dataset
 from batchscope.errors import InputError
 from batchscope.training.engine import Engine
 from batchscope.training.execution import ONE_AFTER_ANOTHER, STREAMS, VECTORISED, Execution
-from batchscope.training.modules.engine import ModuleEngine, VectorisedEngine
+from batchscope.training.modules.module_engine import ModuleEngine, VectorisedEngine
 from batchscope.training.modules.network import storage_dtype
 from batchscope.training.parallel import ONE_RANK, Ranks
 from batchscope.training.settings import Member, Settings
-from batchscope.training.stacked.engine import StackEngine
+from batchscope.training.stacked.stack_engine import StackEngine
 
 TIMED_STEPS = 3
 # A timing is short: at most so many members, and batches cut to so many operations of a step on each kind of device.

@@ -15,7 +15,7 @@ Capture = Callable[[Step, Tensor], Callable[[], object]]
 WARM_UP = 3
 
 
-class Replay:
+class ReplayedStep:
     """Call it like `step`. After a few calls the step is captured for batches of their shape; others run as they are.
 
     step: must do the same operations on the same tensors at every call, apart from what `indices` holds.

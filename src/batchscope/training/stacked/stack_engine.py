@@ -12,12 +12,12 @@ from torch import Tensor
 
 from batchscope.architectures import Architecture, initial_values
 from batchscope.data import Dataset
+from batchscope.training.cuda_graph import ReplayedStep
 from batchscope.training.engine import Engine, Scores
 from batchscope.training.execution import STACKED, Execution
 from batchscope.training.optimizers import update_rule
-from batchscope.training.replay import Replay
 from batchscope.training.settings import Member, Settings
-from batchscope.training.stacked.diversity import batch_size_bounds
+from batchscope.training.stacked.batch_size_bounds import batch_size_bounds
 from batchscope.training.stacked.net import Stack, Workspace, accumulate, backward, evaluation_buffers, forward
 from batchscope.training.stacked.targets import Targets
 
@@ -97,7 +97,7 @@ class StackEngine(Engine):
     def _prepare(self) -> None:
         """Drop what was made for another number of members."""
         self.workspaces: dict[int, Workspace] = {}
-        self._replay = Replay(self._step, self.inputs.device)
+        self._replay = ReplayedStep(self._step, self.inputs.device)
 
     def _step(self, indices: Tensor) -> None:
         size = indices.shape[-1]

@@ -1,0 +1,31 @@
+"""What CONTRIBUTING.md asks of the code as a whole, read from its syntax trees."""
+
+import ast
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted((ROOT / "src").rglob("*.py"))
+
+
+def nodes() -> Iterator[tuple[Path, ast.AST]]:
+    """Every node of every file of the package, with its file."""
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            yield path, node
+
+
+def test_no_two_classes_share_a_name():
+    places = defaultdict(list)
+    for path, node in nodes():
+        if isinstance(node, ast.ClassDef):
+            places[node.name].append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert len(places) > 200
+    assert not {name: found for name, found in places.items() if len(found) > 1}
+
+
+def test_file_names_say_more_than_their_kind():
+    """A name may stand in two rooms (a command and what it runs), not in three."""
+    names = Counter(path.name for path in SOURCES if path.name != "__init__.py")
+    assert not {name for name, count in names.items() if count > 2}
