@@ -18,9 +18,8 @@ $(TOOLS): $(READY) requirements-dev.txt
 	$(INSTALL) -r requirements-dev.txt
 	@touch $(TOOLS)
 
-demo: $(READY)  ## the main job: a width-depth-batch study, its table and figures
-	$(BIN)/batchscope run quickstart --out runs/quickstart
-	$(BIN)/batchscope report runs/quickstart --figures runs/quickstart/figures
+demo: $(READY)  ## the main job: a width-depth-batch study, its answer, its page and figures
+	@$(BIN)/batchscope run quickstart --out runs/quickstart --report
 
 # One process per core, each with one thread: the tests are many and small.
 test: $(TOOLS)

@@ -229,3 +229,16 @@ def test_plain_progress_lines_count_to_the_end(study_file, command):
     done, _, total = lines[-1].split()[0].partition("/")
     assert done == total
     assert int(total) >= 42
+
+
+def test_a_run_ends_with_its_answer_its_page_and_the_next_command(tmp_path, study_file, command):
+    status, out, _ = command("run", STUDY, "--out", "out", "--executor", "inline", "--report")
+    assert status == 0
+    name = make_study().name
+    assert out.startswith(f"{name}: ")
+    assert "trials in out\n" in out
+    assert "Next: batchscope report out" in out
+    assert len(out.splitlines()) <= 40
+    assert (tmp_path / "out/report.html").stat().st_size > 10_000
+    assert list((tmp_path / "out/figures").glob("*.png"))
+    assert "Next: batchscope report out --html out/report.html" in command("run", STUDY, "--out", "out")[1]

@@ -6,7 +6,7 @@ import argparse
 import gc
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     return EXIT_DONE if all(gate.passed for gate in gates.values()) else EXIT_DOES_NOT_HOLD
 
 
-def digests_of(results: Results, definition: str, other: Results | None = None) -> dict[str, Digest]:
+def digests_of(results: Results, definition: str = "b_crit", other: Results | None = None) -> dict[str, Digest]:
     """Return study name -> what its rows say, for every study of the directory. other: runs under another protocol."""
     return {
         study.name: digest(results.of(study.name).rows, definition, _counterpart(study.name, other))
@@ -80,27 +80,36 @@ def _gates(digests: dict[str, Digest], requirement: str | None) -> dict[str, Gat
 
 
 def _write(arguments: argparse.Namespace, digests: dict[str, Digest], results: Results) -> list[Path]:
-    written = []
-    if arguments.figures:
-        from batchscope.report import figures
-
-        for name, one in digests.items():
-            prefix = f"{name}-".replace("/", "-") if len(digests) > 1 else ""
-            drawn = figures.write(one, arguments.figures, prefix)
-            written += drawn
-            if not drawn:
-                print(f"{name}: no figures, as no final run has been recorded yet", file=sys.stderr)
+    written = write_figures(digests, arguments.figures) if arguments.figures else []
     if arguments.html:
-        from batchscope.report.page.html import Origin, write_page
-
-        origin = Origin(
-            command=shlex.join(["batchscope", *sys.argv[1:]]),
-            study_file=to_toml(*results.studies),
-            runs=results.runs,
-            notes={study.name: notes(study) for study in results.studies},
-        )
-        written.append(write_page(digests, arguments.html, origin))
+        written.append(write_page_of(digests, results, arguments.html))
     return written
+
+
+def write_figures(digests: Mapping[str, Digest], directory: str | Path) -> list[Path]:
+    """Draw every chart of every study into a directory, as PNG and SVG; returns the files."""
+    from batchscope.report import figures
+
+    written: list[Path] = []
+    for name, one in digests.items():
+        drawn = figures.write(one, directory, f"{name}-".replace("/", "-") if len(digests) > 1 else "")
+        written += drawn
+        if not drawn:
+            print(f"{name}: no figures, as no final run has been recorded yet", file=sys.stderr)
+    return written
+
+
+def write_page_of(digests: dict[str, Digest], results: Results, file: str | Path) -> Path:
+    """Write the page of a run directory, with the command that makes it again; returns the file."""
+    from batchscope.report.page.html import Origin, write_page
+
+    origin = Origin(
+        command=shlex.join(["batchscope", *sys.argv[1:]]),
+        study_file=to_toml(*results.studies),
+        runs=results.runs,
+        notes={study.name: notes(study) for study in results.studies},
+    )
+    return write_page(digests, file, origin)
 
 
 def _record(

@@ -7,7 +7,9 @@ import json
 import sys
 from pathlib import Path
 
+from batchscope.analysis.digest import Digest
 from batchscope.cli.progress import progress_display
+from batchscope.cli.report import digests_of, write_figures, write_page_of
 from batchscope.cli.study import add_study, notes
 from batchscope.recipes import RECIPES, find
 from batchscope.records.row import Outcome
@@ -15,7 +17,8 @@ from batchscope.running.executors import EXECUTORS
 from batchscope.running.executors.distributed import leads
 from batchscope.running.runner import DEVICES
 from batchscope.running.runner import run as run_studies
-from batchscope.studies import Results
+from batchscope.report.terminal import brief_text
+from batchscope.studies import Results, Study
 
 EXIT_DONE, EXIT_CRASHED_TRIALS = 0, 1
 
@@ -26,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--executor", choices=EXECUTORS, default="processes")
     parser.add_argument("--shard", metavar="I/N", help="train part I of N only; several machines share one DIR")
     parser.add_argument("--device", choices=DEVICES, default="auto")
+    parser.add_argument("--report", action="store_true", help="at the end write DIR/report.html and DIR/figures")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -48,14 +52,30 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(_summary(results, out)))
     else:
-        print(results.table())
-        for line in (line for study in studies for line in notes(study)):
-            print(line)
-        print(f"{len(results.rows)} trials in {out}")
+        print("\n".join(_ending(results, studies, out, arguments.report)))
     if crashed:
         message = next(row.message for row in results.rows if row.outcome == Outcome.CRASHED)
         print(f"{crashed} trials crashed; the first: {message}. The same command tries them again.", file=sys.stderr)
     return EXIT_CRASHED_TRIALS if crashed else EXIT_DONE
+
+
+def _ending(results: Results, studies: tuple[Study, ...], out: str, report: bool) -> list[str]:
+    """What a finished run says: each study's headline, what was assumed, where everything lies, what to type next."""
+    digests = digests_of(results)
+    lines = [f"{brief_text(one)}\n" for one in digests.values()]
+    lines += [line for study in studies for line in notes(study)]
+    lines.append(f"{len(results.rows)} trials in {out}")
+    if report:
+        lines += _written(digests, results, Path(out))
+        lines.append(f"Next: batchscope report {out}                   every table")
+        return [*lines, f"      batchscope advise {out} --workers 1-64   how many workers that buys"]
+    return [*lines, f"Next: batchscope report {out} --html {out}/report.html"]
+
+
+def _written(digests: dict[str, Digest], results: Results, out: Path) -> list[str]:
+    page = write_page_of(digests, results, out / "report.html")
+    figures = write_figures(digests, out / "figures")
+    return [f"page: {page}", f"figures: {len(figures)} files in {out / 'figures'}"]
 
 
 def default_directory(study: str, variant: str = "") -> str:

@@ -33,6 +33,11 @@ def study_text(one: Digest) -> str:
     return "\n\n".join(parts)
 
 
+def brief_text(one: Digest) -> str:
+    """The study and its headline."""
+    return f"{heading(one)}\n{filled(one.headline.sentence)}"
+
+
 def heading(one: Digest) -> str:
     """The study, its data and target, underlined."""
     text = filled(f"{one.about.study}: {one.about.subtitle}" if len(one.rows) else "No runs")

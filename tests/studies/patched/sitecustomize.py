@@ -19,5 +19,6 @@ batchscope.training.train_cohort = fake_trainer.train_cohort
 torch = types.ModuleType("torch")
 torch.get_num_threads = lambda: 1
 torch.set_num_threads = lambda number: None
+torch.Tensor = type("Tensor", (), {})  # scipy asks whether its arrays are tensors
 torch.cuda = types.SimpleNamespace(is_available=lambda: False)
 sys.modules["torch"] = torch
