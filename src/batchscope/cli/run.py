@@ -13,11 +13,11 @@ from batchscope.cli.report import digests_of, write_figures, write_page_of
 from batchscope.cli.study import add_study, notes
 from batchscope.recipes import RECIPES, find
 from batchscope.records.row import Outcome
+from batchscope.report.terminal import brief_text
 from batchscope.running.executors import EXECUTORS
 from batchscope.running.executors.distributed import leads
 from batchscope.running.runner import DEVICES
 from batchscope.running.runner import run as run_studies
-from batchscope.report.terminal import brief_text
 from batchscope.studies import Results, Study
 
 EXIT_DONE, EXIT_CRASHED_TRIALS = 0, 1
