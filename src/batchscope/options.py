@@ -171,7 +171,13 @@ class TrainingOptions:
 
     __slots__ = ()
 
-    max_epochs: int = option(100, "passes over the data before a run counts as censored", at_least=1, compared=False)
+    max_epochs: int = option(100, "epochs before a run counts as censored", at_least=1, compared=False)
+    passes_per_epoch: int = option(
+        1,
+        "passes over the data that count as one epoch, for a sample that stands for a larger set",
+        at_least=1,
+        formerly=1,
+    )
     evaluations_per_epoch: int = option(1, "checks of the target in every epoch", at_least=1)
     optimizer: str = option("sgd", "update rule", choices=None)
     momentum: float = option(

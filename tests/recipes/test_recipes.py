@@ -61,13 +61,36 @@ def test_figure2_is_the_papers_and_its_runs_are_those_of_figure3a():
 
 @pytest.mark.parametrize("variant", chen2018.VARIANTS)
 def test_a_variant_changes_what_it_says_and_says_what_it_changes(variant):
-    plain, varied = chen2018.figure3("b"), chen2018.figure3("b", variant=variant)
+    one = chen2018.VARIANTS[variant]
+    plain, varied = chen2018.figure3("c"), chen2018.figure3("c", variant=variant)
     assert varied.name == f"{plain.name}-{variant}"
-    changed = {name for name in plain.to_dict() if getattr(plain, name) != getattr(varied, name)}
-    assert changed - {"name", "assumptions"} == set(chen2018.VARIANTS[variant].changes)
+    changed = {name for name in type(plain).model_fields if getattr(plain, name) != getattr(varied, name)}
+    assert changed - {"name", "assumptions", "scaled"} == set(one.changes)
+    assert varied.scaled == one.scaled
+    assert len(varied.assumptions) == len(plain.assumptions)
+    assert set(varied.assumptions) - set(plain.assumptions) == set(one.said.values())
     if varied.optimizer != plain.optimizer or varied.momentum:
         assert not any(line.startswith("plain SGD") for line in varied.assumptions)
-        assert len(varied.assumptions) == len(plain.assumptions)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: chen2018.figure3("b", variant="three_passes"), r"not for 'chen2018-figure3b', .* 'EMNIST-47"),
+        (lambda: chen2018.figure2("unit"), r"not for 'chen2018-figure2', .* 'inputs standardised"),
+        (lambda: chen2018.figure2("running"), r"not for 'chen2018-figure2', .* 'training accuracy"),
+        (lambda: chen2018.figure3("g", variant="coarse"), r"\[1, 3, 10\] .* has \[1, 2, 3, 4\] only"),
+    ],
+)
+def test_a_variant_that_does_not_fit_a_figure_is_refused(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+def test_three_passes_of_the_sample_are_an_epoch_of_balanced():
+    study = chen2018.figure3("c", variant="three_passes+running+ends")
+    assert (study.passes_per_epoch * 37_600, study.target.metric) == (112_800, "train_accuracy_running")
+    assert study.max_epochs > 211
 
 
 def test_variants_combine_and_wrong_ones_are_named():
@@ -96,6 +119,21 @@ def test_unknown_panels_and_recipes_name_the_closest():
         chen2018.figure3("b", scale="small")
     with pytest.raises(InputError, match="did you mean 'chen2018/figure3"):
         find("chen2018/figure3")
+
+
+@pytest.mark.parametrize("name", chen2018.VIEWS)
+def test_a_figure_without_runs_of_its_own_says_where_they_are(name):
+    with pytest.raises(InputError, match=r"shows runs of other figures: .*figure3b"):
+        find(name)
+
+
+def test_the_changes_to_a_deep_net_are_one_each_at_equal_weights():
+    shallow, deep, *changed = find("beyond/changes")
+    weights = [architectures(study, MNIST)[0].num_weights for study in (shallow, deep, *changed)]
+    assert max(weights) / min(weights) < 1.04
+    for study in changed:
+        different = {key for key in type(deep).model_fields if getattr(study, key) != getattr(deep, key)}
+        assert len(different - {"name"}) == 1
 
 
 def test_table1_counts_parameters_from_the_code():

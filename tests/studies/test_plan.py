@@ -67,6 +67,7 @@ def test_everything_that_affects_numbers_is_in_the_id():
         "schedule": "cosine",
         "schedule_epochs": 7,
         "warmup_epochs": 0.5,
+        "passes_per_epoch": 3,
     }
     assert set(changes) == {field.name for field in dataclasses.fields(Settings)}
     for name, value in changes.items():

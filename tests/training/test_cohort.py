@@ -52,7 +52,9 @@ def plain_loop(dataset, shape, settings, member) -> dict[str, torch.Tensor]:
     inputs = torch.as_tensor(dataset.inputs).double()
     targets = torch.as_tensor(dataset.targets)
     for epoch in range(settings.max_epochs):
-        order = torch.as_tensor(epoch_order(len(inputs), member.seed, epoch, settings.sampling))
+        passes = range(epoch * settings.passes_per_epoch, (epoch + 1) * settings.passes_per_epoch)
+        orders = [epoch_order(len(inputs), member.seed, k, settings.sampling) for k in passes]
+        order = torch.as_tensor(np.concatenate(orders))
         for indices in order.split(settings.batch_size):
             outputs = model(inputs[indices])
             if dataset.num_classes is None:
@@ -94,6 +96,17 @@ def test_every_activation_and_depth_equals_the_plain_loop(activation, depth, bia
     shape = architecture(dataset, depth, activation, bias)
     cohort = run(dataset, shape, settings, members)
     assert_same(cohort.engine.stack.member(1), plain_loop(dataset, shape, settings, members[1]))
+
+
+@pytest.mark.parametrize("members", [GRID, SEEDS], ids=["grid", "seeds"])
+def test_passes_of_one_epoch_follow_each_other_without_a_border(members):
+    dataset, settings = classes(), replace(SETTINGS, passes_per_epoch=3)
+    shape = architecture(dataset)
+    cohort = run(dataset, shape, settings, members)
+    assert_same(cohort.engine.stack.member(1), plain_loop(dataset, shape, settings, members[1]))
+    last = cohort.histories[1][-1]
+    assert last.step == settings.max_epochs * math.ceil(3 * dataset.num_examples / settings.batch_size)
+    assert last.epoch == settings.max_epochs
 
 
 @pytest.mark.parametrize("members", [GRID, SEEDS], ids=["grid", "seeds"])

@@ -41,7 +41,8 @@ class Sweep:
     """The reported ("final") runs of one shape, N of them at m batch sizes, crashed ones left out and counted.
 
     batch_sizes: [m] ascending. cell: [N] index into `batch_sizes` of every run, ascending.
-    epochs: [N] passes to the target, inf where it was never reached. steps: [N] likewise in update steps.
+    num_examples: trained on in an epoch: those of the training set, times its passes an epoch.
+    epochs: [N] epochs to the target, inf where it was never reached. steps: [N] likewise in update steps.
     steps_before: [N] the last step known to be short of the target: the check before the one that met it, or the end
     of a run that never did. reached, diverged: [N]. max_epochs: the fewest epochs any run was allowed.
     resolution: epochs between two checks of the target. bounds: [N] mean B_S along the run, NaN where not measured.
@@ -80,7 +81,7 @@ class Sweep:
 
     @property
     def flops_per_epoch(self) -> float:
-        """Training FLOPs of one pass: 6 per multiplication of the forward pass and example (2 forward, 4 backward).
+        """Training FLOPs of one epoch: 6 per multiplication of the forward pass and example (2 forward, 4 backward).
 
         A weight of a fully-connected net multiplies once per example, that of a convolution once per output pixel.
         """
@@ -200,7 +201,7 @@ def sweep_of(group: Rows) -> Sweep:
         width=first.width,
         num_weights=first.num_weights,
         multiply_adds=first.multiply_adds or first.num_weights,
-        num_examples=first.num_examples,
+        num_examples=first.num_examples * first.passes_per_epoch,
         target=f"{first.target_metric.replace('_', ' ')} {first.target_value:g}",
         max_epochs=float(min(runs.entries("max_epochs"), default=np.nan)),
         resolution=1.0 / first.evaluations_per_epoch,

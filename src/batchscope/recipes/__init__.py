@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batchscope.errors import InputError, closest
-from batchscope.recipes import chen2018
+from batchscope.recipes import beyond, chen2018
 from batchscope.recipes.quick import quickstart
 from batchscope.studies import Study, read_studies
 from batchscope.studies.study import Studies, as_studies
@@ -44,6 +44,9 @@ RECIPES: dict[str, Recipe] = {
     "chen2018/figure3c": Recipe(
         functools.partial(chen2018.figure3, "c"), "EMNIST-47 (reduced), fully-connected nets", "about 30"
     ),
+    "chen2018/figure3c-letters": Recipe(
+        functools.partial(chen2018.figure3, "c-letters"), "EMNIST Letters, fully-connected nets", "about 100"
+    ),
     "chen2018/figure3d": Recipe(functools.partial(chen2018.figure3, "d"), "Gisette, fully-connected nets", "about 30"),
     "chen2018/figure3d-like": Recipe(
         functools.partial(chen2018.figure3, "d", "gisette_like"),
@@ -75,6 +78,9 @@ RECIPES: dict[str, Recipe] = {
         )
         for panel, cells in (("f", "3 x 3"), ("g", "3 x 3"), ("h", "2 x 3"))
     },
+    "beyond/constant-width": Recipe(beyond.constant_width, "depth at constant width, 6000 images", "about 3"),
+    "beyond/constant-depth": Recipe(beyond.constant_depth, "width at constant depth, 6000 images", "about 3"),
+    "beyond/changes": Recipe(beyond.changes, "five nets of 16 000 weights: which change buys batch?", "about 5"),
 }
 
 
@@ -85,6 +91,8 @@ def find(name: str, variant: str = "") -> Studies:
     """
     if variant and not (name in RECIPES and name.startswith("chen2018/")):
         raise InputError(f"variant {variant!r} of {name!r}; only the recipes chen2018/... have variants: leave it out")
+    if name in chen2018.VIEWS:
+        raise InputError(f"{name} shows runs of other figures: {chen2018.VIEWS[name]}")
     if name in RECIPES:
         return as_studies(RECIPES[name].make(variant=variant) if variant else RECIPES[name].make())
     if name.endswith(".toml") or Path(name).is_file():

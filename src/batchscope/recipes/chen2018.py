@@ -9,7 +9,7 @@ A variant changes some of those assumptions, for every figure alike: ``figure3("
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,8 @@ DEPTHS = tuple(range(1, 11))
 BATCH_SIZES = (32, 64, 128, 256, 512, 1024, 2048, 4096)
 
 _GRID = "step sizes 0.01 to 2.56 by factors of 2, widened where the best is at an edge: the paper's grid is not public"
+_WIDENED = "widened at an edge: the paper's grid is not public"
+_GRID_OF_A = f"step sizes 0.001 to 0.512 by factors of 2, {_WIDENED}"
 _OPTIMIZER = "plain SGD without momentum: the optimizer is not stated beyond mini-batch SGD"
 _INPUTS = "inputs standardised: not stated"
 _WEIGHTS = "Glorot-uniform weights (Keras' default) and biases: not stated"
@@ -31,28 +33,82 @@ _EPOCHS = "at most 100 epochs: not stated"
 _SIZE = "a budget of 16 384 = 2^14 weights for 16k: it gives the widths 21 to 17 of the text"
 _COMMON = (_SIZE, _GRID, _OPTIMIZER, _INPUTS, _WEIGHTS, _EPOCHS)
 _RELU = "ReLU activations: the activations of Figure 3 are not stated"
+_EMNIST47 = "EMNIST-47 (reduced), 37 600 training images, in place of EMNIST Balanced with 131 600 points"
 _POINTS = "trained on the 60 000 training images: the paper counts 70 000, training and test together"
 
 
 @dataclass(frozen=True)
 class Variant:
-    """Another choice where the paper is silent. changes: keys of the study. said: assumption -> what replaces it."""
+    """Another choice where the paper is silent, or a part of a figure.
+
+    changes: keys of the study; a function takes the value that was there. said: assumption -> what replaces it.
+    scaled: how it is a part only.
+    """
 
     changes: Mapping[str, Any]
     said: Mapping[str, str] = field(default_factory=dict)
+    scaled: str = ""
 
 
 def _optimizer(text: str, low: float, high: float, **changes: Any) -> Variant:
     grid = StepSizes(min=low, max=high, ratio=2.0)
     said = {_OPTIMIZER: f"{text}: the optimizer is not stated beyond mini-batch SGD"}
-    said[_GRID] = f"step sizes {low:g} to {high:g} by factors of 2, widened at an edge: the paper's grid is not public"
+    said |= dict.fromkeys((_GRID, _GRID_OF_A), f"step sizes {low:g} to {high:g} by factors of 2, {_WIDENED}")
     return Variant({"step_sizes": grid} | changes, said)
+
+
+def _weights(text: str, name: str, **changes: Any) -> Variant:
+    return Variant({"initialisation": name} | changes, {_WEIGHTS: f"{text} weights, biases 0: not stated"})
+
+
+def _part(depths: tuple[int, ...], batch_sizes: tuple[int, ...], num_seeds: int) -> Variant:
+    changes = {"depths": _some(depths), "batch_sizes": _some(batch_sizes), "num_seeds": num_seeds}
+    return Variant(changes, scaled=f"depths {list(depths)}, batch sizes {list(batch_sizes)} and {num_seeds} seeds only")
+
+
+def _some(kept: tuple[int, ...]) -> Callable[[tuple[int, ...]], tuple[int, ...]]:
+    def choose_from(there: tuple[int, ...]) -> tuple[int, ...]:
+        if not set(kept) <= set(there):
+            raise InputError(f"a part of {list(kept)} was asked for, but the figure has {list(there)} only")
+        return kept
+
+    return choose_from
+
+
+def _running(target: Mapping[str, float]) -> dict[str, float]:
+    return {"train_accuracy_running": target["train_accuracy"]}
 
 
 VARIANTS: dict[str, Variant] = {
     "momentum": _optimizer("SGD with momentum 0.9", 0.001, 0.256, momentum=0.9),
+    "nesterov": _optimizer("SGD with Nesterov's momentum 0.9", 0.001, 0.256, optimizer="nesterov", momentum=0.9),
     "adam": _optimizer("Adam", 0.0001, 0.0256, optimizer="adam"),
+    "rmsprop": _optimizer("RMSprop", 0.0001, 0.0256, optimizer="rmsprop"),
+    "adadelta": _optimizer("Adadelta", 0.0625, 16.0, optimizer="adadelta"),
     "tuned": Variant({"protocol": "tuned"}),
+    "he": _weights("He", "he"),
+    "fan_in": _weights("N(0, 1 / fan_in)", "fan_in"),
+    "unit": Variant({"inputs": "unit"}, {_INPUTS: "inputs in [0, 1]: not stated"}),
+    "running": Variant(
+        {"target": _running}, {_ACCURACY: "training accuracy over an epoch's batches, as Keras prints it"}
+    ),
+    "three_passes": Variant(  # 250: the text has 211 epochs
+        {"passes_per_epoch": 3, "max_epochs": 250},
+        {
+            _EPOCHS: "at most 250 epochs: not stated",
+            _EMNIST47: f"{_EMNIST47}; three passes over them are an epoch, which has the steps of Balanced's 112 800",
+        },
+    ),
+    "coarse": _part((1, 3, 10), (64, 256, 1024, 4096), 3),
+    "ends": _part((1, 10), (256, 1024, 4096), 3),
+}
+
+
+# Figures without runs of their own.
+VIEWS = {
+    "chen2018/figure4": "after `batchscope run chen2018/figure3b --out DIR`, `batchscope report DIR --figures DIR`",
+    "chen2018/figure5": "after `batchscope run chen2018/figure3b --out DIR`, `batchscope report DIR --definition "
+    "'within_epochs(20)'`",
 }
 
 
@@ -101,10 +157,11 @@ def figure2_mnist(variant: str = "") -> Study:
 
 
 def figure3(panel: str, dataset: str | None = None, scale: str | None = None, variant: str = "") -> Study:
-    """Epochs to the target over depth and batch size; panel "a" to "h".
+    """Epochs to the target over depth and batch size; panel "a" to "h", or "c-letters".
 
     a: synthetic (10 000 points), linear nets of 16 384 weights, to a training loss of 1e-12.
     b: MNIST, 16 384 weights, to 96 %.   c: EMNIST with 47 classes, 16 384 weights, to 65 %.
+    c-letters: ours, the same on EMNIST Letters (26 classes).
     d: Gisette, 262 144 weights, to 95 %.
     e: MNIST, LeNet, 431 080 parameters, its fully-connected part of 1 to 10 hidden layers, to 98 %.
     f: CIFAR-10, ResNet-18, 11.3 million parameters, a fully-connected part of 1 to 10 hidden layers, to 95 %.
@@ -169,7 +226,7 @@ _PANELS: dict[str, dict[str, Any]] = {
         "step_sizes": StepSizes(min=0.001, max=0.512, ratio=2.0),
         "assumptions": (
             *(_SIZE, _OPTIMIZER, _WEIGHTS),
-            "step sizes 0.001 to 0.512 by factors of 2, widened at an edge: the paper's grid is not public",
+            _GRID_OF_A,
             "at most 200 epochs: not stated",
             "the target checked ten times an epoch, which resolves the one to three epochs of most runs: not stated",
             "100 inputs, and a teacher with one hidden layer of 20 units: neither is stated",
@@ -190,8 +247,15 @@ _PANELS: dict[str, dict[str, Any]] = {
         "assumptions": (
             *_COMMON,
             *(_RELU, _ACCURACY),
-            "EMNIST-47 (reduced), 37 600 training images, in place of EMNIST Balanced with 131 600 points",
+            _EMNIST47,
         ),
+    },
+    "c-letters": {
+        "dataset": "emnist_letters",
+        "budget": BUDGET,
+        "target": {"train_accuracy": 0.65},
+        "scaled": "on EMNIST Letters, 26 classes, in place of the paper's 47",
+        "assumptions": (*_COMMON, _RELU, _ACCURACY),
     },
     "d": {
         "dataset": "gisette",
@@ -210,7 +274,7 @@ _PANELS: dict[str, dict[str, Any]] = {
         "assumptions": (
             *_CONV,
             "ReLU after every layer, and a hidden layer more or less in the fully-connected part: not stated",
-            "Glorot-uniform weights: not stated",
+            _WEIGHTS,
             _POINTS,
         ),
     },
@@ -301,9 +365,20 @@ def _varied(names: str, values: dict[str, Any]) -> dict[str, Any]:
     """The keys of a study under one variant or several, joined by "+"; its name and assumptions say so."""
     for name in filter(None, names.split("+")):
         one = VARIANTS[choose("variant", name, VARIANTS)]
+        _check_said(name, one, values)
         said = tuple(one.said.get(line, line) for line in values["assumptions"])
-        values = values | dict(one.changes) | {"name": f"{values['name']}-{name}", "assumptions": said}
+        changed = {key: new(values[key]) if callable(new) else new for key, new in one.changes.items()}
+        scaled = "; ".join(filter(None, (values.get("scaled"), one.scaled)))
+        values = values | changed | {"name": f"{values['name']}-{name}", "assumptions": said, "scaled": scaled}
     return values
+
+
+def _check_said(name: str, one: Variant, values: dict[str, Any]) -> None:
+    """Raise InputError where a variant replaces an assumption that the figure does not make."""
+    placed = {text for line, text in one.said.items() if line in values["assumptions"]}
+    if placed != set(one.said.values()):
+        said = [line for line, text in one.said.items() if text not in placed]
+        raise InputError(f"variant {name!r} is not for {values['name']!r}, which does not assume {said[0]!r}")
 
 
 @dataclass(frozen=True)

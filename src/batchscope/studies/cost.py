@@ -23,11 +23,12 @@ def trial_cost(net: Architecture, num_examples: int, settings: Settings) -> floa
     A training pass takes 6 floating-point operations per multiplication of the forward pass and example (2 forward, 2
     for the gradient of the weights, 2 for that of the activations), an evaluation 2.
     """
-    steps = math.ceil(num_examples / settings.batch_size)
-    operations = (6 + 2 * settings.evaluations_per_epoch) * net.multiply_adds * num_examples
+    trained = num_examples * settings.passes_per_epoch
+    steps = math.ceil(trained / settings.batch_size)
+    operations = (6 * trained + 2 * settings.evaluations_per_epoch * num_examples) * net.multiply_adds
     return settings.max_epochs * (
         operations * SECONDS_PER_FLOP
-        + num_examples * net.num_units * SECONDS_PER_ACTIVATION
+        + trained * net.num_units * SECONDS_PER_ACTIVATION
         + steps * net.num_layers * SECONDS_PER_LAYER_STEP
     )
 

@@ -52,7 +52,7 @@ def outline(study: Study, workers: int, data_dir: str | Path | None = None) -> O
     plan = cells(study, data)
     needed = {phase: fewest_trials(study, phase) for phase in (TUNE, FINAL)}
     seconds = sum(sum(cell_cost(study, cell).values()) for cell in plan)
-    designs = _designs(study, data.num_examples)
+    designs = _designs(study, data.num_examples * study.passes_per_epoch)
     return Outline(
         study=study.name,
         dataset=study.dataset,

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from batchscope.architectures import Architecture
@@ -47,7 +48,7 @@ def train_cohort(
     ranks: Ranks = ONE_RANK,
     execution: Execution | str | None = None,
 ) -> list[MemberResult]:
-    """Train every member until it meets the target, diverges, or has seen the data `settings.max_epochs` times.
+    """Train every member until it meets the target, diverges, or has had `settings.max_epochs` epochs.
 
     Args:
         architecture: a network of any family, with as many inputs and outputs as the data set.
@@ -101,6 +102,7 @@ class RunningCohort:
     ) -> None:
         self.settings, self.members, self.device, self.ranks = settings, list(members), device, ranks
         self.num_examples = dataset.num_examples
+        self.steps = math.ceil(self.num_examples * settings.passes_per_epoch / settings.batch_size)
         self.running = list(range(len(members)))
         self.histories: list[list[Evaluation]] = [[] for _ in members]
         self.reached: dict[int, Evaluation] = {}
@@ -117,9 +119,8 @@ class RunningCohort:
         return 0
 
     def train_epoch(self, epoch: int) -> None:
-        """One pass over the data, with its evaluations; stops early when no member is left."""
-        n, batch_size = self.num_examples, self.settings.batch_size
-        steps = math.ceil(n / batch_size)
+        """One epoch, with its evaluations; stops early when no member is left."""
+        steps, batch_size = self.steps, self.settings.batch_size
         checks = {math.ceil(steps * k / self.settings.evaluations_per_epoch) for k in self._evaluations()}
         looks = LOOK_EVERY.get(self.device.type, 1)
         self.engine.begin_epoch(epoch)
@@ -163,14 +164,18 @@ class RunningCohort:
         return [self._result(index) for index in range(len(self.members))]
 
     def order(self, epoch: int) -> Tensor:
-        """The examples of an epoch in order, [n] where members share batches, else [E, n]."""
+        """The examples of an epoch in order, [n P] where members share batches, else [E, n P], P passes an epoch."""
         seeds = [self.members[index].seed for index in self.running]
-        n, sampling = self.num_examples, self.settings.sampling
-        if self.shares_batches:
-            order = epoch_order(n, seeds[0], epoch, sampling)
-        else:
-            order = np.stack([epoch_order(n, seed, epoch, sampling) for seed in seeds])
+        order = (
+            self._passes(seeds[0], epoch) if self.shares_batches else np.stack([self._passes(s, epoch) for s in seeds])
+        )
         return torch.from_numpy(order).to(self.device)
+
+    def _passes(self, seed: int, epoch: int) -> NDArray[np.int64]:
+        """The passes of an epoch, one after another; a batch may lie across the border of two."""
+        passes = self.settings.passes_per_epoch
+        numbers = range(epoch * passes, (epoch + 1) * passes)
+        return np.concatenate([epoch_order(self.num_examples, seed, k, self.settings.sampling) for k in numbers])
 
     def state(self, epoch: int) -> dict[str, object]:
         """What `resume` needs, `epoch` being the next to train."""
