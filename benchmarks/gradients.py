@@ -175,9 +175,7 @@ def print_memory(row: Row, side: str, device: str) -> None:
     Code that is loaded counts for neither: it is there before, as are the pools of threads.
     """
     from batchscope.gradients import measure
-    from batchscope.gradients.rules import load
 
-    load()
     torch.manual_seed(0)
     model = row.build().to(device)
     data = [tuple(tensor.to(device) for tensor in row.data())] * 2

@@ -175,9 +175,7 @@ def memory(name: str, every: int | None, device: str) -> float:
 def print_memory(row: Row, every: int | None, device: str) -> None:
     """Peak of the steps after the first two, which load code and learn the model's calls, and of those two."""
     from batchscope.gradients.observing import observe  # noqa: F401 - loaded code counts for both sides
-    from batchscope.gradients.rules import load
 
-    load()
     loop = Loop(row, device, every)
     with loop.watched():
         reset_peak(device)

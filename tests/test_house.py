@@ -2,7 +2,8 @@
 
 import ast
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -29,3 +30,22 @@ def test_file_names_say_more_than_their_kind():
     """A name may stand in two rooms (a command and what it runs), not in three."""
     names = Counter(path.name for path in SOURCES if path.name != "__init__.py")
     assert not {name for name, count in names.items() if count > 2}
+
+
+def test_files_import_each_other_in_one_direction():
+    """No circle, neither through imports inside functions nor through those for types alone."""
+    files = {".".join(path.relative_to(ROOT / "src").with_suffix("").parts): path for path in SOURCES}
+    files = {name.removesuffix(".__init__"): path for name, path in files.items()}
+    imported = defaultdict(set)
+    for path, node in nodes():
+        imported[path] |= {files[name] for name in _names(node, files)} - {path}
+    list(TopologicalSorter(imported).static_order())  # CycleError names the files of a circle
+
+
+def _names(node: ast.AST, files: Container[str]) -> Iterator[str]:
+    """The modules of the package that an import statement takes names from."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names if alias.name in files)
+    if isinstance(node, ast.ImportFrom):
+        for alias in node.names:
+            yield from [name for name in (f"{node.module}.{alias.name}", node.module) if name in files][:1]

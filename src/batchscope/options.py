@@ -251,6 +251,11 @@ class TrainingOptions:
         families=("nets with BatchNorm",),
     )
 
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether the step size changes along the run."""
+        return self.schedule != "constant" or self.warmup_epochs > 0
+
 
 def options_of(declared: type) -> Mapping[str, Option]:
     """Name -> option, of a dataclass that has options among its fields."""

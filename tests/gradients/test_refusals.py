@@ -12,7 +12,7 @@ from torch import nn
 
 from batchscope.errors import InputError, MeasurementError
 from batchscope.gradients import measure, oracle, per_example_sq_norms
-from batchscope.gradients.rules import RULES, load
+from batchscope.gradients.rules import RULES
 from tests.gradients.gradient_models import batchnorm_eval, squared_error
 
 
@@ -239,7 +239,6 @@ def test_other_refusals():
 @contextlib.contextmanager
 def broken_rule(function, factor):
     """A rule whose gradients are off by `factor`."""
-    load()
     rule = RULES[function]
 
     def wrong(grad, *args, **kwargs):

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 import batchscope as bs
 from batchscope.errors import InputError
 from batchscope.scaling import TimeModel, synchronising
-from batchscope.scaling.calibration import Timings, fit
+from batchscope.scaling.timings import Timings
 from tests.scaling.common import MODEL
 
 LOCAL = (5, 11, 23, 47, 101)
@@ -37,7 +37,7 @@ def made_by(model: TimeModel, processes: int) -> Timings:
 @pytest.mark.parametrize("processes", [2, 5])
 def test_timings_of_a_known_model_give_it_back(pattern, overlap, processes):
     truth = replace(MODEL, pattern=pattern, overlap=overlap)
-    found = fit(made_by(truth, processes), truth.num_parameters, pattern=pattern)
+    found = TimeModel.through(made_by(truth, processes), truth.num_parameters, pattern=pattern)
     for name in ("overhead", "per_example", "bandwidth", "latency", "overlap"):
         assert getattr(found.model, name) == pytest.approx(getattr(truth, name), rel=1e-6), name
     assert found.error == pytest.approx(0, abs=1e-6)
@@ -47,19 +47,19 @@ def test_timings_of_a_known_model_give_it_back(pattern, overlap, processes):
 def test_the_point_held_out_is_not_used_and_its_error_is_told():
     timings = made_by(MODEL, 2)
     slower = replace(timings, steps=(timings.steps[0], timings.steps[1] * 1.25))
-    found, other = (fit(each, MODEL.num_parameters) for each in (timings, slower))
+    found, other = (TimeModel.through(each, MODEL.num_parameters) for each in (timings, slower))
     assert replace(found.model, held_out_error=0) == replace(other.model, held_out_error=0)
     assert other.error == pytest.approx(1 / 1.25 - 1)
     assert other.model.held_out_error == other.error
     assert "held out: a step of 47 examples on each of 2 processes" in other.sentence
     assert "(-20%)" in other.sentence
     outlier = replace(timings, computing=(*timings.computing[:3], 10.0, timings.computing[4]))
-    assert fit(outlier, MODEL.num_parameters).model == found.model
+    assert TimeModel.through(outlier, MODEL.num_parameters).model == found.model
 
 
 def test_one_process_leaves_the_links_to_what_is_given():
     alone = Timings(1, "cpu", "none", LOCAL, tuple(MODEL.computing(LOCAL).tolist()))
-    found = fit(alone, MODEL.num_parameters, bandwidth=7.3e8, latency=4.1e-5)
+    found = TimeModel.through(alone, MODEL.num_parameters, bandwidth=7.3e8, latency=4.1e-5)
     assert found.model.step(300, [1, 6]) == pytest.approx(MODEL.step(300, [1, 6]), rel=1e-9)
     assert "one process" in found.sentence
     assert found.model.origin == "timed on cpu, one process; links as given"
@@ -69,12 +69,12 @@ def test_overlap_stays_within_its_limits_whatever_was_timed():
     timings = made_by(MODEL, 2)
     for factor, overlap in ((5.0, 1.0), (0.1, 10.0)):
         wrong = replace(timings, steps=(timings.steps[0] * factor, timings.steps[1]))
-        assert fit(wrong, MODEL.num_parameters).model.overlap == overlap
+        assert TimeModel.through(wrong, MODEL.num_parameters).model.overlap == overlap
 
 
 def test_latency_below_what_can_be_seen_is_none():
     timings = replace(made_by(MODEL, 2), exchanging=(1e-3, 0.9e-3))  # the larger all-reduce was the faster one
-    model = fit(timings, MODEL.num_parameters).model
+    model = TimeModel.through(timings, MODEL.num_parameters).model
     assert model.bandwidth == float("inf")
     assert model.latency == pytest.approx(1e-3 / 2)
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from batchscope.errors import InputError
 from batchscope.scaling import TimeModel, synchronising
-from batchscope.scaling.time_model import combine, rate
+from batchscope.scaling.synchronising import combine
+from batchscope.scaling.time_model import rate
 from tests.scaling.common import MODEL
 
 SIZE, BANDWIDTH, LATENCY = 5_200_084, 7.3e8, 4.1e-5

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from batchscope.architectures.budget import nearest_width
+from batchscope.architectures.parameter import Parameter
 from batchscope.errors import InputError, choose
 from batchscope.importing import import_object
 from batchscope.options import ArchitectureOptions, check_options, offer
@@ -21,33 +22,12 @@ from batchscope.options import ArchitectureOptions, check_options, offer
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["ACTIVATIONS", "FAMILIES", "NORMS", "Architecture", "Family", "Parameter", "family_named"]
+__all__ = ["ACTIVATIONS", "FAMILIES", "NORMS", "Architecture", "Family", "family_named"]
 
 ACTIVATIONS = ("relu", "tanh", "softsign", "arctan", "linear")
 NORMS = ("batch_norm", "group_norm")
 offer("activation", ACTIVATIONS)
 offer("norm", NORMS)
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One trained tensor. shape: as in the module. positions: places per example where a weight is applied.
-
-    A weight of a linear layer is applied once per example, that of a convolution once per output pixel.
-    """
-
-    shape: tuple[int, ...]
-    positions: int = 1
-
-    @property
-    def size(self) -> int:
-        """Numbers in the tensor."""
-        return math.prod(self.shape)
-
-    @property
-    def is_weight(self) -> bool:
-        """Whether it multiplies activations: biases and the gains of normalisation layers have one dimension."""
-        return len(self.shape) > 1
 
 
 class Family(abc.ABC):
@@ -108,7 +88,7 @@ class Family(abc.ABC):
         """Every trained tensor, in the order and with the names of the module."""
         from batchscope.architectures.counting import count_tensors
 
-        return count_tensors(self.module, net)
+        return count_tensors(lambda: self.module(net), net.input_shape, net.d_out, net.family)
 
     def solve_width(self, net: Architecture, budget: int) -> int:
         """The width that brings `net`, whose own width is ignored, nearest to the budget."""

@@ -7,26 +7,29 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from batchscope.architectures.architecture import Architecture, Parameter
+from batchscope.architectures.parameter import Parameter
 from batchscope.errors import InputError
 
 
-def count_tensors(make: Callable[[Architecture], nn.Module], net: Architecture) -> dict[str, Parameter]:
-    """Return every trained tensor of ``make(net)``, in the module's order, with the positions of its weights.
+def count_tensors(
+    make: Callable[[], nn.Module], input_shape: tuple[int, ...], d_out: int, family: str
+) -> dict[str, Parameter]:
+    """Return every trained tensor of ``make()``, in the module's order, with the positions of its weights.
 
     A weight [out, in, ...] of a layer is applied at as many positions as the layer's output for one example has numbers
-    divided by `out`. Raises InputError when the module does not map [N, *input_shape] to [N, d_out].
+    divided by `out`. Raises InputError, which names the family, when the module does not map [N, *input_shape] to
+    [N, d_out].
     """
     with torch.device("meta"):
-        module = make(net).eval()
+        module = make().eval()
         positions: dict[nn.Module, int] = {}
         for layer in module.modules():
             layer.register_forward_hook(lambda layer, _, output: _note(positions, layer, output))
-        outputs = module(torch.empty(1, *net.input_shape))
-    if tuple(outputs.shape) != (1, net.d_out):
+        outputs = module(torch.empty(1, *input_shape))
+    if tuple(outputs.shape) != (1, d_out):
         raise InputError(
-            f"family {net.family!r} made a module from (1, {', '.join(map(str, net.input_shape))}) to "
-            f"{tuple(outputs.shape)}; expected (1, {net.d_out})"
+            f"family {family!r} made a module from (1, {', '.join(map(str, input_shape))}) to "
+            f"{tuple(outputs.shape)}; expected (1, {d_out})"
         )
     layers = dict(module.named_modules())
 

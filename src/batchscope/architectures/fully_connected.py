@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, ClassVar
 
-from batchscope.architectures.architecture import ACTIVATIONS, FAMILIES, Family, Parameter, hidden_label
+from batchscope.architectures.architecture import ACTIVATIONS, FAMILIES, Family, hidden_label
 from batchscope.architectures.budget import solve_width
+from batchscope.architectures.parameter import Parameter
 from batchscope.errors import choose
 
 if TYPE_CHECKING:

@@ -10,10 +10,11 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from batchscope.architectures.architecture import ACTIVATIONS, FAMILIES, Family, Parameter, hidden_label
+from batchscope.architectures.architecture import ACTIVATIONS, FAMILIES, Family, hidden_label
 from batchscope.architectures.budget import count_parameters as count_fully_connected
 from batchscope.architectures.budget import nearest_width
 from batchscope.architectures.fully_connected import linear_parameters
+from batchscope.architectures.parameter import Parameter
 from batchscope.errors import InputError, choose
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from batchscope.architectures.architecture import FAMILIES, Parameter
+from batchscope.architectures.architecture import FAMILIES
 from batchscope.architectures.fully_connected import FullyConnectedFamily
+from batchscope.architectures.parameter import Parameter
 
 if TYPE_CHECKING:
     from torch import nn

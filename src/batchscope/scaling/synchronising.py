@@ -1,4 +1,4 @@
-"""Seconds that P workers spend exchanging a gradient of `size` bytes, by pattern of communication.
+"""Seconds that P workers spend exchanging a gradient of `size` bytes, by pattern, and what computing hides of them.
 
 W is the bandwidth of one worker's link in bytes per second, α the latency of one message in seconds. Every pattern is
 linear in α and in size / W, so two numbers describe it; a single worker exchanges nothing.
@@ -14,6 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from batchscope.errors import choose
 
 Array = NDArray[np.float64]
+MOST_OVERLAP = 10.0  # gamma: close enough to max(computing, exchanging) (Qiao et al. 2021 limit it to 1..10 as well)
+
 Counts = tuple[Array, Array]  # [k] messages one after another; [k] how often all bytes of the gradient cross a link
 
 
@@ -59,3 +61,14 @@ def seconds(pattern: str, workers: ArrayLike, size: float, bandwidth: float, lat
     """T_sync [k] in seconds for each number of workers [k]. size: bytes. bandwidth: bytes/s. latency: seconds."""
     messages, passes = counts(pattern, workers)
     return messages * latency + passes * (size / bandwidth)
+
+
+def combine(computing: Array, exchanging: Array, overlap: float) -> Array:
+    """Seconds of a step, (x^γ + y^γ)^(1/γ), scaled by the longer part so that nothing under- or overflows.
+
+    overlap: γ, 1 for one after the other, large for at once (Qiao et al. 2021, Pollux, OSDI, section 3.2).
+    """
+    longer, shorter = np.maximum(computing, exchanging), np.minimum(computing, exchanging)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.where(longer > 0, shorter / longer, 0.0)
+    return np.asarray(longer * (1 + share**overlap) ** (1 / overlap))

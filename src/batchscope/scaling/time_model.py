@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,15 +15,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from batchscope.analysis.formatting import duration, grouped, plain
 from batchscope.errors import InputError, choose
-from batchscope.scaling import synchronising
+from batchscope.scaling import calibration, synchronising
+from batchscope.scaling.calibration import HELD_OUT
+from batchscope.scaling.synchronising import combine
+from batchscope.scaling.timings import Timings
 
 if TYPE_CHECKING:
-    from batchscope.scaling.calibration import Calibration
+    from torch import Tensor, nn
 
 Array = NDArray[np.float64]
 
 TRUSTED = 4  # beyond this many times the workers measured, an answer is "extrapolated"
-MOST_OVERLAP = 10.0  # gamma: close enough to max(computing, exchanging) (Qiao et al. 2021 limit it to 1..10 as well)
 
 
 @dataclass(frozen=True)
@@ -101,11 +104,73 @@ class TimeModel:
         return np.asarray(workers) > TRUSTED * self.measured_workers
 
     @classmethod
-    def calibrate(cls, module: Any, loss: Any, inputs: Any, targets: Any, **options: Any) -> Calibration:
-        """Time `module` on this machine; the result's `.model` is the TimeModel. See `calibration.calibrate`."""
-        from batchscope.scaling.calibration import calibrate
+    def calibrate(
+        cls,
+        module: nn.Module,
+        loss: Any,
+        inputs: Tensor,
+        targets: Tensor,
+        *,
+        local_batches: Sequence[int] | None = None,
+        processes: int = 2,
+        device: str = "auto",
+        seconds: float = 3.0,
+        **assumed: Any,
+    ) -> Calibration:
+        """Time training steps of `module` (a copy; it is not changed) and fit T(B, P) to them.
 
-        return calibrate(module, loss, inputs, targets, **options)
+        Under torchrun every process calls this and gets the same answer; its processes are then the ones that are
+        timed. Otherwise `processes` are started on this machine (gloo, or nccl where there is a CUDA device for each),
+        and the module and the loss must be importable from another process; with 1 nothing is exchanged.
+
+        loss(outputs, targets): its mean is differentiated. inputs, targets: some examples, repeated for larger batches.
+        local_batches: five, ascending; by default up to 256 or the examples given. seconds: about how long to take.
+        assumed: pattern, bandwidth, latency and max_local_batch, see `through`. Raises InputError for sizes that cannot
+        be used.
+        """
+        from batchscope.scaling import timing
+
+        sizes = tuple(local_batches) if local_batches is not None else calibration.default_batches(len(inputs))
+        calibration.check(sizes, processes, seconds)
+        job = timing.TimingJob(module, loss, inputs, targets, sizes, processes, device, seconds)
+        number, per = sum(p.numel() for p in module.parameters()), next(module.parameters()).element_size()
+        return cls.through(timing.measure(job), number, per, **assumed)
+
+    @classmethod
+    def through(
+        cls,
+        timings: Timings,
+        num_parameters: int,
+        bytes_per_parameter: int = 4,
+        *,
+        pattern: str = "ring",
+        bandwidth: float | None = None,
+        latency: float | None = None,
+        max_local_batch: float = math.inf,
+    ) -> Calibration:
+        """The model through the timings, and its error on the one left out (see `calibration.fit`).
+
+        bandwidth (bytes/s), latency (s): given, they stand in for measured ones, as for links this machine has not.
+        """
+        fitted = calibration.fit(timings, num_parameters * bytes_per_parameter, pattern)
+        model = cls(
+            **vars(fitted),
+            num_parameters=num_parameters,
+            pattern=pattern,
+            bytes_per_parameter=bytes_per_parameter,
+            max_local_batch=max_local_batch,
+            measured_workers=timings.processes,
+        )
+        predicted = float(model.step(timings.processes * timings.local_batches[HELD_OUT], timings.processes))
+        measured = timings.steps[1] if timings.steps else timings.computing[HELD_OUT]
+        found = dataclasses.replace(
+            model,
+            held_out_error=predicted / measured - 1,
+            bandwidth=model.bandwidth if bandwidth is None else bandwidth,
+            latency=model.latency if latency is None else latency,
+            origin=timings.origin + ("" if bandwidth is latency is None else "; links as given"),
+        )
+        return Calibration(found, timings, predicted, measured)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: NaN and infinities are None."""
@@ -152,12 +217,36 @@ class TimeModel:
         return f"{self.pattern.replace('_', ' ')} over {rate(self.bandwidth)}, {duration(self.latency)} per message"
 
 
-def combine(computing: Array, exchanging: Array, overlap: float) -> Array:
-    """(x^γ + y^γ)^(1/γ), scaled by the longer of the two so that nothing under- or overflows."""
-    longer, shorter = np.maximum(computing, exchanging), np.minimum(computing, exchanging)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share = np.where(longer > 0, shorter / longer, 0.0)
-    return np.asarray(longer * (1 + share**overlap) ** (1 / overlap))
+@dataclass(frozen=True)
+class Calibration:
+    """model: through the timings but for one, a step at the fourth local batch (with its exchange, on several
+    processes): predicted and measured seconds of that; error: predicted/measured - 1."""
+
+    model: TimeModel
+    timings: Timings
+    predicted: float
+    measured: float
+
+    @property
+    def error(self) -> float:
+        """Relative error of the prediction: 0.1 is 10 % too slow."""
+        return self.predicted / self.measured - 1
+
+    @property
+    def sentence(self) -> str:
+        """What was left out, and how well it was predicted."""
+        where = "" if self.timings.processes == 1 else "each of "
+        return (
+            f"held out: a step of {self.timings.local_batches[HELD_OUT]} examples on {where}{self.timings.where}"
+            f" took {duration(self.measured)}, predicted {duration(self.predicted)} ({self.error:+.0%})"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"model": self.model.as_dict(), "timings": plain(vars(self.timings)), "held_out": self.sentence}
+
+    def __str__(self) -> str:
+        return f"{self.model}\n{self.sentence}"
 
 
 def read_json(path: str | Path) -> Any:

@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from batchscope.errors import RunError
-from batchscope.scaling.calibration import Timings
+from batchscope.scaling.timings import Timings
 from batchscope.training.parallel import data_parallel, join, launched
 
 ROUNDS = 15  # everything takes its turn in each; the least counts, as other programs on the machine can only add
@@ -29,7 +29,7 @@ Operation = Callable[[], None]
 
 @dataclass(frozen=True)
 class TimingJob:
-    """What to time: see `calibration.calibrate`."""
+    """What to time: see `TimeModel.calibrate`."""
 
     module: nn.Module
     loss: Any

@@ -42,11 +42,6 @@ class Settings(TrainingOptions):
         """Whether steps count right answers, for the accuracy over the mini-batches of an epoch."""
         return self.target.metric == "train_accuracy_running"
 
-    @property
-    def is_scheduled(self) -> bool:
-        """Whether the step size changes along the run."""
-        return self.schedule != "constant" or self.warmup_epochs > 0
-
 
 @dataclass(frozen=True)
 class Member:

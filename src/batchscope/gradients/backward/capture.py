@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from batchscope.gradients.backward.generic import generic_uses
 from batchscope.gradients.backward.rowwise import RowwiseCall, call_rowwise, results_of
-from batchscope.gradients.rules import REPLACEMENTS, Rule, Uses, load
+from batchscope.gradients.rules import REPLACEMENTS, RULES, Rule, Uses
 from batchscope.gradients.rules.lazy_gradients import Use
 from batchscope.gradients.tracing.calls import (
     Function,
@@ -163,7 +163,7 @@ class Capture(Interceptor):
         expected_sizes: Sequence[Sizes] | None = None,
     ) -> None:
         super().__init__(rewrites)
-        self._rules = load()
+        self._rules = RULES
         self._events = iter(trace.events)
         self._expected = next(self._events, None)
         self._num_examples = num_examples

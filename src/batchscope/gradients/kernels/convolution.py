@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from batchscope.gradients.kernels import Result, chunks, kernel, norms_and_sum, sq_norms
+from batchscope.gradients.kernels.kernel import Result, chunks, kernel, norms_and_sum, sq_norms
 from batchscope.gradients.rules.lazy_gradients import Patches
 
 

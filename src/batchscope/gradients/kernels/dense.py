@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from batchscope.gradients.kernels import kernel
+from batchscope.gradients.kernels.kernel import kernel
 from batchscope.gradients.rules.lazy_gradients import Dense, Norms
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from batchscope.gradients.kernels import chunks, kernel
+from batchscope.gradients.kernels.kernel import chunks, kernel
 from batchscope.gradients.rules.lazy_gradients import LookedUpRows
 
 

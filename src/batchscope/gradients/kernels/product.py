@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from batchscope.gradients.kernels import Result, chunks, kernel, norms_and_sum, sq_norms
+from batchscope.gradients.kernels.kernel import Result, chunks, kernel, norms_and_sum, sq_norms
 from batchscope.gradients.rules.lazy_gradients import Factors, Norms
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from batchscope.gradients.backward.planner import Planner
 from batchscope.gradients.observing.inside import InsideCapture
 from batchscope.gradients.observing.outputs import Call
-from batchscope.gradients.rules import REWRITES, load
+from batchscope.gradients.rules import REWRITES
 from batchscope.gradients.subject.batches import Batch
 from batchscope.gradients.subject.losses import sum_of_outputs
 from batchscope.gradients.subject.subject import Subject
@@ -42,7 +42,6 @@ class Rehearsal:
 
 def rehearse(model: nn.Module, parameters: Mapping[str, Tensor], batch: Batch, planner: Planner) -> Rehearsal:
     """Rehearse on a batch of at least two examples. Leaves `.grad` alone; to be called within `untouched`."""
-    load()
     subject = Call(model, sum_of_outputs)
     head = Batch(batch.inputs, torch.arange(batch.num_examples), batch.num_examples).head(PROBED)
     try:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from batchscope.gradients.rules import rewrite
+from batchscope.gradients.rules.rule import rewrite
 
 
 @rewrite(F.multi_head_attention_forward)

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from batchscope.gradients.rules import Uses, rule
 from batchscope.gradients.rules.lazy_gradients import Dense, Patches
+from batchscope.gradients.rules.rule import Uses, rule
 
 Sizes = int | tuple[int, ...]
 

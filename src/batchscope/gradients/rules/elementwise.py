@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from batchscope.gradients.rules import Uses, rule
 from batchscope.gradients.rules.lazy_gradients import Dense
+from batchscope.gradients.rules.rule import Uses, rule
 
 Operand = Tensor | float
 

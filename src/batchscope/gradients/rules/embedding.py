@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from batchscope.gradients.rules import Uses, as_positions, rule
 from batchscope.gradients.rules.lazy_gradients import LookedUpRows
+from batchscope.gradients.rules.rule import Uses, as_positions, rule
 
 
 @rule(F.embedding)

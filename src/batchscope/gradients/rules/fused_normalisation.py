@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from batchscope.gradients.rules import Deliver, replacement
 from batchscope.gradients.rules.lazy_gradients import Dense
+from batchscope.gradients.rules.rule import Deliver, replacement
 
 
 class _GroupNorm(torch.autograd.Function):

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from batchscope.gradients.rules import Uses, as_positions, rule, sum_positions
 from batchscope.gradients.rules.elementwise import reduce_to
 from batchscope.gradients.rules.lazy_gradients import Dense, Factors, Norms
+from batchscope.gradients.rules.rule import Uses, as_positions, rule, sum_positions
 
 
 @rule(F.linear, is_linear=True)

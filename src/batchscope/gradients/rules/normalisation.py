@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from batchscope.gradients.rules import Uses, rule, sum_positions
 from batchscope.gradients.rules.lazy_gradients import Dense
+from batchscope.gradients.rules.rule import Uses, rule, sum_positions
 
 
 @rule(F.layer_norm)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from batchscope.gradients.rules import rewrite
+from batchscope.gradients.rules.rule import rewrite
 
 State = tuple[Tensor, ...]  # (h,) or, for an LSTM, (h, c)
 Cell = Callable[[Tensor, Tensor, State], State]  # input gates, recurrent gates, state -> new state

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from batchscope.gradients.rules import Uses, rule
 from batchscope.gradients.rules.elementwise import reduce_to
 from batchscope.gradients.rules.lazy_gradients import Dense
+from batchscope.gradients.rules.rule import Uses, rule
 
 
 @rule(Tensor.expand, Tensor.expand_as, torch.broadcast_to, Tensor.broadcast_to, examples=None, reads_inputs=False)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from batchscope.errors import MeasurementError
-from batchscope.gradients.rules import REWRITES, load
+from batchscope.gradients.rules import REWRITES
 from batchscope.gradients.subject.batches import Batch, leaves_of, map_leaves
 from batchscope.gradients.subject.failures import described, refuse_out_of_memory
 from batchscope.gradients.subject.subject import Subject
@@ -86,7 +86,6 @@ def probe(
 def _trace(
     subject: Subject, large: Batch, changed: Batch, state: Tensor, rewrites: Mapping[Function, Function]
 ) -> Trace:
-    load()
     small = large.head(large.num_examples - 1)
 
     def run(examples: Batch) -> Callable[[Interceptor], None]:

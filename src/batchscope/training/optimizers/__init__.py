@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from batchscope.options import TrainingOptions
     from batchscope.training.optimizers.rule import UpdateRule
-    from batchscope.training.settings import Settings
 
 # Name -> what it is, with source.
 OPTIMIZERS = {
@@ -29,7 +29,7 @@ OPTIMIZERS = {
 }
 
 
-def update_rule(settings: Settings, parameter: Tensor, layer_dims: int) -> UpdateRule:
+def update_rule(settings: TrainingOptions, parameter: Tensor, layer_dims: int) -> UpdateRule:
     """Return the rule that the settings ask for, with fresh state, for one parameter tensor.
 
     layer_dims: trailing dimensions of the tensor that are one layer's own, 1 for a bias; those before them count

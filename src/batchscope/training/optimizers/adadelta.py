@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from batchscope.options import TrainingOptions
 from batchscope.training.optimizers.rule import FromGradient
-from batchscope.training.settings import Settings
 
 RHO, EPSILON = 0.95, 1e-6  # of his experiments on MNIST; torch.optim has ρ = 0.9
 
@@ -28,6 +28,6 @@ class Adadelta(FromGradient):
         self.parameter.sub_(update * step_sizes)
 
 
-def rule(settings: Settings, parameter: Tensor, layer_dims: int) -> Adadelta:
+def rule(settings: TrainingOptions, parameter: Tensor, layer_dims: int) -> Adadelta:
     rho, epsilon = settings.rho or RHO, settings.epsilon or EPSILON
     return Adadelta(parameter, layer_dims, settings.weight_decay, rho, epsilon)

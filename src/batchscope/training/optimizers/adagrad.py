@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from batchscope.options import TrainingOptions
 from batchscope.training.optimizers.rule import FromGradient
-from batchscope.training.settings import Settings
 
 EPSILON = 1e-10  # of torch.optim; Duchi et al. add a small δ without naming it
 
@@ -24,5 +24,5 @@ class Adagrad(FromGradient):
         self.parameter.sub_(gradient.div_(self.square_sum.sqrt().add_(self.epsilon)).mul_(step_sizes))
 
 
-def rule(settings: Settings, parameter: Tensor, layer_dims: int) -> Adagrad:
+def rule(settings: TrainingOptions, parameter: Tensor, layer_dims: int) -> Adagrad:
     return Adagrad(parameter, layer_dims, settings.weight_decay, settings.epsilon or EPSILON)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from batchscope.options import TrainingOptions
 from batchscope.training.optimizers.rule import FromGradient
-from batchscope.training.settings import Settings
 
 EPSILON = 1e-8  # theirs
 
@@ -36,6 +36,6 @@ class Adam(FromGradient):
         self.square.mul_(self.beta2).addcmul_(gradient, gradient, value=1 - self.beta2)
 
 
-def rule(settings: Settings, parameter: Tensor, layer_dims: int) -> Adam:
+def rule(settings: TrainingOptions, parameter: Tensor, layer_dims: int) -> Adam:
     betas = settings.beta1, settings.beta2
     return Adam(parameter, layer_dims, settings.weight_decay, betas, settings.epsilon or EPSILON)

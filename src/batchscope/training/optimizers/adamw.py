@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from batchscope.options import TrainingOptions
 from batchscope.training.optimizers.adam import EPSILON, Adam
-from batchscope.training.settings import Settings
 
 
 class AdamW(Adam):
@@ -18,6 +18,6 @@ class AdamW(Adam):
         super().move(gradient, step_sizes)
 
 
-def rule(settings: Settings, parameter: Tensor, layer_dims: int) -> AdamW:
+def rule(settings: TrainingOptions, parameter: Tensor, layer_dims: int) -> AdamW:
     betas = settings.beta1, settings.beta2
     return AdamW(parameter, layer_dims, settings.weight_decay, betas, settings.epsilon or EPSILON)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from batchscope.options import TrainingOptions
 from batchscope.training.optimizers.adam import Adam
-from batchscope.training.settings import Settings
 
 EPSILON = 1e-6  # theirs
 
@@ -30,6 +30,6 @@ class LAMB(Adam):
         self.parameter.sub_(update.mul_(step_sizes))
 
 
-def rule(settings: Settings, parameter: Tensor, layer_dims: int) -> LAMB:
+def rule(settings: TrainingOptions, parameter: Tensor, layer_dims: int) -> LAMB:
     betas = settings.beta1, settings.beta2
     return LAMB(parameter, layer_dims, settings.weight_decay, betas, settings.epsilon or EPSILON)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from batchscope.options import TrainingOptions
 from batchscope.training.optimizers.rule import FromGradient
-from batchscope.training.settings import Settings
 
 MOMENTUM, TRUST = 0.9, 0.001  # theirs: m and the trust coefficient
 
@@ -37,6 +37,6 @@ class LARS(FromGradient):
         return torch.where((weight > 0) & (slope > 0), ratio, 1.0)
 
 
-def rule(settings: Settings, parameter: Tensor, layer_dims: int) -> LARS:
+def rule(settings: TrainingOptions, parameter: Tensor, layer_dims: int) -> LARS:
     momentum, trust = settings.momentum or MOMENTUM, settings.trust or TRUST
     return LARS(parameter, layer_dims, settings.weight_decay, momentum, trust)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from batchscope.options import TrainingOptions
 from batchscope.training.optimizers.rule import FromGradient
-from batchscope.training.settings import Settings
 
 MOMENTUM = 0.9  # of Sutskever et al. 2013's range, and what Goyal et al. 2017 train with
 
@@ -24,5 +24,5 @@ class Nesterov(FromGradient):
         self.parameter.sub_(gradient.add_(self.velocity, alpha=self.momentum).mul_(step_sizes))
 
 
-def rule(settings: Settings, parameter: Tensor, layer_dims: int) -> Nesterov:
+def rule(settings: TrainingOptions, parameter: Tensor, layer_dims: int) -> Nesterov:
     return Nesterov(parameter, layer_dims, settings.weight_decay, settings.momentum or MOMENTUM)

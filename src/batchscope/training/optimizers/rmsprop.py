@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from batchscope.options import TrainingOptions
 from batchscope.training.optimizers.rule import FromGradient
-from batchscope.training.settings import Settings
 
 RHO = 0.9  # theirs, and the default of Keras; torch.optim has 0.99
 EPSILON = 1e-8  # of torch.optim; the lecture has none
@@ -29,6 +29,6 @@ class RMSprop(FromGradient):
         self.parameter.sub_(self.velocity * step_sizes)
 
 
-def rule(settings: Settings, parameter: Tensor, layer_dims: int) -> RMSprop:
+def rule(settings: TrainingOptions, parameter: Tensor, layer_dims: int) -> RMSprop:
     rho, epsilon = settings.rho or RHO, settings.epsilon or EPSILON
     return RMSprop(parameter, layer_dims, settings.weight_decay, rho, epsilon, settings.momentum)

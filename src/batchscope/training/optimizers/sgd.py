@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from batchscope.options import TrainingOptions
 from batchscope.training.optimizers.rule import FromGradient, UpdateRule
-from batchscope.training.settings import Settings
 
 
 class SGD(UpdateRule):
@@ -61,7 +61,7 @@ class HeavyBall(FromGradient):
         self.parameter.sub_(self.velocity * step_sizes)
 
 
-def rule(settings: Settings, parameter: Tensor, layer_dims: int) -> UpdateRule:
+def rule(settings: TrainingOptions, parameter: Tensor, layer_dims: int) -> UpdateRule:
     """The cheapest of the three that gives the numbers asked for."""
     if settings.weight_decay or (settings.momentum and settings.is_scheduled):
         return HeavyBall(parameter, layer_dims, settings.weight_decay, settings.momentum)
