@@ -2,8 +2,10 @@
 
 import contextlib
 import copy
+import gc
 import random
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -101,7 +103,7 @@ def quietly(**options):
 # All but what cleans up: entering is undone by `leave` and `drop_step`.
 STAGES = [
     *((watcher.Watcher, name) for name in vars(watcher.Watcher) if name.startswith("_") and not name.startswith("__")
-      and callable(getattr(watcher.Watcher, name)) and name not in ("_note", "_begin_step")
+      and callable(getattr(watcher.Watcher, name)) and name not in ("_note", "_begin_step", "_release")
         and not name.startswith("_on_")),
     (watcher.Watcher, "finish"), (watcher.Watcher, "_note"),
     (watcher, "derive"), (watcher, "audit"), (watcher, "measure_again"), (watcher, "of_halves"), (watcher, "batch_of"),
@@ -243,6 +245,28 @@ def test_copies_and_saved_models_carry_no_working_hook(tmp_path):
         assert not observed.history
         F.cross_entropy(model(torch.randn(4, 5)), torch.tensor([0, 1, 2, 0])).backward()
     assert list(observed.history) == [0]
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_no_step_is_kept_after_its_end(name):
+    """Outputs hold their hooks and hooks hold what they await: of a run of days, nothing of this may pile up."""
+    model = NETS[name]()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    outputs = []
+
+    def call():
+        output = model(torch.randn(6, 5))
+        outputs.append(weakref.ref(output))
+        return output
+
+    with observe(model, optimizer=optimizer):
+        for _ in range(4):
+            call()  # evaluation with gradients on
+            call().square().mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        gc.collect()
+        assert [reference() for reference in outputs] == [None] * 8
 
 
 def test_lists_that_the_model_appends_to_keep_their_entries():

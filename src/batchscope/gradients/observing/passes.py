@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,6 +26,7 @@ class ForwardPass:
 
     told: the factor from the loop's gradients to sums over examples, as the user's `reduction` and `loss_scale` say.
     scale: the factor as derived from what was backpropagated. is_done: whether its backward pass has ended.
+    handles: of the hooks on its outputs.
     """
 
     recording: Recording
@@ -33,10 +35,19 @@ class ForwardPass:
     capture: InsideCapture | None = None
     scale: Scale | None = None
     is_done: bool = False
+    handles: list[Any] = field(default_factory=list)
 
     @property
     def num_examples(self) -> int:
         return self.recording.batch.num_examples
+
+    def release(self) -> None:
+        """Let go of what was kept. An output holds its hook, the hook this record and the record the output: a circle
+        through the graph, which Python's garbage collection does not see."""
+        for handle in self.handles:
+            handle.remove()
+        self.handles, self.capture = [], None
+        self.recording.outputs, self.recording.gradients = [], {}
 
     @property
     def factor(self) -> float:

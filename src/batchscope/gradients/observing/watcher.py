@@ -72,14 +72,20 @@ class Watcher:
         self._copies_inputs = False  # whether the loop or the model has changed inputs in place
         self._gradients: LoopGradients | None = None
         self._active: ForwardPass | None = None
+        self._passes: list[ForwardPass] = []  # of the step, in order
         self._begin_step()
 
     def _begin_step(self) -> None:
-        self._passes: list[ForwardPass] = []  # in order
+        self._release()
         self._backward: BackwardPass | None = None
         self._sums = StepSums(self._keeps or self._options.is_distributed)
         self._versions: int | None = None
         self._broken = False  # whether the step cannot be observed
+
+    def _release(self) -> None:
+        for one in self._passes:
+            one.release()
+        self._passes = []
 
     @property
     def way(self) -> Way:
@@ -211,7 +217,8 @@ class Watcher:
             return
         one.recording.outputs = outputs
         for position, tensor in enumerate(outputs):
-            tensor.register_hook(_Forward(self._on_output_gradient, one, position))  # type: ignore[no-untyped-call]
+            hook = _Forward(self._on_output_gradient, one, position)
+            one.handles.append(tensor.register_hook(hook))  # type: ignore[no-untyped-call]
         self._passes.append(one)
 
     def _count(self, output: Any) -> None:
@@ -246,7 +253,8 @@ class Watcher:
         smallest = min(reached, key=lambda p: p.numel(), default=None)
         is_gone = smallest is not None and (smallest.grad is None or not bool(smallest.grad.any()))
         if is_gone and self._steps.is_optimizers:
-            self._passes, self._versions = [], None
+            self._release()
+            self._versions = None
             self._sums = StepSums(self._sums.keeps)
             return
         if not self._sums.keeps:
