@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
 
 import batchscope as bs
+from batchscope.running.store import Store
+from tests.running.test_command_line import processes_with, wait_for
 
 ROOT = Path(__file__).parents[2]
 STUDY = """
@@ -67,3 +70,28 @@ def test_a_rank_dies_and_the_same_command_goes_on_to_the_rows_of_one_process(stu
         assert one.train_loss == pytest.approx(other.train_loss, rel=1e-8)
         assert one.history[-1].noise_scale is not None
         assert one.execution == "one after another, on 2 ranks"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc to find the ranks")
+def test_ranks_end_with_their_launcher_and_execute_nothing_of_the_current_directory(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(STUDY.replace("max_epochs = 6", "max_epochs = 100000"))
+    for name in ("operator", "types"):
+        (tmp_path / f"{name}.py").write_text("open('executed', 'a').write(__name__)")
+    tag = uuid.uuid4().hex
+    run = [sys.executable, "-P", "-m", "batchscope", "run", "study.toml", "--out", "run", "--device", "cpu"]
+    launcher = subprocess.Popen(
+        [sys.executable, "-P", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python", *run],
+        cwd=tmp_path,
+        env={**os.environ, "TAG": tag},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_for(lambda: list((tmp_path / "run").glob("results-*.sqlite")), seconds=120)
+    assert len(processes_with(tag)) >= 3
+    launcher.kill()
+    launcher.wait()
+    wait_for(lambda: not processes_with(tag), seconds=60)
+    with Store(tmp_path / "run", bs.studies.study.read_studies(tmp_path / "study.toml")):
+        pass  # the directory is not locked
+    assert not (tmp_path / "executed").exists()

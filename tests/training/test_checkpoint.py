@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import pickle
 from pathlib import Path
 
 import pytest
@@ -87,3 +89,52 @@ def test_short_epochs_are_not_kept_one_by_one(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "INTERVAL", 1000.0)
     train("stacked", SETTINGS, tmp_path / "state.pt")
     assert not (tmp_path / "state.pt").exists()
+
+
+def truncated(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def with_a_flipped_bit(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+def torch_saved(value: object) -> bytes:
+    file = io.BytesIO()
+    torch.save(value, file)
+    return file.getvalue()
+
+
+DAMAGES = {
+    "empty": lambda content: b"",
+    "truncated": truncated,
+    "a bit flipped": with_a_flipped_bit,
+    "without its end": lambda content: content[:-1],
+    "of other keys": lambda content: torch_saved({"wrong": 1}),
+    "a pickle": lambda content: pickle.dumps(print),
+    "a text": lambda content: b"hello\n",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_set_aside_by_name_and_the_cohort_starts_over(damage, tmp_path):
+    path = tmp_path / "state.pt"
+    with pytest.raises(StoppedError):
+        train("stacked", SETTINGS, path, 3)
+    damaged = DAMAGES[damage](path.read_bytes())
+    path.write_bytes(damaged)
+    with pytest.warns(UserWarning, match=r"state.pt is damaged .* kept as state.pt.damaged"):
+        assert train("stacked", SETTINGS, path) == train("stacked", SETTINGS, None)
+    assert (tmp_path / "state.pt.damaged").read_bytes() == damaged
+
+
+def test_no_half_written_file_stays_behind(tmp_path, monkeypatch):
+    def full(value: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="No space"):
+        train("stacked", SETTINGS, tmp_path / "state.pt")
+    assert not list(tmp_path.iterdir())

@@ -61,6 +61,7 @@ def run(
     device = resolve_device(device)
     if distributed.launched():
         executor = "torchrun"
+        distributed.end_with_launcher()
         if not distributed.leads():
             distributed.follow(device)
             return read(out)
@@ -120,7 +121,7 @@ class _Run:
         rows = rows_of(slot.study, cohort, finished.results, finished.seconds, self._device, finished.message)
         self._store.add(rows)
         if finished.results is not None:
-            self._store.checkpoint(cohort).unlink(missing_ok=True)
+            self._store.drop_checkpoint(cohort)
         self._done[slot.study.name].update({row.trial_id: row for row in rows})
         widened = is_widening(slot.study, cohort.phase, cohort.trials[0].step_size)
         status = self._tracker.add(cohort, rows, finished.seconds, widened)

@@ -4,7 +4,7 @@ DIR/study.toml                 what is being studied
 DIR/results-1of1.sqlite        one file per shard, readable by any tool (see records/database.py): table `rows`, one
                                line per trial; table `evaluations`, one per check of the target; table `runs`, one of
                                JSON per call of `run`
-DIR/checkpoints/ID.pt          the state of an unfinished cohort after its latest epoch
+DIR/checkpoints/ID.pt          the state of an unfinished cohort after its latest epoch; ID.pt.damaged: set aside
 DIR/.lock, DIR/.lock-IofN      held while a run writes; the system releases them when its process ends, however it ends
 """
 
@@ -75,6 +75,12 @@ class Store:
     def checkpoint(self, cohort: Cohort) -> Path:
         """Where the state of a cohort is kept between its epochs."""
         return self.directory / "checkpoints" / f"{cohort.id}.pt"
+
+    def drop_checkpoint(self, cohort: Cohort) -> None:
+        """Remove the state of a cohort that is done, and what processes killed while writing it left half-written."""
+        kept = self.checkpoint(cohort)
+        for file in (kept, *kept.parent.glob(f"{kept.stem}.*.partial")):
+            file.unlink(missing_ok=True)
 
     def add(self, rows: Iterable[Row]) -> None:
         """Write the rows of one cohort in one transaction: a kill at any moment leaves all of them or none."""

@@ -16,6 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from batchscope.errors import RunError
+from batchscope.importing import safe_children
 from batchscope.scaling.timings import Timings
 from batchscope.training.parallel import data_parallel, join, launched
 
@@ -67,7 +68,8 @@ def _on_new_processes(job: TimingJob) -> Timings:
         max_restarts=0,
     )
     try:
-        found: dict[int, Timings] = elastic_launch(config, _program)(packed.getvalue())
+        with safe_children():
+            found: dict[int, Timings] = elastic_launch(config, _program)(packed.getvalue())
     except ChildFailedError as error:
         raise RunError(f"a process of the calibration died: {error}") from error
     return found[0]

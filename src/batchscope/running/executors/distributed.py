@@ -1,18 +1,24 @@
 """One cohort at a time on all ranks that torchrun started: rank 0 hands out the work and keeps the results.
 
-torchrun --nproc-per-node P -m batchscope run STUDY --out DIR
+torchrun --nproc-per-node P --no-python batchscope run STUDY --out DIR
+
+Not `-m batchscope`, with which Python lets every file of the current directory stand for a module of its own.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
+import threading
+import time
 
 from batchscope.errors import BatchscopeError, RunError
 from batchscope.running.executors.inline import InlineExecutor, Performed
 from batchscope.running.job import Job
 from batchscope.running.work import OnEpoch, explain, train
 
+LOOK_EVERY = 0.5  # seconds between two looks whether the launcher is alive
 _LOST = (
     "a process of this run died; what was finished is kept, and the same command goes on after the last complete epoch"
 )
@@ -26,6 +32,22 @@ def launched() -> bool:
 def leads() -> bool:
     """Whether this process is an ordinary one or rank 0: the one that writes and prints."""
     return not launched() or os.environ["RANK"] == "0"
+
+
+def end_with_launcher() -> None:
+    """End this rank soon after torchrun, which may be killed without a word to its ranks.
+
+    They would go on for ever, or wait for each other, with the directory locked.
+    """
+    threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
+
+
+def _watch(launcher: int) -> None:
+    while os.getppid() == launcher:
+        time.sleep(LOOK_EVERY)
+    if leads():
+        print(f"torchrun has ended; {_LOST.partition('; ')[2]}", file=sys.stderr, flush=True)
+    os._exit(RunError.exit_status)  # at once: the main thread may wait for another rank; what is stored is whole
 
 
 def follow(device: str) -> None:

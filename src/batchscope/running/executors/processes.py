@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import multiprocessing
-import os
 import signal
 import subprocess
 import sys
@@ -18,14 +16,16 @@ import time
 from multiprocessing.connection import Connection, wait
 
 from batchscope.running.executors.base import Executor
+from batchscope.importing import module_path, safe_environment
 from batchscope.running.job import Finished, Job, OnProgress
 
-# The worker finds the same modules as this process, however this process found them.
+# The worker finds the modules that this process finds; see `module_path` for the one exception. Nothing is imported
+# before its path is set.
 _BOOT = """
-import json, sys
-sys.path[:] = json.loads(sys.argv[1])
+import sys
+sys.path[:] = sys.argv[3:]
 from batchscope.running.executors.worker import main
-main(int(sys.argv[2]), sys.argv[3])
+main(int(sys.argv[1]), sys.argv[2])
 """
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 MAX_ATTEMPTS = 2
@@ -37,13 +37,14 @@ class Worker:
     def __init__(self, device: str) -> None:
         self.pipe: Connection
         self.pipe, theirs = multiprocessing.Pipe()
-        command = [sys.executable, "-c", _BOOT, json.dumps(sys.path), str(theirs.fileno()), device]
+        # -P: an `operator.py` in the current directory is no part of Python.
+        command = [sys.executable, "-P", "-c", _BOOT, str(theirs.fileno()), device, *module_path()]
         # Its own session: Ctrl-C reaches only the parent, which then ends the workers in order.
         self.process = subprocess.Popen(
             command,
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
-            env={**os.environ, **_ONE_THREAD},
+            env={**safe_environment(), **_ONE_THREAD},
             start_new_session=True,
         )
         theirs.close()
