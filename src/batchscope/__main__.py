@@ -8,7 +8,7 @@ import sys
 if not sys.flags.safe_path and sys.path[:1] == [os.getcwd()]:
     sys.path.append(sys.path.pop(0))
 
-from batchscope.cli.main import main  # noqa: E402
+from batchscope.cli.main import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

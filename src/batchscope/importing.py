@@ -117,8 +117,8 @@ def _import_module(module_name: str, where: str) -> Any:
         )
         if missing:
             raise InputError(
-                f"{where}: no module {module_name!r} in {_here() or 'the current directory'} or on Python's path; start from the folder that "
-                "holds it, install it, or add its folder to PYTHONPATH"
+                f"{where}: no module {module_name!r} in {_here() or 'a folder'} or on Python's path; start from "
+                "the folder that holds it, install it, or add its folder to PYTHONPATH"
             ) from error
         raise InputError(f"{where}: importing {module_name!r} raised {type(error).__name__}: {error}") from error
 

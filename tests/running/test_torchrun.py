@@ -81,7 +81,16 @@ def test_ranks_end_with_their_launcher_and_execute_nothing_of_the_current_direct
     tag = uuid.uuid4().hex
     run = [sys.executable, "-P", "-m", "batchscope", "run", "study.toml", "--out", "run", "--device", "cpu"]
     launcher = subprocess.Popen(
-        [sys.executable, "-P", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python", *run],
+        [
+            sys.executable,
+            "-P",
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node=2",
+            "--no-python",
+            *run,
+        ],
         cwd=tmp_path,
         env={**os.environ, "TAG": tag},
         stdout=subprocess.DEVNULL,

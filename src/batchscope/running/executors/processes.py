@@ -15,8 +15,8 @@ import sys
 import time
 from multiprocessing.connection import Connection, wait
 
-from batchscope.running.executors.base import Executor
 from batchscope.importing import module_path, safe_environment
+from batchscope.running.executors.base import Executor
 from batchscope.running.job import Finished, Job, OnProgress
 
 # The worker finds the modules that this process finds; see `module_path` for the one exception. Nothing is imported
