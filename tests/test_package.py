@@ -15,3 +15,11 @@ def test_first_use_of_a_public_name_leaves_the_random_state_alone():
         "batchscope.report; sys.exit(random.getstate() != before)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_only_the_callbacks_import_a_trainer():
+    code = (
+        "import sys, batchscope; batchscope.observe, batchscope.schedule; "
+        "sys.exit(any(name in sys.modules for name in ('lightning', 'transformers', 'batchscope.integrations')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

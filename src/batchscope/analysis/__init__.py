@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from batchscope.analysis.batch_schedule import BatchRule, BatchSchedule, schedule
 from batchscope.analysis.findings import Correlation, Finding, correlate_diversity, findings
 from batchscope.analysis.fit.critical_batch import CriticalBatchFit, fit, fit_critical_batch
 from batchscope.analysis.sweeps import Sweep, find_shape, sweeps_of
@@ -11,6 +12,8 @@ from batchscope.analysis.verdict import Verdict, compare
 
 __all__ = [
     "DEFINITIONS",
+    "BatchRule",
+    "BatchSchedule",
     "Correlation",
     "CriticalBatchFit",
     "Finding",
@@ -28,5 +31,6 @@ __all__ = [
     "fit",
     "fit_critical_batch",
     "guard",
+    "schedule",
     "sweeps_of",
 ]

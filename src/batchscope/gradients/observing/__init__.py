@@ -1,6 +1,6 @@
 """`observe`: gradient moments inside a training loop that is left as it is."""
 
-from batchscope.gradients.observing.curve import NoiseWindow, noise_curve
+from batchscope.gradients.observing.curve import NoiseWindow, noise_curve, noise_window
 from batchscope.gradients.observing.history import GroupMoments, StepMoments
 from batchscope.gradients.observing.notes import Note, Notes, ObserveWarning
 from batchscope.gradients.observing.observe import observe
@@ -13,5 +13,6 @@ __all__ = [
     "ObserveWarning",
     "StepMoments",
     "noise_curve",
+    "noise_window",
     "observe",
 ]

@@ -79,17 +79,18 @@ def _windows(estimates: Sequence[tuple[int, NoiseEstimate]], level: float, sprea
     while start < len(estimates):
         left = len(estimates) - start
         length = SHORTEST
-        while (window := _window(estimates[start : start + length], level)).high > spread * window.low:
+        while (window := noise_window(estimates[start : start + length], level)).high > spread * window.low:
             if 2 * length > min(longest, left):
                 break
             length *= 2
         if left - length < SHORTEST:  # too few for a window of their own
             length = left
-        yield _window(estimates[start : start + length], level)
+        yield noise_window(estimates[start : start + length], level)
         start += length
 
 
-def _window(estimates: Sequence[tuple[int, NoiseEstimate]], level: float) -> NoiseWindow:
+def noise_window(estimates: Sequence[tuple[int, NoiseEstimate]], level: float = 0.95) -> NoiseWindow:
+    """The noise scale over (step, unbiased estimates of that step), at least one of them, pooled in one window."""
     value, low, high = noise_interval([estimate for _, estimate in estimates], level)
     return NoiseWindow(estimates[0][0], estimates[-1][0], len(estimates), value, low, high, level)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,38 @@ def grouped_estimate_of(
     total = sum(sizes)
     equal = [group_sq_norms / total] * len(sizes) if total else []
     return grouped_estimate(sizes, equal, sq_norm_sum, population=max(population, total))
+
+
+def packed(history: Mapping[int, StepMoments]) -> list[dict[str, Any]]:
+    """What `unpacked` makes the history of again, without what it says by parameter: plain numbers, for checkpoints."""
+    return [
+        {
+            "step": step,
+            "population": moments.population if math.isfinite(moments.population) else None,
+            **{name: getattr(moments, name) for name in _packed_names(moments)},
+        }
+        for step, moments in history.items()
+    ]
+
+
+def unpacked(records: Iterable[Mapping[str, Any]]) -> dict[int, StepMoments]:
+    """The history that `packed` wrote down. KeyError, TypeError for anything else."""
+    return {int(record["step"]): _unpacked(record) for record in records}
+
+
+def _unpacked(record: Mapping[str, Any]) -> StepMoments:
+    kind = GroupMoments if "group_sq_norms" in record else StepMoments
+    values = {name: value for name, value in record.items() if name not in ("step", "population")}
+    if kind is GroupMoments:  # NaN is not JSON
+        values |= {"sum_sq_norms": math.nan, "sizes": tuple(values["sizes"])}
+    population = record["population"]
+    return kind(**values, population=math.inf if population is None else population)
+
+
+def _packed_names(moments: StepMoments) -> tuple[str, ...]:
+    if isinstance(moments, GroupMoments):
+        return ("num_examples", "sq_norm_sum", "sizes", "group_sq_norms", "source")
+    return ("num_examples", "sum_sq_norms", "sq_norm_sum")
 
 
 def write_csv(path: str | Path, history: Mapping[int, StepMoments], windows: tuple[NoiseWindow, ...]) -> None:

@@ -34,6 +34,19 @@ def tensors_of(outputs: Any) -> Iterator[Tensor]:
             yield from tensors_of(getattr(outputs, field.name))
 
 
+def before_cast(output: Tensor) -> tuple[Node, int] | None:
+    """(node, which of its outputs) that an output is a cast of, None where it is none.
+
+    Half-precision wrappers (accelerate's) hand out float32 copies of outputs, beside a loss that was computed from the
+    originals: no gradient ever arrives at the copies, and the derivative of the cast is one.
+    """
+    node = output.grad_fn
+    if node is None or node.name() != "ToCopyBackward0":
+        return None
+    source, index = node.next_functions[0]
+    return None if source is None else (source, index)
+
+
 def batch_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Batch:
     """The arguments of a call as a Batch with the inputs (args, kwargs); the first axis of the first tensor counts."""
     first = next((leaf for leaf in leaves_of((args, kwargs)) if isinstance(leaf, Tensor) and leaf.ndim), None)

@@ -96,7 +96,10 @@ class Steps:
             self._on_end(self.current)
 
     def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if torch.compiler.is_compiling() or not self.inside or not self._is_ours(optimizer):
+        if torch.compiler.is_compiling() or not self._is_ours(optimizer):
+            return
+        # observing may have begun within the closure that the optimizer was called with
+        if not self.inside and not (self.is_optimizers and _has_closure(args, kwargs)):
             return
         self.inside = False
         if _has_closure(args, kwargs):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +28,7 @@ from batchscope.gradients.observing.history import StepMoments
 from batchscope.gradients.observing.inside import CannotObserveInside, InsideCapture
 from batchscope.gradients.observing.loop_gradients import LoopGradients
 from batchscope.gradients.observing.notes import Notes
-from batchscope.gradients.observing.outputs import batch_of, tensors_of
+from batchscope.gradients.observing.outputs import batch_of, before_cast, tensors_of
 from batchscope.gradients.observing.passes import BackwardPass, ForwardPass, StepSums, group_moments, step_moments
 from batchscope.gradients.observing.replay import Recording, measure_again
 from batchscope.gradients.observing.scale import Told, derive
@@ -219,6 +220,9 @@ class Watcher:
         for position, tensor in enumerate(outputs):
             hook = _Forward(self._on_output_gradient, one, position)
             one.handles.append(tensor.register_hook(hook))  # type: ignore[no-untyped-call]
+            if (source := before_cast(tensor)) is not None:
+                before = _BeforeCast(self._on_output_gradient, one, position, source[1])
+                one.handles.append(source[0].register_prehook(before))
         self._passes.append(one)
 
     def _count(self, output: Any) -> None:
@@ -452,6 +456,21 @@ class _Forward:
 
     def __call__(self, gradient: Tensor) -> None:
         self._receive(self._one, self._position, gradient)
+
+
+class _BeforeCast:
+    """Hands on the gradient of what an output was cast from, where none arrived at the output itself.
+
+    The node it hangs on belongs to the loop's graph: a weak reference keeps nothing alive with it.
+    """
+
+    def __init__(self, receive: Callable[..., None], one: ForwardPass, position: int, index: int) -> None:
+        self._receive, self._one, self._position, self._index = receive, weakref.ref(one), position, index
+
+    def __call__(self, gradients: tuple[Tensor | None, ...]) -> None:
+        one, gradient = self._one(), gradients[self._index]
+        if one is not None and gradient is not None and self._position not in one.recording.gradients:
+            self._receive(one, self._position, gradient)
 
 
 def _only(one: ForwardPass, backward: BackwardPass) -> dict[str, Tensor] | None:
