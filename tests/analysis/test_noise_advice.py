@@ -40,7 +40,7 @@ def test_a_batch_may_grow_exactly_as_far_as_the_low_end_allows(size, low, spread
 
 
 def test_hints_and_warnings_say_only_what_the_interval_supports():
-    assert "4x larger costs at most 29 % more examples and at least 60 % fewer" in hint(
+    assert "4x larger costs at most 29 % more examples and at least 68 % fewer" in hint(
         64, noise(math.nan, 600, math.inf)
     )
     assert hint(64, noise(900.0)) is None  # no interval, no advice
