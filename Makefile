@@ -40,6 +40,7 @@ reproduce: $(READY)  ## the runs of REPRODUCTION.md, resumed where they stand, a
 	$(BIN)/batchscope run chen2018/figure2 --out results/figure2
 	$(BIN)/batchscope plan chen2018/figure2-mnist
 	$(BIN)/batchscope run chen2018/figure2-mnist --out results/figure2-mnist
+	$(BIN)/batchscope run yin2018/lemma1 --out results/lemma1
 	$(BIN)/python -m reproduction.conjecture
 	$(BIN)/python -m reproduction.page
 

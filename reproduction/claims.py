@@ -1,122 +1,45 @@
 """The claims of Chen et al. 2018, one function each: what the paper says, what the committed rows say, and a verdict.
 
-A claim looks at run directories in results/ (see RUNS) and at the closed forms of theory/; it trains nothing.
+A claim looks at run directories in results/ (see evidence.py) and at the closed forms of theory/; it trains nothing.
 """
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import stats
 
-from batchscope.analysis import batch_threshold, sweeps_of
-from batchscope.analysis.cells import Cell, cells
-from batchscope.analysis.findings import Finding, correlate, diversities, findings
+from batchscope.analysis import batch_threshold
+from batchscope.analysis.findings import correlate, diversities
 from batchscope.analysis.formatting import grouped, number
 from batchscope.analysis.verdict import CERTAIN
-from batchscope.studies import Results, read
 from batchscope.theory import chen2018
-
-RESULTS = Path(__file__).parent.parent / "results"
-# Recipe -> run directory in results/. Figure 3(a) is in the runs of Figure 2, Figures 1 and 3(b) in those on MNIST.
-RUNS = {"chen2018/figure2": "figure2", "chen2018/figure2-mnist": "figure2-mnist"}
-
-HOLDS, IN_PART, FAILS, NOT_TESTED = "holds", "holds in part", "does not hold", "not tested"
-_OF_DECISION = {"supported": HOLDS, "contradicted": FAILS, "undecided": "undecided"}
-SGD_MNIST = "plain SGD, standardised inputs, ReLU, Glorot-uniform, step size by the two-epoch rule"
-SYNTHETIC = "synthetic set, linear nets, plain SGD, Glorot-uniform, step size by the two-epoch rule"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """ours: with interval and n. verdict: one of the five words. under: the assumptions under which it was seen."""
-
-    ours: str
-    verdict: str
-    under: str = ""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """id: as in the page. paper: what it says, in short and in our words. recipe: what to run to see it again."""
-
-    id: str
-    paper: str
-    answer: Callable[[], Answer]
-    recipe: str = ""
-
-
-CLAIMS: list[Claim] = []
-
-
-def claim(id: str, paper: str, recipe: str = "") -> Callable[[Callable[[], Answer]], Callable[[], Answer]]:  # noqa: A002
-    """Register a function as the answer to a claim; the page lists them in the order of this file."""
-
-    def register(answer: Callable[[], Answer]) -> Callable[[], Answer]:
-        CLAIMS.append(Claim(id, paper, answer, recipe))
-        return answer
-
-    return register
-
-
-@functools.cache
-def results(recipe: str) -> Results:
-    """The committed rows of a recipe."""
-    return read(RESULTS / RUNS[recipe])
-
-
-@functools.cache
-def found(recipe: str) -> dict[str, Finding]:
-    """Name -> finding over the final runs of a recipe."""
-    return {one.name: one for one in findings(results(recipe))}
-
-
-@functools.cache
-def cell_of(recipe: str) -> dict[tuple[int, int], Cell]:
-    """(depth, batch size) -> cell."""
-    return {(cell.depth, cell.batch_size): cell for cell in cells(results(recipe).rows)}
-
-
-def _finding(name: str, recipe: str, under: str) -> Answer:
-    one = found(recipe)[name]
-    return Answer(one.sentence.partition(". ")[2] or one.sentence, _OF_DECISION[one.decision], under)
-
-
-def _share_of_wider_faster(recipe: str, batch_size: int) -> tuple[int, int]:
-    """Pairs of shapes at a batch size, and how many of them the wider wins by its typical epochs; ties do not count."""
-    at = {depth: _typical(cell) for (depth, size), cell in cell_of(recipe).items() if size == batch_size}
-    pairs = [(at[a], at[b]) for a in at for b in at if a < b and at[a] != at[b]]
-    return sum(wide < deep for wide, deep in pairs), len(pairs)
-
-
-def _typical(cell: Cell) -> float:
-    """Mean epochs, infinite where not all runs arrived."""
-    return cell.epochs.value if cell.epochs is not None and cell.reached == cell.num_seeds else math.inf
-
-
-@functools.cache
-def at_the_start(recipe: str) -> dict[str, float]:
-    """Shape, wide to deep -> mean B_S of its initial nets, one a seed."""
-    smallest = min(_sizes(recipe))
-    bounds: dict[str, list[float]] = {}
-    for row in results(recipe).rows:
-        if row.phase == "final" and row.batch_size == smallest and row.history[0].batch_size_bound is not None:
-            bounds.setdefault(row.shape, []).append(row.history[0].batch_size_bound)
-    return {shape: float(np.mean(bounds[shape])) for shape in sweeps_of(results(recipe))}
-
-
-def _epochs(recipe: str, depth: int, batch_size: int) -> str:
-    cell = cell_of(recipe)[depth, batch_size]
-    return f"{cell.epochs_text} (n = {cell.num_seeds})"
-
-
-MNIST, LINEAR = "chen2018/figure2-mnist", "chen2018/figure2"
+from reproduction import lemma1
+from reproduction.evidence import (
+    FAILS,
+    HOLDS,
+    IN_PART,
+    LEMMA1,
+    LINEAR,
+    MNIST,
+    NOT_TESTED,
+    RESULTS,
+    SGD_MNIST,
+    SYNTHETIC,
+    Answer,
+    at_the_start,
+    batch_sizes,
+    cell_of,
+    claim,
+    epochs,
+    finding,
+    results,
+    share_of_wider_faster,
+    typical,
+)
 
 
 @claim("D1", "mini-batch SGD with replacement, the step size multiplies the sum (Eq. 3.1)")
@@ -198,38 +121,38 @@ def _t3c() -> Answer:
 
 @claim("F0", "every network has a batch size beyond which it needs more epochs (finding 1)", LINEAR)
 def _f0() -> Answer:
-    return _finding("F0", LINEAR, SYNTHETIC)
+    return finding("F0", LINEAR, SYNTHETIC)
 
 
 @claim("F0, MNIST", "the same on MNIST", MNIST)
 def _f0_mnist() -> Answer:
-    return _finding("F0", MNIST, SGD_MNIST)
+    return finding("F0", MNIST, SGD_MNIST)
 
 
 @claim("F1", "that batch size is often larger for wider nets (finding 2)", LINEAR)
 def _f1() -> Answer:
-    return _finding("F1", LINEAR, SYNTHETIC)
+    return finding("F1", LINEAR, SYNTHETIC)
 
 
 @claim("F1, MNIST", "the same on MNIST", MNIST)
 def _f1_mnist() -> Answer:
-    return _finding("F1", MNIST, SGD_MNIST)
+    return finding("F1", MNIST, SGD_MNIST)
 
 
 @claim("F2", "at the same large batch size almost all wider nets need much fewer epochs (finding 3)", LINEAR)
 def _f2() -> Answer:
-    return _finding("F2", LINEAR, SYNTHETIC)
+    return finding("F2", LINEAR, SYNTHETIC)
 
 
 @claim("F2, MNIST", "the same on MNIST", MNIST)
 def _f2_mnist() -> Answer:
-    return _finding("F2", MNIST, SGD_MNIST)
+    return finding("F2", MNIST, SGD_MNIST)
 
 
 @claim("Fig 1", "MNIST, 96 %: epochs against batch size rise later and less for wider, shallower nets", MNIST)
 def _figure1() -> Answer:
-    rows = [f"B = {size}: {_epochs(MNIST, 1, size)} against {_epochs(MNIST, 10, size)}" for size in (32, 512, 4096)]
-    wide, deep = ([_typical(cell_of(MNIST)[depth, size]) for size in _sizes(MNIST)] for depth in (1, 10))
+    rows = [f"B = {size}: {epochs(MNIST, 1, size)} against {epochs(MNIST, 10, size)}" for size in (32, 512, 4096)]
+    wide, deep = ([typical(cell_of(MNIST)[depth, size]) for size in batch_sizes(MNIST)] for depth in (1, 10))
     verdict = HOLDS if all(a < b for a, b in zip(wide, deep, strict=True)) else IN_PART
     return Answer(f"epochs, L = 1, K = 21 against L = 10, K = 17: {'; '.join(rows)}", verdict, SGD_MNIST)
 
@@ -292,8 +215,8 @@ def _figure2_mnist() -> Answer:
 
 @claim("3b-i", "MNIST, L = 10, K = 17: 2 to 3 epochs for B < 256, 50 at B = 4096", MNIST)
 def _3b_i() -> Answer:
-    sizes = "; ".join(f"B = {size}: {_epochs(MNIST, 10, size)}" for size in (32, 128, 256, 4096))
-    near = [2 <= _typical(cell_of(MNIST)[10, 128]) <= 3, 40 <= _typical(cell_of(MNIST)[10, 4096]) <= 60]
+    sizes = "; ".join(f"B = {size}: {epochs(MNIST, 10, size)}" for size in (32, 128, 256, 4096))
+    near = [2 <= typical(cell_of(MNIST)[10, 128]) <= 3, 40 <= typical(cell_of(MNIST)[10, 4096]) <= 60]
     verdict = HOLDS if all(near) else IN_PART if any(near) else FAILS
     return Answer(sizes, verdict, SGD_MNIST)
 
@@ -320,15 +243,11 @@ def _figure4() -> Answer:
     parts, shares = [], []
     for recipe, name in ((LINEAR, "synthetic"), (MNIST, "MNIST")):
         wins, pairs = (
-            sum(x) for x in zip(*(_share_of_wider_faster(recipe, size) for size in _sizes(recipe)), strict=True)
+            sum(x) for x in zip(*(share_of_wider_faster(recipe, size) for size in batch_sizes(recipe)), strict=True)
         )
         shares.append(wins / pairs)
         parts.append(f"{name}: the wider needs fewer epochs in {grouped(wins)} of {grouped(pairs)} (pair, B)")
     return Answer("; ".join(parts), HOLDS if min(shares) > 0.8 else IN_PART, "means over seeds, ties left out")
-
-
-def _sizes(recipe: str) -> list[int]:
-    return sorted({size for _, size in cell_of(recipe)})
 
 
 @claim("Fig 5", "within a fixed number of epochs larger K allows much larger batches", MNIST)
@@ -354,9 +273,35 @@ def _table1() -> Answer:
 @claim(
     "L1",
     "same step size for the sum: (1 + δ/2)-suboptimal after as many gradient updates if B <= δ n Δ_S + 1 (Lemma 1)",
+    LEMMA1,
 )
 def _l1() -> Answer:
-    return Answer("the identity behind it is proved (docs/theory.md); no training experiment yet", NOT_TESTED)
+    found = lemma1.committed()
+    within = [line for line in found if line.delta <= 1]
+    broken, beyond = [line for line in within if line.broken], [line for line in found if line.delta > 1]
+    worst = "; ".join(
+        f"{line.problem}, L = {line.depth}, γ = {line.sum_step_size:g}, B = {line.batch_size}: {number(line.ratio)} "
+        f"times the serial loss, at least {number(line.low)}, {number(line.promise)} promised"
+        for line in broken
+    )
+    return Answer(
+        f"kept at every one of 20 passes in {len(within) - len(broken)} of {len(within)} (net, γ, B) with δ <= 1, "
+        f"broken in {len(broken)} ({worst}); with δ > 1 broken in {sum(line.broken for line in beyond)} of "
+        f"{len(beyond)}. Largest B that keeps it, L = 1 and L = 6: {_kept(found)} (n = {found[0].n} seeds)",
+        HOLDS if not broken else IN_PART if len(broken) < 0.1 * len(within) else FAILS,
+        "δ from the least n Δ_S of the runs; linear and ReLU nets of 3000 weights, 1000 examples, labels with noise "
+        "and without",
+    )
+
+
+def _kept(found: Sequence[lemma1.Line]) -> str:
+    """Of each problem and step size, the largest batch size up to which both nets are as promised."""
+    parts = []
+    for problem, gamma in dict.fromkeys((line.problem, line.sum_step_size) for line in found):
+        ours = [line for line in found if (line.problem, line.sum_step_size) == (problem, gamma)]
+        wide, deep = (lemma1.largest_kept([line for line in ours if line.depth == depth]) for depth in (1, 6))
+        parts.append(f"{problem} at γ = {gamma:g}: {wide}, {deep}")
+    return "; ".join(parts)
 
 
 @claim("M1", "more workers at a fixed batch: gains saturate beyond a few tens of workers; larger batches restore them")

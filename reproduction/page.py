@@ -11,7 +11,8 @@ from pathlib import Path
 from batchscope.analysis.formatting import duration, grouped
 from batchscope.recipes import RECIPES
 from batchscope.records import Outcome, Rows
-from reproduction.claims import CLAIMS, RUNS, results
+from reproduction import claims  # noqa: F401  registers them
+from reproduction.evidence import CLAIMS, RUNS, results
 
 PAGE = Path(__file__).parent.parent / "REPRODUCTION.md"
 
@@ -51,7 +52,7 @@ def _runs() -> list[str]:
         machine = str(found.runs[0].get("machine", "")) if found.runs else ""
         lines.append(
             f"| `batchscope run {recipe} --out results/{directory}` | {grouped(len(found.rows))} | {reached} of "
-            f"{len(finals)} | {RECIPES[recipe].minutes} | {duration(spent)} | {machine} |"
+            f"{len(finals)} | {RECIPES[recipe].minutes if recipe in RECIPES else '-'} | {duration(spent)} | {machine} |"
         )
     return lines
 

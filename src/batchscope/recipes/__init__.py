@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batchscope.errors import InputError, closest
-from batchscope.recipes import beyond, chen2018
+from batchscope.recipes import beyond, chen2018, yin2018
 from batchscope.recipes.quick import quickstart
 from batchscope.studies import Study, read_studies
 from batchscope.studies.study import Studies, as_studies
@@ -78,6 +78,7 @@ RECIPES: dict[str, Recipe] = {
         )
         for panel, cells in (("f", "3 x 3"), ("g", "3 x 3"), ("h", "2 x 3"))
     },
+    "yin2018/lemma1": Recipe(yin2018.lemma1, "Lemma 1: one step size for the sum at every batch size", "about 3"),
     "beyond/constant-width": Recipe(beyond.constant_width, "depth at constant width, 6000 images", "about 3"),
     "beyond/constant-depth": Recipe(beyond.constant_depth, "width at constant depth, 6000 images", "about 3"),
     "beyond/changes": Recipe(beyond.changes, "five nets of 16 000 weights: which change buys batch?", "about 5"),

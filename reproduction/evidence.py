@@ -1,0 +1,114 @@
+"""What the claims are answered from: the committed rows, their cells and findings, and the register of claims."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from batchscope.analysis import sweeps_of
+from batchscope.analysis.cells import Cell, cells
+from batchscope.analysis.findings import Finding, findings
+from batchscope.studies import Results, read
+
+RESULTS = Path(__file__).parent.parent / "results"
+MNIST, LINEAR, LEMMA1 = "chen2018/figure2-mnist", "chen2018/figure2", "yin2018/lemma1"
+# What `batchscope run` was given -> run directory in results/. Figure 3(a) is in the runs of Figure 2, Figures 1 and
+# 3(b) in those on MNIST.
+RUNS = {LINEAR: "figure2", MNIST: "figure2-mnist", LEMMA1: "lemma1"}
+
+HOLDS, IN_PART, FAILS, NOT_TESTED = "holds", "holds in part", "does not hold", "not tested"
+OF_DECISION = {"supported": HOLDS, "contradicted": FAILS, "undecided": "undecided"}
+SGD_MNIST = "plain SGD, standardised inputs, ReLU, Glorot-uniform, step size by the two-epoch rule"
+SYNTHETIC = "synthetic set, linear nets, plain SGD, Glorot-uniform, step size by the two-epoch rule"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """ours: with interval and n. verdict: one of the five words. under: the assumptions under which it was seen."""
+
+    ours: str
+    verdict: str
+    under: str = ""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """id: as in the page. paper: what it says, in short and in our words. recipe: what to run to see it again."""
+
+    id: str
+    paper: str
+    answer: Callable[[], Answer]
+    recipe: str = ""
+
+
+CLAIMS: list[Claim] = []
+
+
+def claim(id: str, paper: str, recipe: str = "") -> Callable[[Callable[[], Answer]], Callable[[], Answer]]:  # noqa: A002
+    """Register a function as the answer to a claim; the page lists them in the order of this file."""
+
+    def register(answer: Callable[[], Answer]) -> Callable[[], Answer]:
+        CLAIMS.append(Claim(id, paper, answer, recipe))
+        return answer
+
+    return register
+
+
+@functools.cache
+def results(recipe: str) -> Results:
+    """The committed rows of a recipe."""
+    return read(RESULTS / RUNS[recipe])
+
+
+@functools.cache
+def found(recipe: str) -> dict[str, Finding]:
+    """Name -> finding over the final runs of a recipe."""
+    return {one.name: one for one in findings(results(recipe))}
+
+
+@functools.cache
+def cell_of(recipe: str) -> dict[tuple[int, int], Cell]:
+    """(depth, batch size) -> cell."""
+    return {(cell.depth, cell.batch_size): cell for cell in cells(results(recipe).rows)}
+
+
+def finding(name: str, recipe: str, under: str) -> Answer:
+    one = found(recipe)[name]
+    return Answer(one.sentence.partition(". ")[2] or one.sentence, OF_DECISION[one.decision], under)
+
+
+def share_of_wider_faster(recipe: str, batch_size: int) -> tuple[int, int]:
+    """Pairs of shapes at a batch size, and how many of them the wider wins by its typical epochs; ties do not count."""
+    at = {depth: typical(cell) for (depth, size), cell in cell_of(recipe).items() if size == batch_size}
+    pairs = [(at[a], at[b]) for a in at for b in at if a < b and at[a] != at[b]]
+    return sum(wide < deep for wide, deep in pairs), len(pairs)
+
+
+def typical(cell: Cell) -> float:
+    """Mean epochs, infinite where not all runs arrived."""
+    return cell.epochs.value if cell.epochs is not None and cell.reached == cell.num_seeds else math.inf
+
+
+@functools.cache
+def at_the_start(recipe: str) -> dict[str, float]:
+    """Shape, wide to deep -> mean B_S of its initial nets, one a seed."""
+    smallest = min(batch_sizes(recipe))
+    bounds: dict[str, list[float]] = {}
+    for row in results(recipe).rows:
+        if row.phase == "final" and row.batch_size == smallest and row.history[0].batch_size_bound is not None:
+            bounds.setdefault(row.shape, []).append(row.history[0].batch_size_bound)
+    return {shape: float(np.mean(bounds[shape])) for shape in sweeps_of(results(recipe))}
+
+
+def epochs(recipe: str, depth: int, batch_size: int) -> str:
+    cell = cell_of(recipe)[depth, batch_size]
+    return f"{cell.epochs_text} (n = {cell.num_seeds})"
+
+
+def batch_sizes(recipe: str) -> list[int]:
+    return sorted({size for _, size in cell_of(recipe)})
