@@ -1,6 +1,7 @@
 """Static figures: the right marks, nothing lost, equal bytes for equal rows, any rows at all."""
 
 import errno
+import os
 
 import pytest
 
@@ -62,7 +63,7 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path):
 def test_a_full_disk_leaves_the_figure_that_was_there(tmp_path, monkeypatch):
     path = static.write(Chart("Title", "", (Panel(AXIS, AXIS, ()),)), tmp_path / "a.png")
     before = path.read_bytes()
-    monkeypatch.setattr(static.os, "replace", _full)
+    monkeypatch.setattr(os, "replace", _full)
     with pytest.raises(StoreError, match="No space left"):
         static.write(Chart("Another", "", (Panel(AXIS, AXIS, ()),)), path)
     assert path.read_bytes() == before

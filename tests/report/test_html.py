@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import os
 import io
 import json
 import re
@@ -250,7 +251,7 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path):
 def test_a_full_disk_leaves_the_page_that_was_there(tmp_path, monkeypatch):
     page = html.write_page({}, tmp_path / "page.html")
     before = page.read_text()
-    monkeypatch.setattr(html.os, "replace", _full)
+    monkeypatch.setattr(os, "replace", _full)
     with pytest.raises(StoreError, match="No space left"):
         html.write_page({"a": digest([])}, page)
     assert page.read_text() == before

@@ -18,12 +18,13 @@ from batchscope.analysis.context import Context, context
 from batchscope.analysis.formatting import WIDTH
 from batchscope.cli.console import console, print_json
 from batchscope.cli.numbers import BYTES_PER_SECOND, SECONDS, integers, quantity
-from batchscope.errors import InputError, StoreError
+from batchscope.errors import InputError
 from batchscope.scaling import Advice, Design, TimeModel, advise, design, tables
 from batchscope.scaling.advice import WORTH
 from batchscope.scaling.synchronising import PATTERNS
 from batchscope.scaling.time_model import read_json
 from batchscope.studies import Results, Study, read
+from batchscope.writing import write_text
 
 BANDWIDTH, LATENCY = 1.25e9, 5e-5  # assumptions: 10 Gbit/s Ethernet, and what a message over it takes
 FLOPS_PER_MULTIPLY_ADD = 6  # training: 2 forward, 4 backward
@@ -215,10 +216,7 @@ def _known(path: Path | None) -> dict[str, TimeModel]:
 
 
 def _keep(path: Path, models: Mapping[str, TimeModel]) -> None:
-    try:
-        path.write_text(json.dumps({shape: model.as_dict() for shape, model in models.items()}, indent=1) + "\n")
-    except OSError as error:
-        raise StoreError(f"{path} cannot be written: {error.strerror or error}; choose another place") from None
+    write_text(path, json.dumps({shape: model.as_dict() for shape, model in models.items()}, indent=1) + "\n")
 
 
 def _time(study: Study, shapes: Sequence[str], arguments: argparse.Namespace) -> dict[str, TimeModel]:

@@ -7,7 +7,6 @@ import sys
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -147,7 +146,7 @@ class _Bars:
 
     def __enter__(self) -> _Bars:
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
+        self._progress = Progress(*columns, console=console(stderr=True), disable=not sys.stderr.isatty())
         self._tasks: dict[str, TaskID] = {}
         self._progress.start()
         return self

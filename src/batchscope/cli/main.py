@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import json
+import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 
 from batchscope import __version__
+from batchscope.cli.streams import terminal
 from batchscope.errors import BatchscopeError
 
 # Command -> one line of help. Each lives in cli/<command>.py as `add_arguments(parser)` and `run(arguments) -> int`.
@@ -27,7 +32,8 @@ COMMANDS: dict[str, str] = {
     "selftest": "run the analysis on problems whose answer is known, and print expected and got",
 }
 
-EXIT_DONE, EXIT_CRASHED_TRIALS, EXIT_UNUSABLE_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
+EXIT_INTERRUPTED = 130
+INTERRUPTED = "interrupted; what was finished is kept, the same command resumes"
 
 
 def build_parser(command: str | None) -> argparse.ArgumentParser:
@@ -45,22 +51,43 @@ def build_parser(command: str | None) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return 0 done, 1 some trials crashed, 2 unusable input, 130 interrupted."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    command = next((word for word in words if not word.startswith("-")), None)
-    arguments = build_parser(command).parse_args(words)
+    with _quiet_start() as started, terminal():
+        words = list(sys.argv[1:] if argv is None else argv)
+        command = next((word for word in words if not word.startswith("-")), None)
+        arguments = build_parser(command).parse_args(words)
+        started()
+        try:
+            return int(importlib.import_module(f"batchscope.cli.{arguments.command}").run(arguments))
+        except BatchscopeError as error:
+            if arguments.json:
+                print(json.dumps({"error": str(error), "kind": type(error).__name__}))
+            print(f"batchscope {arguments.command}: {error}", file=sys.stderr)
+            return error.exit_status
+        except KeyboardInterrupt:
+            print(INTERRUPTED, file=sys.stderr)
+            return EXIT_INTERRUPTED
+
+
+@contextlib.contextmanager
+def _quiet_start() -> Iterator[Callable[[], object]]:
+    """Let Ctrl-C end the program at once, without a traceback, until the function that is yielded is called.
+
+    While modules are imported an exception may come anywhere in them, and some take it for a failed import.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield int  # whoever calls has a say in it, or is a thread, which gets no signals
+        return
+    signal.signal(signal.SIGINT, _leave)
     try:
-        return int(importlib.import_module(f"batchscope.cli.{arguments.command}").run(arguments))
-    except BatchscopeError as error:
-        if arguments.json:
-            print(json.dumps({"error": str(error), "kind": type(error).__name__}))
-        print(f"batchscope {arguments.command}: {error}", file=sys.stderr)
-        return error.exit_status
-    except KeyboardInterrupt:
-        print("interrupted; what was finished is kept, the same command resumes", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()
-        return EXIT_DONE
+        yield lambda: signal.signal(signal.SIGINT, before)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _leave(*_: object) -> None:
+    os.write(2, f"{INTERRUPTED}\n".encode())
+    os._exit(EXIT_INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ import sys
 import time
 from collections.abc import Iterator
 
-from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
 from batchscope.analysis.formatting import duration
+from batchscope.cli.console import console
 from batchscope.running.progress import OnStatus, Status
 
 # Seconds between plain lines: a log of an hour's run stays readable.
@@ -21,11 +21,11 @@ PLAIN_INTERVAL = 10.0
 @contextlib.contextmanager
 def progress_display(quiet: bool = False) -> Iterator[OnStatus]:
     """Yield what `run` shall call with each status."""
-    console = Console(stderr=True)
+    screen = console(stderr=True)
     if quiet:
         yield lambda status: None
-    elif console.is_terminal:
-        with Live(console=console, refresh_per_second=4, transient=True) as live:
+    elif screen.is_terminal:
+        with Live(console=screen, refresh_per_second=4, transient=True) as live:
             yield lambda status: live.update(Text(sentence(status), overflow="ellipsis", no_wrap=True))
     else:
         yield _PlainLines()

@@ -6,9 +6,9 @@ import argparse
 import dataclasses
 import json
 
-from rich.console import Console
 from rich.table import Table
 
+from batchscope.cli.console import console
 from batchscope.recipes import RECIPES
 from batchscope.recipes.chen2018 import Table1Row, table1
 
@@ -25,11 +25,9 @@ def run(arguments: argparse.Namespace) -> int:
         }
         print(json.dumps({"recipes": recipes, "table1": [dataclasses.asdict(row) for row in table1()]}))
         return 0
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=160)  # whole lines for grep
-    console.print(_recipes())
-    console.print(_table1())
+    screen = console()
+    screen.print(_recipes())
+    screen.print(_table1())
     return 0
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from batchscope.errors import InputError, StoreError
+from batchscope.errors import InputError
 from batchscope.records.codec import encode
 from batchscope.records.row import Row
 from batchscope.records.rows import COLUMNS, KINDS
+from batchscope.writing import replaced
 
 
 def export(rows: Iterable[Row], path: str | Path) -> int:
@@ -27,14 +27,8 @@ def export(rows: Iterable[Row], path: str | Path) -> int:
     if path.suffix not in writers:
         raise InputError(f"cannot export to {path.name!r}; expected a name ending in .csv, .json or .parquet")
     lines = [encode(row) for row in sorted(rows, key=attrgetter("trial_id", "study"))]
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replaced(path) as draft:
         writers[path.suffix](draft, lines)
-        os.replace(draft, path)
-    except OSError as error:
-        raise StoreError(f"{path} cannot be written: {error.strerror or error}; choose another place") from None
-    finally:
-        draft.unlink(missing_ok=True)
     return len(lines)
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -26,6 +25,7 @@ from batchscope.records.rows import Rows
 from batchscope.studies.results import STUDY_FILE, recalled, rows_of_directory
 from batchscope.studies.study import Studies, Study, read_studies, to_toml
 from batchscope.studies.trial import Cohort
+from batchscope.writing import write_text
 
 # What may grow in a directory that already holds rows; any other difference is another study.
 _GROWING = ("batch_sizes", "depths", "shapes")
@@ -117,9 +117,7 @@ def _settle_study_file(directory: Path, studies: Studies) -> None:
             raise StoreError(f"{directory} holds another study: {problem}; choose another --out, or go back to {path}")
         if known == studies:
             return
-    draft = directory / f".{STUDY_FILE}.{os.getpid()}"
-    draft.write_text(to_toml(*studies), encoding="utf-8")
-    os.replace(draft, path)
+    write_text(path, to_toml(*studies))
 
 
 def _difference(old: Study, studies: Studies) -> str | None:

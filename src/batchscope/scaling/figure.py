@@ -11,6 +11,7 @@ import numpy as np
 from batchscope.analysis.formatting import number
 from batchscope.errors import StoreError
 from batchscope.scaling.advice import Advice
+from batchscope.writing import replaced
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,12 +69,11 @@ def save(figure: Figure, path: str | Path) -> Path:
     """Write the figure (PNG, SVG or PDF by its ending); StoreError where that cannot be done."""
     import matplotlib
 
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with matplotlib.rc_context(SETTINGS):
-            figure.savefig(path, metadata={"Date": None} if Path(path).suffix == ".svg" else None)
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path} cannot be written: {error}; choose another place, and .png, .svg or .pdf") from None
+    with replaced(path) as draft, matplotlib.rc_context(SETTINGS):
+        try:
+            figure.savefig(draft, metadata={"Date": None} if draft.suffix == ".svg" else None)
+        except ValueError as error:  # an ending that stands for no format
+            raise StoreError(f"{path} cannot be written: {error}; choose .png, .svg or .pdf") from None
     return Path(path)
 
 

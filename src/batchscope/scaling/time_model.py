@@ -19,6 +19,7 @@ from batchscope.scaling import calibration, synchronising
 from batchscope.scaling.calibration import HELD_OUT
 from batchscope.scaling.synchronising import combine
 from batchscope.scaling.timings import Timings
+from batchscope.writing import write_text
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -195,8 +196,8 @@ class TimeModel:
         return cls(**given)
 
     def save(self, path: str | Path) -> None:
-        """Write it as JSON."""
-        Path(path).write_text(json.dumps(self.as_dict(), indent=1) + "\n")
+        """Write it as JSON; StoreError where that cannot be done."""
+        write_text(path, json.dumps(self.as_dict(), indent=1) + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> TimeModel:

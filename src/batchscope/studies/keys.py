@@ -14,6 +14,7 @@ from pydantic_core import PydanticUndefined
 
 from batchscope.options import OPTIONS, Option
 from batchscope.studies.study import StepSizes, Study
+from batchscope.writing import write_text
 
 HEAD = ("key", "value", "if left out", "meaning")
 BEGIN, END = "<!-- keys of a study file: written by batchscope.studies.keys -->", "<!-- end of keys -->"
@@ -77,7 +78,7 @@ def _default(value: Any) -> str:
 def main(paths: list[str]) -> None:
     """Write the table anew in these documents."""
     for path in map(Path, paths):
-        path.write_text(renewed(path.read_text(encoding="utf-8")), encoding="utf-8")
+        write_text(path, renewed(path.read_text(encoding="utf-8")))
 
 
 if __name__ == "__main__":

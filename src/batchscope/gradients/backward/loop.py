@@ -69,7 +69,8 @@ def timed(rows: Iterator[Gradients], num_examples: int, costs: list[LoopCost], e
     cost.num_examples += num_examples
     yield first
     seconds = cost.seconds_per_example * max(num_examples, expected)
-    console = Console(file=sys.stderr)
+    # The command line shows the control characters of all texts, but those of a progress bar are acted on.
+    console = Console(file=getattr(sys.stderr, "acted_on", sys.stderr))
     with Progress(console=console, transient=True, disable=seconds < SHOWN or not console.is_terminal) as progress:
         task = progress.add_task(
             f"one example at a time, about {seconds:.0f} s in all", total=num_examples, completed=1

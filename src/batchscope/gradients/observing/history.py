@@ -17,6 +17,7 @@ from batchscope.gradients.estimands import (
     unbiased_trace_covariance,
 )
 from batchscope.gradients.observing.curve import NoiseWindow
+from batchscope.writing import replaced
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def _packed_names(moments: StepMoments) -> tuple[str, ...]:
 
 def write_csv(path: str | Path, history: Mapping[int, StepMoments], windows: tuple[NoiseWindow, ...]) -> None:
     """One line per observed step, with the window it belongs to; NaN and infinite numbers are left empty."""
-    with Path(path).open("w", newline="") as file:
+    with replaced(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(
             ["step", "num_examples", "sum_sq_norms", "sq_norm_sum", "gradient_diversity", "batch_size_bound",

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from batchscope.errors import InputError, StoreError
+from batchscope.errors import InputError
 from batchscope.report.charts.chart import Axis, Band, Chart, Colour, Heat, HeatCell, Hue, Line, Panel, Points
 from batchscope.report.drawing import palette
+from batchscope.writing import replaced
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,26 +85,14 @@ def check_path(path: str | Path) -> Path:
 
 def _save(path: Path, chart: Chart, subtitle: str, *suffixes: str) -> list[Path]:
     paths = [path.with_name(path.name + suffix) for suffix in suffixes] or [path]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with look():
-            figure = draw(chart, subtitle)
-            figure.draw_without_rendering()  # lays the parts out, once for all files
-            figure.set_layout_engine("none")
-            for one in paths:
-                _save_one(figure, one)
-    except OSError as error:
-        raise StoreError(f"{path} cannot be written: {error.strerror or error}; choose another place") from None
+    with look():
+        figure = draw(chart, subtitle)
+        figure.draw_without_rendering()  # lays the parts out, once for all files
+        figure.set_layout_engine("none")
+        for one in paths:
+            with replaced(one) as draft:
+                figure.savefig(draft, metadata=dict(SUFFIXES[one.suffix]))
     return paths
-
-
-def _save_one(figure: Figure, path: Path) -> None:
-    draft = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        figure.savefig(draft, metadata=dict(SUFFIXES[path.suffix]))
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def draw(chart: Chart, subtitle: str = "") -> Figure:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from html import escape
 from importlib import resources
@@ -16,12 +14,12 @@ from string import Template
 from typing import Any
 
 from batchscope.analysis.digest import Digest
-from batchscope.errors import StoreError
 from batchscope.records.rows import Rows
 from batchscope.report.drawing import interactive, palette
 from batchscope.report.page.parts import PagePart, part_html, section_html, slug, table_html
 from batchscope.report.page.records import CSV_COLUMNS, csv_text, embedded, packed, provenance, run_records
 from batchscope.report.page.sections import sections
+from batchscope.writing import write_text
 
 PROVENANCE, DATA = "Provenance", "Data"  # the sections after those of the studies
 
@@ -45,24 +43,8 @@ def write_page(digests: Mapping[str, Digest], file: str | Path, origin: Origin |
 
     A page that was there stays until the new one is whole. Raises StoreError when the file cannot be written.
     """
-    path = Path(file)
-    text = page(digests, origin)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(text, encoding="utf-8")
-        os.replace(draft, path)
-    except OSError as error:
-        raise StoreError(f"{path} cannot be written: {error.strerror or error}; choose another place") from None
-    finally:
-        _remove(draft)
-    return path
-
-
-def _remove(draft: Path) -> None:
-    """Take away what is left of a draft; where its folder is none, there is nothing."""
-    with suppress(OSError):
-        draft.unlink(missing_ok=True)
+    write_text(file, page(digests, origin))
+    return Path(file)
 
 
 def page(digests: Mapping[str, Digest], origin: Origin | None = None) -> str:
