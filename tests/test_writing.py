@@ -20,11 +20,15 @@ from tests.report.test_report_command import study
 
 
 def test_an_error_in_the_middle_leaves_what_was_there_and_nothing_else(tmp_path):
-    (tmp_path / "page").write_text("before")
-    for error, seen in ((OSError(28, "No space left on device"), StoreError), (ZeroDivisionError(), ZeroDivisionError)):
-        with pytest.raises(seen), replaced(tmp_path / "page") as draft:
+    def write_half(error: Exception) -> None:
+        with replaced(tmp_path / "page") as draft:
             draft.write_text("half")
             raise error
+
+    (tmp_path / "page").write_text("before")
+    for error, seen in ((OSError(28, "No space left on device"), StoreError), (ZeroDivisionError(), ZeroDivisionError)):
+        with pytest.raises(seen):
+            write_half(error)
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("page", "before")]
 
 

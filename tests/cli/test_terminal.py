@@ -1,4 +1,4 @@
-"""Whatever standard output is, a command does the same and ends with the same status; names never steer the terminal."""
+"""Whatever standard output is, a command does the same and ends with the same status; no name steers the terminal."""
 
 from __future__ import annotations
 

@@ -2,9 +2,9 @@
 
 import csv
 import errno
-import os
 import io
 import json
+import os
 import re
 from html import escape, unescape
 from html.parser import HTMLParser
