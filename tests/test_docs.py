@@ -1,13 +1,26 @@
-"""Every Python block of the README and the docs runs, top to bottom, page by page."""
+"""What the documents show runs: Python blocks and notebooks top to bottom, commands and study files as they stand."""
 
+import contextlib
+import io
+import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
+from batchscope.cli.main import build_parser
+from batchscope.studies import Study
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+NOTEBOOKS = sorted((ROOT / "docs/notebooks").glob("*.ipynb"))
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The code blocks of one language in a page."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -26,3 +39,37 @@ def test_links_to_files_exist(page):
     for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
         if not target.startswith(("http://", "https://")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", NOTEBOOKS, ids=lambda page: page.name)
+def test_notebooks_run_and_were_saved_with_their_output(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cells = [cell for cell in json.loads(page.read_text())["cells"] if cell["cell_type"] == "code"]
+    assert all(cell["execution_count"] for cell in cells)
+    assert not [output for cell in cells for output in cell["outputs"] if output["output_type"] == "error"]
+    namespace: dict[str, object] = {"__name__": "notebook"}
+    with contextlib.redirect_stdout(io.StringIO()):
+        for number, cell in enumerate(cells):
+            exec(compile("".join(cell["source"]), f"{page.name}[{number}]", "exec"), namespace)
+
+
+COMMANDS = [
+    (page, line.split("  #")[0].strip())
+    for page in PAGES
+    for block in blocks(page, "sh")
+    for line in block.replace("\\\n", " ").splitlines()
+    if line.startswith("batchscope ")
+]
+
+
+@pytest.mark.parametrize(("page", "line"), COMMANDS, ids=[f"{page.name}: {line}" for page, line in COMMANDS])
+def test_every_command_shown_is_one_that_exists(page, line):
+    words = shlex.split(line)[1:]
+    build_parser(words[0]).parse_args(words)  # exits where a command or an option is unknown
+
+
+def test_study_files_shown_are_whole(tmp_path):
+    files = [block for page in PAGES for block in blocks(page, "toml") if "dataset" in block and "name" in block]
+    assert len(files) >= 2
+    for text in files:
+        assert Study.from_toml(text).batch_sizes
