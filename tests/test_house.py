@@ -7,6 +7,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+DRAWS = {"randn", "rand", "randint", "randperm", "normal"}
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 
 
@@ -18,9 +19,10 @@ def nodes() -> Iterator[tuple[Path, ast.AST]]:
 
 
 def test_no_two_classes_share_a_name():
+    """In integrations/ every file is the same thing for another library, under the same name."""
     places = defaultdict(list)
     for path, node in nodes():
-        if isinstance(node, ast.ClassDef):
+        if isinstance(node, ast.ClassDef) and path.parent.name != "integrations":
             places[node.name].append(f"{path.relative_to(ROOT)}:{node.lineno}")
     assert len(places) > 200
     assert not {name: found for name, found in places.items() if len(found) > 1}
@@ -49,3 +51,24 @@ def _names(node: ast.AST, files: Container[str]) -> Iterator[str]:
     if isinstance(node, ast.ImportFrom):
         for alias in node.names:
             yield from [name for name in (f"{node.module}.{alias.name}", node.module) if name in files][:1]
+
+
+def test_no_test_draws_random_numbers_while_it_is_imported():
+    """What it would draw then depends on the files before it; a fixture seeds torch before each test."""
+    found = []
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for call in _calls_at_import(ast.parse(path.read_text())):
+            name = ast.unparse(call.func).rpartition(".")[2]
+            if name in DRAWS and "generator" not in {keyword.arg for keyword in call.keywords}:
+                found.append(f"{path.relative_to(ROOT)}:{call.lineno}")
+    assert not found
+
+
+def _calls_at_import(node: ast.AST) -> Iterator[ast.Call]:
+    """The calls below a node that are made when its file is imported."""
+    if isinstance(node, ast.Call):
+        yield node
+    body = node.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) else []
+    for child in ast.iter_child_nodes(node):
+        if child not in (body if isinstance(body, list) else [body]):
+            yield from _calls_at_import(child)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from batchscope.errors import InputError, MeasurementError
+from batchscope.errors import InputError, MeasurementError, RunError
 from batchscope.gradients import measure, oracle, per_example_sq_norms
 from batchscope.gradients.rules import RULES
 from tests.gradients.gradient_models import batchnorm_eval, squared_error
@@ -23,7 +23,9 @@ def batchnorm_model(dims=2):
     return nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.Tanh(), nn.Flatten(), nn.Linear(45, 3)).double()
 
 
-IMAGES, VECTORS, CLASSES = torch.randn(11, 2, 5, 7).double(), torch.randn(11, 5).double(), torch.arange(11) % 3
+DRAWN = torch.Generator().manual_seed(3)
+IMAGES, VECTORS = (torch.randn(*shape, generator=DRAWN).double() for shape in ((11, 2, 5, 7), (11, 5)))
+CLASSES = torch.arange(11) % 3
 
 
 def state(model):
@@ -434,3 +436,38 @@ def test_models_that_change_their_inputs_in_place_leave_the_data_alone():
         g = torch.cat([grad.flatten() for grad in torch.autograd.grad(loss, model.parameters())])
         squares, total = squares + float(g @ g), total + g
     assert (report.sum_sq_norms, report.sq_norm_sum) == pytest.approx((squares, float(total @ total)), rel=1e-10)
+
+
+class ByOtherWays(nn.Module):
+    """A layer without a rule, measured by vmap, and one whose weight is computed, measured by pulling back."""
+
+    def __init__(self):
+        super().__init__()
+        self.bilinear = nn.Bilinear(5, 5, 3)
+        self.scale = nn.Parameter(torch.ones(3))
+
+    def forward(self, inputs):
+        return F.linear(self.bilinear(inputs, inputs), torch.diag(torch.exp(self.scale)))
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("no"), RuntimeError("CUDA error: out of memory")])
+@pytest.mark.parametrize(("owner", "name"), [(torch.func, "vmap"), (torch.autograd, "grad"), (F, "cross_entropy")])
+def test_memory_that_runs_out_is_said_and_no_slower_way_taken(monkeypatch, owner, name, error):
+    """Were it taken for an operation that cannot be batched, a loop would hide it; for a loss at fault, blame it."""
+    usual, failed = getattr(owner, name), []
+
+    def full(*args, **kwargs):
+        if name != "grad" or kwargs.get("is_grads_batched"):
+            failed.append(name)
+            raise error
+        return usual(*args, **kwargs)
+
+    model, loss = ByOtherWays(), nn.CrossEntropyLoss() if name == "cross_entropy" else _cross_entropy
+    monkeypatch.setattr(owner, name, full)
+    with pytest.raises(RunError, match="memory ran out while measuring"):
+        measure(model, loss, (VECTORS.float(), CLASSES))
+    assert failed
+
+
+def _cross_entropy(outputs, targets):
+    return F.cross_entropy(outputs, targets, reduction="none")

@@ -90,7 +90,7 @@ def test_the_slider_changes_the_chart_and_its_number(browser):
 
 def test_the_embedded_csv_is_the_rows(browser, rows):
     script = "window.batchscopeRows().then(arguments[arguments.length - 1])"
-    assert browser.execute_async_script(script) == records.csv_text(Rows.of(rows))
+    assert browser.execute_async_script(script) == records.rows_as_csv(Rows.of(rows))
 
 
 def test_the_download_link_becomes_the_csv(browser):
@@ -144,4 +144,4 @@ def test_long_data_are_unpacked_by_the_browser(browser, rows, tmp_path, monkeypa
     browser.get(html.write_page({"digits": digest(rows)}, tmp_path / "packed.html").as_uri())
     wait(browser, "return document.documentElement.dataset.ready === 'true'")
     script = "window.batchscopeRows().then(arguments[arguments.length - 1])"
-    assert browser.execute_async_script(script) == records.csv_text(Rows.of(rows))
+    assert browser.execute_async_script(script) == records.rows_as_csv(Rows.of(rows))

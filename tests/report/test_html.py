@@ -162,7 +162,7 @@ def test_the_csv_holds_every_row(small):
 
 
 def test_csv_quotes_what_needs_it():
-    text = records.csv_text(Rows.of([factory.crashed(message='a "b", c\nd')]))
+    text = records.rows_as_csv(Rows.of([factory.crashed(message='a "b", c\nd')]))
     (line,) = csv.DictReader(io.StringIO(text))
     assert line["message"] == 'a "b", c\nd'
     assert line["train_loss"] == ""

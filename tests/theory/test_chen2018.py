@@ -45,9 +45,11 @@ def test_integer_inputs_give_exact_integers(widths, n, moments, rho):
 
 
 def test_fan_in_gives_exact_fractions_not_floats():
-    first, second = chen2018.expected_moments((7, 5, 3), 11, weight_std="fan_in", teacher_std="glorot")
-    assert isinstance(first, int | Fraction)
-    assert isinstance(second, int | Fraction)
+    found = chen2018.expected_moments((7, 5, 3), 11, weight_std="fan_in", teacher_std="glorot")
+    assert all(isinstance(moment, int | Fraction) for moment in found)
+    glorot = ((7 + 5) / 2) ** -0.5, ((5 + 3) / 2) ** -0.5
+    rounded = chen2018.expected_moments((7, 5, 3), 11, weight_std=(7**-0.5, 5**-0.5), teacher_std=glorot)
+    assert [float(moment) for moment in found] == pytest.approx(rounded, rel=1e-14)
 
 
 def test_with_biases_and_without():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from batchscope.architectures import INITIALISATIONS, Architecture
 from batchscope.architectures.architecture import ACTIVATIONS, FAMILIES, NORMS
 from batchscope.data import Dataset
-from batchscope.errors import InputError, closest
+from batchscope.errors import InputError, RunError, closest
 from batchscope.importing import import_object
 
 if TYPE_CHECKING:
@@ -125,11 +125,15 @@ def _load_checkpoint(model: nn.Module, path: Path) -> None:
     """Load weights only: a checkpoint is data, never code."""
     import torch
 
+    from batchscope.gradients.subject.failures import is_out_of_memory
+
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise InputError(f"checkpoint {path}: not found") from error
     except Exception as error:
+        if is_out_of_memory(error):
+            raise RunError(f"checkpoint {path}: memory ran out while it was read ({error})") from error
         raise InputError(f"checkpoint {path}: not a file of tensors saved by torch.save ({error})") from error
     for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):

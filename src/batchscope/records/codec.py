@@ -31,15 +31,25 @@ def sql_type(column: str) -> str:
     return {int: "INTEGER", bool: "INTEGER", float: "REAL"}.get(KINDS[column][0], "TEXT")
 
 
+def _joined(sizes: tuple[int, ...] | None) -> str | None:
+    return None if sizes is None else "x".join(map(str, sizes))
+
+
+# Field -> its value as a text, of the fields whose values are neither texts nor numbers.
+PLAIN: dict[str, Callable[[Any], str | None]] = {
+    "outcome": lambda outcome: str(outcome.value),
+    "input_shape": _joined,
+    "history": to_json,
+}
+
+
 def encode(row: Row, history: bool = True) -> dict[str, Any]:
     """Return column -> text, number, Boolean or None.
 
     Numbers that are not finite become None, shapes texts such as 1x28x28, the history JSON (if it is wanted).
     """
-    values = {name: finite(getattr(row, name)) for name in COLUMNS if name != "history"}
-    shape = None if row.input_shape is None else "x".join(map(str, row.input_shape))
-    values |= {"outcome": row.outcome.value, "input_shape": shape}
-    return values | {"history": to_json(row.history)} if history else values
+    values = {name: getattr(row, name) for name in COLUMNS if history or name != "history"}
+    return {name: PLAIN[name](value) if name in PLAIN else finite(value) for name, value in values.items()}
 
 
 def decode(values: Mapping[str, Any]) -> Row:

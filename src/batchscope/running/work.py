@@ -40,10 +40,10 @@ def train(job: Job, device: str, on_epoch: OnEpoch | None = None, **options: Any
     try:
         return training.train_cohort(*what, device=device, on_epoch=on_epoch, checkpoint=job.checkpoint, **options)
     except (RuntimeError, MemoryError) as error:
-        from batchscope.training.engine_choice import exhausted
+        from batchscope.gradients.subject.failures import is_out_of_memory
         from batchscope.training.memory import explain_exhaustion
 
-        if not exhausted(error):
+        if not is_out_of_memory(error):
             raise
     # Outside the handler, which would keep the tensors of the failed step alive.
     raise explain_exhaustion(*what, device)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from batchscope.architectures import Architecture, build
 from batchscope.data import Dataset
 from batchscope.errors import InputError
+from batchscope.gradients.subject.failures import is_out_of_memory
 from batchscope.training.engine import Engine
 from batchscope.training.execution import ONE_AFTER_ANOTHER, STREAMS, VECTORISED, Execution
 from batchscope.training.modules.module_engine import ModuleEngine, VectorisedEngine
@@ -29,11 +30,6 @@ TIMED_STEPS = 3
 # A timing is short: at most so many members, and batches cut to so many operations of a step on each kind of device.
 TIMED_MEMBERS = 3
 TIMED_OPERATIONS = {"cpu": 1e11, "cuda": 1e14}
-
-
-def exhausted(error: BaseException) -> bool:
-    """Whether an error means that memory ran out, on a CUDA device or on the CPU."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 def make_engine(
@@ -111,7 +107,7 @@ def fastest(
             seconds[way] = _time(_engine(way, copies, dataset, settings, members, device, ONE_RANK), indices, device)
         except (RuntimeError, MemoryError) as error:
             last = way is ways[-1] and not seconds
-            if last or not (exhausted(error) or _is_missing_rule(way, error)):
+            if last or not (is_out_of_memory(error) or _is_missing_rule(way, error)):
                 raise
     return min(seconds, key=lambda way: seconds[way])
 

@@ -11,7 +11,8 @@ import torch
 from batchscope.architectures import Architecture
 from batchscope.data import Dataset
 from batchscope.errors import RunError
-from batchscope.training.engine_choice import exhausted, make_engine
+from batchscope.gradients.subject.failures import is_out_of_memory
+from batchscope.training.engine_choice import make_engine
 from batchscope.training.settings import Member, Settings
 
 
@@ -52,7 +53,7 @@ def _fits(
         engine.step(torch.arange(settings.batch_size, device=device))
         engine.failures()
     except (RuntimeError, MemoryError) as error:
-        if exhausted(error):
+        if is_out_of_memory(error):
             return False
         raise
     return True

@@ -20,6 +20,7 @@ from batchscope.gradients.backward.planner import KernelChoice, Planner
 from batchscope.gradients.kernels import chunks, sq_norms
 from batchscope.gradients.kernels.tied import cross_term
 from batchscope.gradients.rules.lazy_gradients import Factors, LookedUpRows, Use
+from batchscope.gradients.subject.failures import refuse_out_of_memory
 from batchscope.gradients.tracing.calls import accumulation_dtype
 
 UNAVAILABLE = "not measured"  # in place of a kernel's name
@@ -175,7 +176,8 @@ class Collector:
         with torch.enable_grad():
             try:
                 return pull(gradient, True)
-            except RuntimeError:  # an operation that cannot be batched
+            except RuntimeError as error:  # an operation that cannot be batched
+                refuse_out_of_memory(error)
                 rows = [pull(row, False) for row in gradient]
                 return tuple(None if c[0] is None else torch.stack(c) for c in zip(*rows, strict=True))
 

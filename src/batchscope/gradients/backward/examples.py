@@ -47,6 +47,7 @@ def _singles(batch: Batch, examples: Examples, subject: Subject) -> list[Batch]:
     try:
         found = list(examples((batch.inputs, batch.targets)))
     except Exception as error:
+        refuse_out_of_memory(error)
         raise InputError(f"examples= failed on a batch: {described(error)}") from error
     return [make_batch(*as_pair(item), subject.device, counted=False) for item in found]
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from batchscope.gradients.rules.lazy_gradients import Dense
+from batchscope.gradients.subject.failures import refuse_out_of_memory
 from batchscope.gradients.tracing.calls import Function, Position, replace_at
 
 
@@ -54,6 +55,7 @@ def _over_examples(
     with torch.enable_grad():
         try:
             return "vmap", torch.func.vmap(pull_back)(grad, batched)
-        except (RuntimeError, ValueError, NotImplementedError):
+        except (RuntimeError, ValueError) as error:
+            refuse_out_of_memory(error)
             rows = [pull_back(grad[i], [tensor[i] for tensor in batched]) for i in range(len(grad))]
             return "loop", tuple(torch.stack(column) for column in zip(*rows, strict=True))

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from batchscope.errors import BatchscopeError, InputError, MeasurementError
+from batchscope.errors import BatchscopeError, InputError, MeasurementError, RunError
 from batchscope.gradients.backward.audit import audit_examples, audit_sums, examples_of
 from batchscope.gradients.backward.capture import Capture, TraceMismatchError, backward
 from batchscope.gradients.backward.collect import UNAVAILABLE, Collector, Measured, Result
@@ -81,7 +81,7 @@ class Measurer:
         if not self.given_up:
             try:
                 results = self._fast(batch, number)
-            except InputError:
+            except (InputError, RunError):  # no slower way helps
                 raise
             except BatchscopeError as error:  # a later audit that failed is not to be passed over
                 if isinstance(error, UnauditedError):

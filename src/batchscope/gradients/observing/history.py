@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from batchscope.gradients.estimands import (
     unbiased_trace_covariance,
 )
 from batchscope.gradients.observing.curve import NoiseWindow
+from batchscope.records.csv_text import csv_lines
 from batchscope.writing import replaced
 
 
@@ -106,23 +106,28 @@ def _packed_names(moments: StepMoments) -> tuple[str, ...]:
     return ("num_examples", "sum_sq_norms", "sq_norm_sum")
 
 
+HEADS = (
+    "step", "num_examples", "sum_sq_norms", "sq_norm_sum", "gradient_diversity", "batch_size_bound", "sq_norm_mean",
+    "trace_covariance", "window_first", "window_last", "noise_scale", "low", "high", "basis",
+)  # fmt: skip
+
+
 def write_csv(path: str | Path, history: Mapping[int, StepMoments], windows: tuple[NoiseWindow, ...]) -> None:
     """One line per observed step, with the window it belongs to; NaN and infinite numbers are left empty."""
+    lines = [_line(step, moments, windows) for step, moments in history.items()]
     with replaced(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(
-            ["step", "num_examples", "sum_sq_norms", "sq_norm_sum", "gradient_diversity", "batch_size_bound",
-             "sq_norm_mean", "trace_covariance", "window_first", "window_last", "noise_scale", "low", "high", "basis"]
-        )  # fmt: skip
-        for step, moments in history.items():
-            window = next((w for w in windows if w.first <= step <= w.last), None)
-            noise = moments.noise
-            numbers = [
-                moments.num_examples, moments.sum_sq_norms, moments.sq_norm_sum, moments.gradient_diversity,
-                moments.batch_size_bound, noise.sq_norm_mean, noise.trace_covariance,
-            ]  # fmt: skip
-            of_window = [window.first, window.last, window.value, window.low, window.high] if window else [None] * 5
-            writer.writerow([step, *map(_cell, numbers), *map(_cell, of_window), moments.basis])
+        for table in ([HEADS], lines) if lines else ([HEADS],):
+            file.write(csv_lines(list(zip(*table, strict=True))))
+
+
+def _line(step: int, moments: StepMoments, windows: tuple[NoiseWindow, ...]) -> tuple[object, ...]:
+    window = next((w for w in windows if w.first <= step <= w.last), None)
+    noise = moments.noise
+    of_window = [window.first, window.last, window.value, window.low, window.high] if window else [None] * 5
+    return (
+        step, moments.num_examples, moments.sum_sq_norms, moments.sq_norm_sum, moments.gradient_diversity,
+        moments.batch_size_bound, noise.sq_norm_mean, noise.trace_covariance, *of_window, moments.basis,
+    )  # fmt: skip
 
 
 def draw(windows: tuple[NoiseWindow, ...], axes: Any = None) -> Any:
@@ -147,10 +152,6 @@ def draw(windows: tuple[NoiseWindow, ...], axes: Any = None) -> Any:
             axes.plot(span, [window.value] * 2, color="C0")
     axes.set(xlabel="step", ylabel="noise scale (examples)", yscale="log")
     return axes
-
-
-def _cell(value: float | None) -> float | str:
-    return "" if value is None or not math.isfinite(value) else value
 
 
 def _sizes(sizes: tuple[int, ...]) -> str:

@@ -7,6 +7,8 @@ import torch
 from batchscope.errors import MeasurementError, RunError
 
 LONGEST = 300  # characters of another library's message
+# In the messages of lack of memory that torch raises as a plain RuntimeError: on the CPU, by CUDA, by its libraries.
+SIGNS = ("can't allocate memory", "not enough memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
 
 
 def described(error: BaseException) -> str:
@@ -15,13 +17,21 @@ def described(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[:LONGEST]}{'...' if len(text) > LONGEST else ''}"
 
 
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether memory ran out, on a device or on the CPU: the error itself, or one that it was raised from."""
+    while error is not None:
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(sign in str(error) for sign in SIGNS):
+            return True
+        error = error.__cause__
+    return False
+
+
 def refuse_out_of_memory(error: BaseException) -> None:
     """Raise RunError when memory ran out: a slower way would only hide it."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+    if is_out_of_memory(error):
         raise RunError(
             f"memory ran out while measuring ({described(error)}): smaller batches give the same result "
-            "(batch_size=, or "
-            "a smaller batch size in the data loader)"
+            "(batch_size=, or a smaller batch size in the data loader)"
         ) from error
 
 

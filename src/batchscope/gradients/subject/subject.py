@@ -7,7 +7,7 @@ autograd, what defines the measurement (`meaning`), and to be left as it was (`r
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -153,9 +153,11 @@ class Subject:
         """Set `copies` to the least number with which the first example's loss is the one it has in the batch."""
         for copies in sorted({1, 2, batch.num_examples}):
             self.copies = copies
-            with suppress(Exception):  # loss_of_one goes through them again, and reports
+            try:
                 if abs(float(self.loss_of_one(batch, 0).detach() - losses[0])) <= tolerance:
                     return
+            except Exception as error:  # loss_of_one goes through them again, and reports
+                refuse_out_of_memory(error)
         self.copies = 1
 
     def gradients_of_one(self, batch: Batch, i: int, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:

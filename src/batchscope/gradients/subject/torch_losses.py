@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from batchscope.errors import InputError
+from batchscope.gradients.subject.failures import refuse_out_of_memory
 from batchscope.losses import logits_of
 
 OF_CLASSES = {"cross_entropy", "nll_loss", "CrossEntropyLoss", "NLLLoss"}  # targets are class numbers
@@ -43,6 +44,7 @@ class TorchLoss:
         try:
             return self.function(outputs, targets)
         except (IndexError, RuntimeError) as error:
+            refuse_out_of_memory(error)
             raise self._explained(error, outputs, targets) from error
 
     def _of_classes(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -98,7 +100,7 @@ class TorchLoss:
 
     def _explained(self, error: Exception, outputs: Any, targets: Any) -> Exception:
         known = isinstance(outputs, Tensor) and isinstance(targets, Tensor) and self.name in OF_CLASSES | OF_NUMBERS
-        if not known or isinstance(error, torch.OutOfMemoryError):
+        if not known:
             return error
         if self.name in OF_CLASSES and not targets.is_floating_point():
             self._check_labels(outputs, targets)

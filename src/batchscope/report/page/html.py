@@ -17,7 +17,7 @@ from batchscope.analysis.digest import Digest
 from batchscope.records.rows import Rows
 from batchscope.report.drawing import interactive, palette
 from batchscope.report.page.parts import PagePart, part_html, section_html, slug, table_html
-from batchscope.report.page.records import CSV_COLUMNS, csv_text, embedded, packed, provenance, run_records
+from batchscope.report.page.records import CSV_COLUMNS, embedded, packed, provenance, rows_as_csv, run_records
 from batchscope.report.page.sections import sections
 from batchscope.writing import write_text
 
@@ -55,7 +55,7 @@ def page(digests: Mapping[str, Digest], origin: Origin | None = None) -> str:
     rows = Rows.joined(one.rows for one in digests.values())
     with ThreadPoolExecutor() as background:  # compressing leaves the interpreter free to go on
         plotly = background.submit(packed, get_plotlyjs())  # a third of its size, for 10^5 runs
-        rows_data = background.submit(embedded, csv_text(rows))
+        rows_data = background.submit(embedded, rows_as_csv(rows))
         parts = {f"s{number}": sections(one) for number, one in enumerate(digests.values(), start=1)}
         figures = _figures(parts)
         charts = background.submit(embedded, _json({"charts": figures, "colours": _colours(parts)}))

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import base64
 import gzip
-import itertools
-import math
-import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from batchscope.analysis.formatting import duration
 from batchscope.analysis.sweeps import by_shape
+from batchscope.records.csv_text import csv_text
 from batchscope.records.row import Outcome
 from batchscope.records.rows import COLUMNS, Rows
 from batchscope.report.charts.chart import Table
 
 CSV_COLUMNS = tuple(name for name in COLUMNS if name != "history")
-CHUNK = 1000  # rows written at once: by columns, for speed, in pieces that fit the processor's cache
-_quoted = re.compile('[,"\r\n]').search  # where CSV needs quotes
 PLAIN_TEXT = 500_000  # characters; a longer one is compressed, and the page's script unpacks it
 MAX_FAILURES = 100  # lines of the table of failures
 
@@ -112,42 +108,9 @@ def _words(value: object) -> str:
     return shlex.join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def csv_text(rows: Rows) -> str:
+def rows_as_csv(rows: Rows) -> str:
     """Return the rows as CSV: every column but the histories, numbers with six digits."""
-    chunks = (rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK))
-    pieces = (_csv_lines([chunk.entries(name) for name in CSV_COLUMNS]) for chunk in chunks)
-    return "\n".join([",".join(CSV_COLUMNS), *itertools.chain.from_iterable(pieces), ""])
-
-
-def _csv_lines(columns: Sequence[Sequence[object]]) -> Iterable[str]:
-    """Return one line per row. Neighbours share most of their values: columns of one value are joined once for all."""
-    parts: list[Iterable[str]] = []
-    for is_constant, group in itertools.groupby(map(_csv_column, columns), lambda texts: isinstance(texts, str)):
-        some = list(group)
-        parts += [itertools.repeat(",".join(map(str, some)), len(columns[0]))] if is_constant else some
-    return map(",".join, zip(*parts, strict=True))
-
-
-def _csv_column(values: Sequence[object]) -> str | Iterable[str]:
-    """Return the texts of a column, or its only one: in one go where they are floats, integers or plain texts."""
-    if values.count(values[0]) == len(values):
-        return _csv_value(values[0])
-    kinds = set(map(type, values))
-    if kinds == {float}:
-        text = "\n".join(["%.6g"] * len(values)) % tuple(values)
-        if "n" not in text:  # no nan, no inf
-            return text.split("\n")
-    elif kinds == {int} or (kinds == {str} and not _quoted("".join(map(str, values)))):
-        return map(str, values)
-    texts = {value: _csv_value(value) for value in set(values)}
-    return map(texts.__getitem__, values)
-
-
-def _csv_value(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}" if math.isfinite(value) else ""
-    text = "" if value is None else str(value)
-    return '"' + text.replace('"', '""') + '"' if _quoted(text) else text
+    return "".join(csv_text(rows, CSV_COLUMNS, digits=6))
 
 
 def embedded(text: str) -> tuple[str, str]:
