@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from batchscope.cli.console import console
 from batchscope.cli.main import main
-from batchscope.cli.streams import Stream, terminal, visible
+from batchscope.cli.streams import SafeStream, terminal, visible
 from batchscope.running.store import Store
 from tests.report import factory
 from tests.report.test_report_command import study
@@ -117,14 +117,14 @@ class Full(io.StringIO):
 
 
 def test_after_the_first_failure_nothing_more_is_tried():
-    stream = Stream(Full())
+    stream = SafeStream(Full())
     for text in ("a", "b"):
         assert stream.write(text) == 1
     stream.flush()
     assert stream.acted_on.problem.errno == 28
     closed = io.StringIO()
     closed.close()
-    Stream(closed).write("a")
+    SafeStream(closed).write("a")
 
 
 INTERRUPT = """

@@ -30,7 +30,7 @@ def visible(text: str) -> str:
     return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-class Stream:
+class SafeStream:
     """A stream of text that never fails: what it cannot take is lost, and `problem` says why.
 
     seen: shows control characters (see `visible`); `acted_on` is the same stream without, for the codes of rich.
@@ -39,7 +39,7 @@ class Stream:
     def __init__(self, under: IO[str], seen: bool = True) -> None:
         self._under, self._seen = under, seen
         self.problem: OSError | None = None
-        self.acted_on = Stream(under, seen=False) if seen else self
+        self.acted_on = SafeStream(under, seen=False) if seen else self
 
     def write(self, text: str) -> int:
         """Write what can be written; as many characters as were given are always done with."""
@@ -67,7 +67,7 @@ class Stream:
 
 @contextlib.contextmanager
 def terminal() -> Iterator[None]:
-    """Both standard streams as `Stream`s, until the block ends; then whatever is left is written, or is not."""
+    """Both standard streams as `SafeStream`s, until the block ends; then whatever is left is written, or is not."""
     given = sys.stdout, sys.stderr
     streams = [_ready(stream) for stream in given]
     sys.stdout, sys.stderr = (cast(Any, stream) for stream in streams)
@@ -78,16 +78,16 @@ def terminal() -> Iterator[None]:
         sys.stdout, sys.stderr = given
 
 
-def _ready(stream: IO[str] | None) -> Stream:
+def _ready(stream: IO[str] | None) -> SafeStream:
     """None: the descriptor was closed before Python started."""
     if stream is None:
         stream = open(os.devnull, "w")  # noqa: SIM115  stays open: no other file shall get its descriptor
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")
-    return Stream(stream)
+    return SafeStream(stream)
 
 
-def _finish(out: Stream, err: Stream) -> None:
+def _finish(out: SafeStream, err: SafeStream) -> None:
     out.flush()
     problem = out.acted_on.problem
     if problem is not None and problem.errno != errno.EPIPE:
@@ -98,7 +98,7 @@ def _finish(out: Stream, err: Stream) -> None:
             _silence(stream)
 
 
-def _silence(stream: Stream) -> None:
+def _silence(stream: SafeStream) -> None:
     """Let what is still waiting go nowhere: Python would try once more when it ends, and complain."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
