@@ -110,9 +110,11 @@ def test_an_export_that_cannot_be_written_leaves_nothing_behind(tmp_path, study,
     results = results_with(study, data, [3.0])
     with pytest.raises(InputError, match=r"expected a name ending in .csv, .json or .parquet"):
         export(results.rows, tmp_path / "rows.xlsx")
+    no_folder = tmp_path / "file"
+    no_folder.touch()
     with pytest.raises(StoreError, match="cannot be written"):
-        export(results.rows, tmp_path / "nowhere" / "rows.csv")
-    assert list(tmp_path.iterdir()) == []
+        export(results.rows, no_folder / "rows.csv")
+    assert list(tmp_path.iterdir()) == [no_folder]
 
 
 def test_the_results_of_a_study_not_there_are_refused(data):
