@@ -45,6 +45,7 @@ def _small(name: str, **changes: Any) -> Study:
         "max_epochs": 60,
         "num_seeds": 3,
         "protocol": "tuned",
+        "diversity_every": 2,
         "step_sizes": StepSizes(min=0.02, max=1.28, ratio=2.0),
         "scaled": "6000 images of MNIST, at most 60 epochs; a question of ours, not a figure of the paper",
     }
