@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 TOOLS  := $(VENV)/.tools
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check format docs reproduce clean
+.PHONY: demo test check format docs reproduce reproduce-smoke clean
 
 $(READY): requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -38,14 +38,11 @@ format: $(TOOLS)
 docs: $(TOOLS)  ## the site, into site/; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-reproduce: $(READY)  ## the runs of REPRODUCTION.md, resumed where they stand, and the page; hours
-	$(BIN)/batchscope plan chen2018/figure2
-	$(BIN)/batchscope run chen2018/figure2 --out results/figure2
-	$(BIN)/batchscope plan chen2018/figure2-mnist
-	$(BIN)/batchscope run chen2018/figure2-mnist --out results/figure2-mnist
-	$(BIN)/batchscope run yin2018/lemma1 --out results/lemma1
-	$(BIN)/python -m reproduction.conjecture
-	$(BIN)/python -m reproduction.page
+reproduce: $(READY)  ## the runs of REPRODUCTION.md, resumed where they stand, their figures and the page; hours
+	$(BIN)/python -m reproduction.run
+
+reproduce-smoke: $(READY)  ## the same path on 200 examples, in under a minute
+	$(BIN)/python -m reproduction.run --smoke
 
 clean:
 	rm -rf $(VENV) runs build dist *.egg-info src/*.egg-info

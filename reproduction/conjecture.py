@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,12 +85,12 @@ def simulate(networks: int, seed: int) -> list[dict[str, Any]]:
     return lines
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", type=int, default=4000, help="of each linear shape; a tenth of it for tanh")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=OUT)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     lines = simulate(arguments.networks, arguments.seed)
     for line in lines:
         low, middle, high = line["quantiles_5_50_95"]

@@ -6,12 +6,13 @@ python -m reproduction.page            writes REPRODUCTION.md, in under a minute
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from batchscope.analysis.formatting import duration, grouped
 from batchscope.recipes import RECIPES
 from batchscope.records import Outcome, Rows
-from reproduction import claims  # noqa: F401  registers them
+from reproduction import open_questions  # noqa: F401  registers them, and the claims before
 from reproduction.evidence import CLAIMS, RUNS, results
 
 PAGE = Path(__file__).parent.parent / "REPRODUCTION.md"
@@ -57,10 +58,10 @@ def _runs() -> list[str]:
     return lines
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=PAGE)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     arguments.out.write_text(text(), encoding="utf-8")
     print(f"{len(CLAIMS)} claims in {arguments.out}")
 

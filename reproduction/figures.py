@@ -1,0 +1,160 @@
+"""The paper's figures from the committed rows, without training.
+
+python -m reproduction.figures                 all of them into docs/figures, in under a minute
+python -m reproduction.figures figure2 --out . one of them
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from batchscope.analysis import batch_threshold
+from batchscope.analysis.digest import Digest, digest
+from batchscope.analysis.formatting import number
+from batchscope.errors import choose
+from batchscope.report.charts import Chart
+from batchscope.report.charts.axes import categories, doubling, log_axis
+from batchscope.report.charts.chart import Axis, Hue, Line, Mark, Panel, Points
+from batchscope.report.charts.estimates import OUTSIDE, points
+from batchscope.report.charts.registry import CHARTS
+from batchscope.report.drawing import static
+from reproduction import lemma1
+from reproduction.evidence import LINEAR, MNIST, at_the_start, batch_sizes, results
+
+OUT = Path(__file__).parent.parent / "docs" / "figures"
+HIGHEST = 1000.0  # ratios of suboptimality beyond are drawn there, as open triangles
+
+
+@functools.cache
+def digest_of(given: str) -> Digest:
+    """The analysis of committed rows, by what `batchscope run` was given."""
+    return digest(results(given).rows)
+
+
+def of_report(given: str, chart: str) -> tuple[Chart, str]:
+    """A chart of the report of committed rows, and which data and runs it shows."""
+    return described(digest_of(given), chart)
+
+
+def described(one: Digest, chart: str) -> tuple[Chart, str]:
+    """A chart of the report, and which data and runs it shows."""
+    found = CHARTS[chart][1](one)
+    if found is None:
+        raise AssertionError(f"the rows allow no chart {chart!r}")
+    return found, one.about.subtitle
+
+
+def figure2() -> tuple[Chart, str]:
+    """(a) B_S of the initial nets, (b) the largest batch within 14 epochs, (c) one against the other."""
+    one, start = digest_of(LINEAR), at_the_start(LINEAR)
+    largest = batch_threshold(one.sweeps, "within_epochs(14)")
+    shapes, hues = list(start), [Hue(k, len(start)) for k in range(len(start))]
+    bounds = tuple(
+        Points("", hue, (float(k),), (start[shape],), group=shape)
+        for k, (shape, hue) in enumerate(zip(shapes, hues, strict=True))
+    )
+    within = tuple(
+        points("", hue, [k], [largest[shape]]) for k, (shape, hue) in enumerate(zip(shapes, hues, strict=True))
+    )
+    both = tuple(points(shape, hue, [start[shape]], [largest[shape]]) for shape, hue in zip(shapes, hues, strict=True))
+    depths = categories("hidden layers", [str(one.sweeps[shape].depth) for shape in shapes])
+    diversity = doubling("B_S at the start (examples)", start.values())
+    # Panels of a static figure share this axis.
+    y = doubling("examples: (a) B_S at the start; (b), (c) largest batch", [*start.values(), *batch_sizes(LINEAR)])
+    panels = Panel(depths, y, bounds, "(a)"), Panel(depths, y, within, "(b)"), Panel(diversity, y, both, "(c)")
+    caption = (
+        f"Linear nets of 16 384 weights, loss 1e-12. B_S: mean of {results(LINEAR).study.num_seeds} initial nets. "
+        f"Largest batch: within_epochs(14), bars 95 % over seeds. {OUTSIDE}"
+    )
+    title = "Gradient diversity and the largest batch"
+    return Chart(title, caption, panels, legend="shape, wide to deep"), one.about.subtitle
+
+
+def lemma1_ratios() -> tuple[Chart, str]:
+    """Suboptimality over that of serial SGD against δ, with the promise; one panel a problem."""
+    found = lemma1.committed()
+    panels = tuple(
+        _lemma1_panel(problem, [line for line in found if line.problem == problem])
+        for problem in dict.fromkeys(line.problem for line in found)
+    )
+    caption = (
+        "One step size γ for the sum at every batch size. Each point: one batch size, at the pass where it is worst "
+        "against the promise; bars: to the lower end of its interval (95 % for 20 passes together). Line: 1 + δ/2. "
+        "Open triangles: "
+        f"beyond {HIGHEST:g} times, diverged runs among them. n = {found[0].n} seeds a point."
+    )
+    return Chart("Lemma 1: promised and found", caption, panels, legend="hidden layers, step size"), (
+        "synthetic, 1000 examples, nets of 3000 weights, 20 passes"
+    )
+
+
+def _lemma1_panel(problem: str, found: Sequence[lemma1.Line]) -> Panel:
+    kinds = list(dict.fromkeys((line.depth, line.sum_step_size) for line in found))
+    layers = tuple(
+        _ratios(
+            f"L = {kind[0]}, γ = {kind[1]:g}",
+            Hue(k, len(kinds)),
+            [x for x in found if (x.depth, x.sum_step_size) == kind],
+        )
+        for k, kind in enumerate(kinds)
+    )
+    x = _decades("δ = (B - 1) / min n Δ_S", 0.01, 1000)
+    deltas = tuple(0.01 * 1.2**k for k in range(64))
+    rule = Line("1 + δ/2", "ink", deltas, tuple(1 + delta / 2 for delta in deltas), style="dashed")
+    return Panel(x, _decades("times the serial loss", 0.5, HIGHEST * 1.5), (*layers, rule), problem)
+
+
+def _ratios(name: str, hue: Hue, found: Sequence[lemma1.Line]) -> Points:
+    heights = tuple(min(line.ratio, HIGHEST) for line in found)
+    marks: tuple[Mark, ...] = tuple("above" if line.ratio > HIGHEST else "filled" for line in found)
+    low = tuple(min(line.low, HIGHEST) if line.low > 0 else None for line in found)
+    hover = tuple(f"B = {line.batch_size}: {number(line.ratio)}" for line in found)
+    return Points(name, hue, tuple(line.delta for line in found), heights, low, heights, marks=marks, hover=hover)
+
+
+def _decades(title: str, low: float, high: float) -> Axis:
+    ends = range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)
+    return replace(log_axis(title, [10.0**k for k in ends]), limits=(low, high))
+
+
+FIGURES: dict[str, Callable[[], tuple[Chart, str]]] = {
+    "figure2": figure2,
+    "figure2-mnist": lambda: of_report(MNIST, "diversity"),
+    "figure3a": lambda: of_report(LINEAR, "epochs"),
+    "figure3b": lambda: of_report(MNIST, "epochs"),
+    "figure4a": lambda: of_report(LINEAR, "heat_map"),
+    "figure4b": lambda: of_report(MNIST, "heat_map"),
+    "figure5a": lambda: of_report(LINEAR, "largest_batch"),
+    "figure5b": lambda: of_report(MNIST, "largest_batch"),
+    "lemma1": lemma1_ratios,
+}
+
+
+def draw(name: str, directory: Path) -> Path:
+    """Draw one figure as a PNG; returns the file."""
+    chart, subtitle = FIGURES[choose("figure", name, FIGURES)]()
+    return static.write(chart, directory / f"{name}.png", subtitle)
+
+
+def write(one: Digest, chart: str, file: Path) -> Path:
+    """Draw a chart of the report."""
+    found, subtitle = described(one, chart)
+    return static.write(found, file, subtitle)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="FIGURE", help=f"of {', '.join(FIGURES)}; all if left out")
+    parser.add_argument("--out", type=Path, default=OUT)
+    arguments = parser.parse_args(words)
+    for name in arguments.names or FIGURES:
+        print(draw(name, arguments.out))
+
+
+if __name__ == "__main__":
+    main()
