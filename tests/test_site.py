@@ -27,8 +27,8 @@ def site(tmp_path_factory) -> Path:
 def test_the_site_builds_without_a_warning_and_its_pages_have_their_content(site):
     page = (site / "index.html").read_text()
     assert "Wide or deep" in page
-    assert 'src="figures/figure3b-epochs.png"' in page
-    assert (site / "figures/figure3b-epochs.png").exists()
+    assert 'src="figures/figure3b.png"' in page
+    assert (site / "figures/figure3b.png").exists()
     assert "(docs/" not in page
     reference = (site / "reference/index.html").read_text()
     for name in ("measure", "observe", "batch_threshold", "TimeModel", "Study"):
