@@ -21,9 +21,9 @@ $(TOOLS): $(READY) requirements-dev.txt
 demo: $(READY)  ## the main job: a width-depth-batch study, its answer, its page and figures
 	@$(BIN)/batchscope run quickstart --out runs/quickstart --report
 
-# One process per core, each with one thread: the tests are many and small.
+# One process per core, each with one thread: the tests are many and small. Groups: what shares a Ray cluster stays together.
 test: $(TOOLS)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup
 
 check: $(TOOLS)
 	$(BIN)/ruff format --check .

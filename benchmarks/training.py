@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from batchscope.architectures import Architecture, build
 from batchscope.data.dataset import Dataset, Standardisation
 from batchscope.records.row import Target
-from batchscope.running.runner import resolve_device
+from batchscope.running.devices import resolve_device
 from batchscope.training import Member, Settings
 from batchscope.training.cohort import RunningCohort
 from benchmarks.machine import describe, write

@@ -8,6 +8,8 @@ import sys
 import numpy as np
 import pytest
 
+from batchscope.running.executors import EXECUTORS
+
 
 def batchscope(*words, data=None):
     """Run the command line; return (exit status, standard output, standard error)."""
@@ -91,13 +93,15 @@ def test_data_does_not_import_torch(npz):
     )
 
 
-def test_doctor_tells_versions_threads_devices_and_data():
+def test_doctor_tells_versions_threads_devices_executors_and_data():
     status, out, err = batchscope("doctor")
     assert status == 0, err
     for word in ("versions", "torch", "threads", "devices", "cpu", "mnist", "batchscope data get"):
         assert word in out
     record = json.loads(batchscope("doctor", "--json")[1])
-    assert set(record) == {"versions", "threads", "devices", "data"}
+    assert set(record) == {"versions", "threads", "devices", "executors", "data"}
+    assert set(record["executors"]) == set(EXECUTORS)
+    assert ("batchscope[ray]" in record["executors"]["ray"]) == (record["versions"]["ray"] is None)
     assert record["threads"]["torch threads"] == 1
     assert record["versions"]["numpy"] == np.__version__
     assert "cpu" in record["devices"]

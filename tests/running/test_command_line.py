@@ -2,98 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import os
-import random
 import re
-import signal
-import time
-import uuid
-from pathlib import Path
 
 import pytest
 
-import batchscope as bs
-from batchscope.records.export import export
 from batchscope.studies import Study
+from tests.running.common import STUDY, exported, wait_for
 from tests.studies.common import make_study
-
-STUDY = "study.toml"
-
-
-@pytest.fixture
-def study_file(tmp_path):
-    (tmp_path / STUDY).write_text(make_study().to_toml())
-    return tmp_path / STUDY
-
-
-@pytest.fixture
-def command(batchscope_command):
-    """Run a command to its end: (exit status, standard output, standard error)."""
-
-    def run(*words, **environment):
-        process = batchscope_command(*words, **environment)
-        out, err = process.communicate(timeout=120)
-        return process.returncode, out, err
-
-    return run
-
-
-@pytest.fixture
-def whole(tmp_path, fake) -> list[dict[str, str]]:
-    """The export of an uninterrupted run, made in this process."""
-    bs.run(make_study(), tmp_path / "whole", executor="inline")
-    return exported(tmp_path / "whole")
-
-
-def exported(directory: Path) -> list[dict[str, str]]:
-    """The exported rows without their timing column."""
-    export(bs.studies.read(directory).rows, f"{directory}.csv")
-    with open(f"{directory}.csv", newline="") as file:
-        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
-
-
-def wait_for(condition, seconds=60.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
-
-
-def trials_in(directory: Path) -> int:
-    return len(bs.studies.read(directory).rows) if (directory / "results-1of1.sqlite").exists() else 0
-
-
-def processes_with(tag: str) -> set[int]:
-    """Processes that have a word in their environment (Linux)."""
-    found = set()
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            if tag.encode() in path.read_bytes():
-                found.add(int(path.parent.name))
-        except OSError:
-            continue
-    return found
-
-
-@pytest.mark.parametrize("executor", ["processes", "inline"])
-def test_killed_at_any_moment_and_run_again_the_export_is_that_of_an_uninterrupted_run(
-    tmp_path, study_file, command, batchscope_command, whole, executor
-):
-    words = ("run", STUDY, "--executor", executor, "--workers", "1", "--out", "killed")
-    moments, stored = random.Random(0), [0]
-    for _ in range(3):
-        process = batchscope_command(*words, FAKE_SECONDS="0.1")
-        wait_for(lambda p=process: p.poll() is not None or trials_in(tmp_path / "killed") > stored[-1])
-        time.sleep(0.3 * moments.random())
-        process.kill()
-        process.communicate()
-        stored.append(trials_in(tmp_path / "killed"))
-    assert stored == sorted(stored)
-    assert any(0 < number < len(whole) for number in stored), "no kill came in the middle of the study"
-    assert command(*words)[0] == 0
-    assert exported(tmp_path / "killed") == whole
 
 
 def test_killed_while_starting_nothing_is_in_the_way(tmp_path, study_file, command, batchscope_command, whole):
@@ -105,44 +21,6 @@ def test_killed_while_starting_nothing_is_in_the_way(tmp_path, study_file, comma
         process.communicate()
     assert command(*words)[0] == 0
     assert exported(tmp_path / "killed") == whole
-
-
-@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc to find the workers")
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_no_worker_outlives_its_run(tmp_path, study_file, batchscope_command, how):
-    tag = uuid.uuid4().hex
-    process = batchscope_command("run", STUDY, "--out", "out", "--workers", "2", FAKE_SECONDS="30", TAG=tag)
-    wait_for(lambda: len(processes_with(tag)) == 3)
-    time.sleep(0.7)  # in the middle of a cohort, mostly
-    process.send_signal(how)
-    process.communicate(timeout=20)
-    wait_for(lambda: not processes_with(tag), seconds=20)
-
-
-def test_a_worker_killed_from_outside_is_replaced(tmp_path, study_file, batchscope_command, whole):
-    tag = uuid.uuid4().hex
-    process = batchscope_command("run", STUDY, "--out", "out", "--workers", "2", FAKE_SECONDS="0.3", TAG=tag)
-    wait_for(lambda: len(processes_with(tag)) == 3)
-    os.kill(max(processes_with(tag) - {process.pid}), signal.SIGKILL)
-    process.communicate(timeout=60)
-    assert process.returncode == 0
-    assert exported(tmp_path / "out") == whole
-
-
-def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path, study_file, command, batchscope_command):
-    process = batchscope_command("run", STUDY, "--out", "out", "--executor", "inline", FAKE_SECONDS="0.1")
-    wait_for(lambda: (tmp_path / "out" / "results-1of1.sqlite").exists())
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
-    assert process.returncode == 130
-    assert "the same command resumes" in err
-    assert "Traceback" not in err
-    kept = exported(tmp_path / "out")
-    assert command("run", STUDY, "--out", "out", "--executor", "inline")[0] == 0
-    finished = exported(tmp_path / "out")
-    assert len(kept) < len(finished)
-    assert [row for row in finished if row["trial_id"] in {old["trial_id"] for old in kept}] == kept
 
 
 def test_a_second_run_on_a_directory_is_refused_and_disturbs_nothing(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 
 import numpy as np
@@ -10,19 +9,10 @@ import pytest
 
 import batchscope as bs
 from batchscope.errors import DataError, InputError, StoreError
-from batchscope.records.row import Outcome, Row
+from batchscope.records.row import Outcome
 from batchscope.running.store import Store
+from tests.running.common import numbers, same_rows
 from tests.studies.common import make_study
-
-
-def numbers(row: Row) -> str:
-    """All of a row that must not depend on when and where it was trained."""
-    plain = dataclasses.replace(row, seconds=0.0)
-    return repr(plain) + repr(plain.history)
-
-
-def same_rows(a: bs.studies.Results, b: bs.studies.Results) -> bool:
-    return list(map(numbers, a.rows)) == list(map(numbers, b.rows))
 
 
 def test_a_study_is_finished_and_a_second_run_trains_nothing(tmp_path, study, fake):
@@ -55,12 +45,6 @@ def test_a_grown_study_trains_only_what_is_new(tmp_path, study, fake):
     assert [numbers(row) for row in after.rows if row.trial_id in kept] == [numbers(row) for row in before.rows]
 
 
-def test_the_longest_cohorts_start_first(tmp_path, study, fake):
-    bs.run(study, tmp_path, executor="inline")
-    label, batch_size, _ = fake.calls[0]
-    assert (label, batch_size) == ("13-9x3-1 relu", 11)
-
-
 def test_progress_counts_every_trial_and_ends_at_the_total(tmp_path, study, fake):
     seen = []
     results = bs.run(study, tmp_path, executor="inline", progress=seen.append)
@@ -75,38 +59,6 @@ def test_progress_counts_every_trial_and_ends_at_the_total(tmp_path, study, fake
     resumed = []
     bs.run(study, tmp_path, executor="inline", progress=resumed.append)
     assert resumed[0].trials_done == resumed[0].trials_total == len(results.rows)
-
-
-def test_a_cohort_that_raises_is_recorded_the_rest_goes_on_and_a_later_run_mends_it(tmp_path, study, fake, monkeypatch):
-    whole = bs.run(study, tmp_path / "whole", executor="inline")
-    monkeypatch.setenv("FAKE_TROUBLE", "raise:53")
-    results = bs.run(study, tmp_path / "crashed", executor="inline")
-    crashed = [row for row in results.rows if row.outcome == Outcome.CRASHED]
-    assert {row.batch_size for row in crashed} == {53}
-    assert {row.message for row in crashed} == {"ValueError: the loss turned purple"}
-    assert len(crashed) == 8
-    assert [cell.crashed + cell.reached + cell.censored for cell in results.table()] == [3, 0, 3, 3, 0, 3]
-    monkeypatch.delenv("FAKE_TROUBLE")
-    assert same_rows(bs.run(study, tmp_path / "crashed", executor="inline"), whole)
-
-
-def test_a_worker_that_dies_once_is_replaced_and_nothing_shows(tmp_path, study, fake, patched_workers, monkeypatch):
-    whole = bs.run(study, tmp_path / "whole", executor="inline")
-    monkeypatch.setenv("FAKE_TROUBLE", f"die-once:53:{tmp_path / 'died'}")
-    results = bs.run(study, tmp_path / "died-once", workers=2)
-    assert (tmp_path / "died").exists()
-    assert same_rows(results, whole)
-
-
-def test_a_cohort_that_kills_its_worker_twice_is_recorded_and_the_rest_goes_on(
-    tmp_path, study, fake, patched_workers, monkeypatch
-):
-    monkeypatch.setenv("FAKE_TROUBLE", "die:53")
-    results = bs.run(study, tmp_path, workers=2)
-    crashed = [row for row in results.rows if row.outcome == Outcome.CRASHED]
-    assert len(crashed) == 8
-    assert {row.message for row in crashed} == {"the worker process was killed by signal 9 (SIGKILL), 2 times"}
-    assert {cell.batch_size for cell in results.table() if cell.reached + cell.censored == 3} == {11, 211}
 
 
 def test_worker_processes_import_a_family_of_the_users_own(tmp_path, monkeypatch):
@@ -131,15 +83,6 @@ def test_shards_share_a_directory_and_sum_to_the_whole(tmp_path, study, fake):
     assert len(first.table()) == 3
     assert same_rows(bs.run(study, tmp_path / "shards", executor="inline", shard="2/2"), whole)
     assert len({call[:2] for call in fake.calls}) == 3
-
-
-def test_processes_and_inline_train_the_same_numbers(tmp_path):
-    """With the real trainer: rounding included, for both executors use one thread and the same cohorts."""
-    study = make_study(protocol="tuned", depths=(1, 2), batch_sizes=(53, 211), max_epochs=7, diversity_every=3)
-    inline = bs.run(study, tmp_path / "inline", executor="inline")
-    assert same_rows(bs.run(study, tmp_path / "processes", workers=2), inline)
-    finals = [row for row in inline.rows if row.phase == "final"]
-    assert all(row.batch_size_bound is not None and row.batch_size_bound >= 1 for row in finals)
 
 
 def test_several_studies_in_one_directory_keep_apart(tmp_path, study, fake):

@@ -12,6 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from batchscope.records.row import Evaluation, Outcome
@@ -28,27 +29,99 @@ def train_cohort(
     on_epoch: Callable[[int, int], None] | None = None,
     checkpoint: str | None = None,
 ) -> list[MemberResult]:
-    del device, checkpoint
-    _misbehave(architecture, settings)
-    time.sleep(float(os.environ.get("FAKE_SECONDS", "0")))
+    del device
+    _note(f"{os.getpid()} {settings.batch_size}")
+    _misbehave(settings, checkpoint, on_epoch)
+    time.sleep(float(setting("FAKE_SECONDS", "0")))
     if on_epoch is not None:
         on_epoch(1, len(members))
     return [_train(architecture, dataset.num_examples, settings, member) for member in members]
 
 
-def _misbehave(architecture: Any, settings: Settings) -> None:
-    """FAKE_TROUBLE = "raise:B", "die:B" (always) or "die-once:B:FILE" at the cells of batch size B."""
-    trouble, _, rest = os.environ.get("FAKE_TROUBLE", "").partition(":")
+def setting(name: str, absent: str = "") -> str:
+    """A setting of a test: in the environment, or in the file named there by FAKE_SETTINGS, one NAME=VALUE a line.
+
+    Workers of a running cluster have the environment of the time when it was started.
+    """
+    if name in os.environ:
+        return os.environ[name]
+    path = Path(os.environ.get("FAKE_SETTINGS", "missing"))
+    lines = path.read_text().splitlines() if path.is_file() else []
+    return dict(line.split("=", 1) for line in lines).get(name, absent)
+
+
+def _note(line: str) -> None:
+    """Add a line to FAKE_LOG: who trained what, in the order of beginning."""
+    if file := setting("FAKE_LOG"):
+        with open(file, "a") as log:
+            log.write(f"{line}\n")
+
+
+def _misbehave(settings: Settings, checkpoint: str | None, on_epoch: Callable[[int, int], None] | None) -> None:
+    """FAKE_TROUBLE = "WHAT:B:FILE" at the cells of batch size B; see TROUBLES."""
+    trouble, _, rest = setting("FAKE_TROUBLE").partition(":")
     size, _, file = rest.partition(":")
-    if not trouble or settings.batch_size != int(size):
-        return
-    if trouble == "raise":
-        raise ValueError("the loss turned purple")
-    if trouble == "die-once":
-        if os.path.exists(file):
-            return
-        open(file, "w").close()
+    if trouble and settings.batch_size == int(size):
+        TROUBLES[trouble](Path(file), checkpoint, on_epoch)
+
+
+def _raise(*_: Any) -> None:
+    raise ValueError("the loss turned purple")
+
+
+def _die(*_: Any) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _exit(*_: Any) -> None:
+    os._exit(7)
+
+
+def _wait(file: Path, *_: Any) -> None:
+    """Until the file is there, which may take a minute."""
+    end = time.monotonic() + 60
+    while not file.exists():
+        if time.monotonic() > end:
+            raise TimeoutError(f"{file} did not come")
+        time.sleep(0.01)
+
+
+def _once(end: Callable[..., None]) -> Callable[..., None]:
+    """Unless the file is there, which is made."""
+
+    def trouble(file: Path, *_: Any) -> None:
+        if not file.exists():
+            file.touch()
+            end()
+
+    return trouble
+
+
+def _die_after_state(file: Path, checkpoint: str | None, on_epoch: Callable[[int, int], None] | None) -> None:
+    """Keep a state, die when it lies in the folder `file`; begun again, note whether that state came back."""
+    assert checkpoint is not None
+    assert on_epoch is not None
+    path = Path(checkpoint)
+    if path.exists():
+        _note(f"resumed {path.read_text()}")
+        return
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("half-way")
+    on_epoch(1, 1)
+    while not list(file.glob("*.pt")):
+        time.sleep(0.01)
+    _die()
+
+
+TROUBLES: dict[str, Callable[..., None]] = {
+    "raise": _raise,
+    "die": _die,
+    "exit": _exit,
+    "wait": _wait,
+    "die-once": _once(_die),
+    "exit-once": _once(_exit),
+    "die-after-state": _die_after_state,
+}
 
 
 def _train(architecture: Any, num_examples: int, settings: Settings, member: Member) -> MemberResult:

@@ -1,4 +1,4 @@
-"""`batchscope doctor`: what a bug report needs: versions, threads, devices, data found."""
+"""`batchscope doctor`: what a bug report needs: versions, threads, devices, executors, data found."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from batchscope.cli.console import console, print_json
 from batchscope.data.locate import find
 from batchscope.data.registry import FILE_SETS
 
-_PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "pydantic", "rich", "pooch", "matplotlib", "plotly", "pyarrow")
+_PACKAGES = (
+    *("torch", "numpy", "scipy", "scikit-learn", "pydantic", "rich", "pooch", "matplotlib", "plotly"),
+    *("pyarrow", "ray"),  # extras
+)
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 
 
@@ -25,11 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print versions, threads, devices and the data found."""
+    """Print versions, threads, devices, executors and the data found."""
     record = {
         "versions": _versions(),
         "threads": _threads(),
         "devices": _devices(),
+        "executors": _executors(),
         "data": {name: str(at.folder) if (at := find(name, arguments.data_dir)) else None for name in FILE_SETS},
     }
     if arguments.json:
@@ -82,6 +86,18 @@ def _devices() -> dict[str, str]:
     if torch.backends.mps.is_available():
         found["mps"] = "Apple GPU"
     return found
+
+
+def _executors() -> dict[str, str]:
+    """What `batchscope run --executor` can do here; Ray itself is not imported, which would take a second."""
+    address = os.environ.get("RAY_ADDRESS")
+    where = f"joins the cluster at {address} (RAY_ADDRESS)" if address else "starts a cluster on this machine"
+    missing = 'not installed: pip install "batchscope[ray]"'
+    return {
+        "processes": "one per core, or per CUDA device",
+        "inline": "this process",
+        "ray": f"{where}; another: RAY_ADDRESS=HOST:PORT" if _version("ray") else missing,
+    }
 
 
 def _text(value: Any) -> str:

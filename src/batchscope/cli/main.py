@@ -28,7 +28,7 @@ COMMANDS: dict[str, str] = {
     "export": "the rows of a run directory as csv, parquet or json",
     "recipes": "the paper's experiments and the quickstart, with their costs",
     "data": "where data is, fetch it with checksum, verify it",
-    "doctor": "versions, threads, devices, data found",
+    "doctor": "versions, threads, devices, executors, data found",
     "selftest": "run the analysis on problems whose answer is known, and print expected and got",
 }
 

@@ -12,7 +12,7 @@ from batchscope.analysis.planning import LARGEST_CHECK, OWN_ERROR, SEEDS_SPREAD
 from batchscope.cli.study import add_study, notes
 from batchscope.errors import InputError
 from batchscope.recipes import find
-from batchscope.running.runner import default_workers
+from batchscope.running.devices import default_workers
 from batchscope.studies.outline import FASTEST_EPOCHS, Outline, outline
 
 

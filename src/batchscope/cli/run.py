@@ -14,9 +14,10 @@ from batchscope.cli.study import add_study, notes
 from batchscope.recipes import RECIPES, find
 from batchscope.records.row import Outcome
 from batchscope.report.terminal import brief_text
+from batchscope.running.devices import DEVICES
 from batchscope.running.executors import EXECUTORS
 from batchscope.running.executors.distributed import leads
-from batchscope.running.runner import DEVICES
+from batchscope.running.executors.ray import CHECKPOINTS
 from batchscope.running.runner import run as run_studies
 from batchscope.studies import Results, Study
 
@@ -26,7 +27,19 @@ EXIT_DONE, EXIT_CRASHED_TRIALS = 0, 1
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_study(parser)
     parser.add_argument("--out", metavar="DIR", help="the run directory, created or resumed (default: runs/STUDY)")
-    parser.add_argument("--executor", choices=EXECUTORS, default="processes")
+    parser.add_argument(
+        "--executor",
+        choices=EXECUTORS,
+        default="processes",
+        help="processes: on this machine, one per worker (the default); inline: one cohort after another in this "
+        "process; ray: on the Ray cluster at $RAY_ADDRESS, or on one started here for this run",
+    )
+    parser.add_argument(
+        "--checkpoints",
+        choices=CHECKPOINTS,
+        help="with --executor ray: workers send the states of unfinished cohorts to this process (driver, the default) "
+        "or write them into DIR, which every machine must see (directory)",
+    )
     parser.add_argument("--shard", metavar="I/N", help="train part I of N only; several machines share one DIR")
     parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--report", action="store_true", help="at the end write DIR/report.html and DIR/figures")
@@ -45,6 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
             shard=arguments.shard,
             data_dir=arguments.data_dir,
             progress=display,
+            checkpoints=arguments.checkpoints,
         )
     if not leads():
         return EXIT_DONE  # one of torchrun's ranks: the first one speaks for all

@@ -14,13 +14,13 @@ from typing import Any
 
 from batchscope import __version__
 
-_PACKAGES = ("torch", "numpy")
+PACKAGES = ("torch", "numpy")  # what numbers depend on, beside batchscope and Python
 
 
 @functools.cache
 def versions() -> str:
     """Return e.g. "batchscope 0.1.0, torch 2.13.0, numpy 2.4.6, python 3.11.7, Linux x86_64"."""
-    packages = [f"{name} {metadata.version(name)}" for name in _PACKAGES]
+    packages = [f"{name} {metadata.version(name)}" for name in PACKAGES]
     system = f"{platform.system()} {platform.machine()}"
     return ", ".join((f"batchscope {__version__}", *packages, f"python {platform.python_version()}", system))
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from batchscope.errors import InputError, StoreError, choose
+from batchscope.errors import StoreError
 from batchscope.records.row import Outcome, Row
 from batchscope.running import provenance
+from batchscope.running.devices import resolve_device
 from batchscope.running.executors import Executor, distributed, make_executor
+from batchscope.running.executors.base import ExecutorOptions
 from batchscope.running.job import Finished, Job
 from batchscope.running.progress import OnStatus, Status, Tracker
 from batchscope.running.store import Shard, Store
@@ -25,8 +26,6 @@ from batchscope.studies.results import Results, read
 from batchscope.studies.study import Study, as_studies
 from batchscope.studies.trial import FINAL, TUNE
 
-DEVICES = ("auto", "cpu", "cuda")
-
 
 def run(
     study: Study | Sequence[Study],
@@ -37,18 +36,22 @@ def run(
     shard: Shard | str | None = None,
     data_dir: str | Path | None = None,
     progress: OnStatus | None = None,
+    checkpoints: str | None = None,
 ) -> Results:
     """Train what `out` does not hold yet, and return all its results.
 
     Args:
         study: one study or several, kept in one directory. out: the run directory; created, or resumed from.
-        executor: "processes" (one single-threaded process per core) or "inline" (this process). Under torchrun all
-            ranks make this call and train every cohort together, whatever is given here.
+        executor: "processes" (one single-threaded process per core), "inline" (this process) or "ray" (a cluster: the
+            one at $RAY_ADDRESS, or one started on this machine). Under torchrun all ranks make this call and train
+            every cohort together, whatever is given here.
         workers: processes at once; default one per usable core, or one per CUDA device.
         device: "auto" (CUDA if there is one), "cpu" or "cuda".
         shard: "I/N" to train only part I of N, so that N machines share one directory.
         data_dir: where to look for data first.
         progress: called with a `Status` at each cohort's end and, often, within.
+        checkpoints: of unfinished cohorts, with executor "ray": "driver" (the default: workers send them here, no file
+            system is shared) or "directory" (workers write them into `out`, which every machine must see).
 
     Crashed trials of an earlier run are tried again. May be interrupted or killed at any moment: what was finished is
     kept, and the same call continues as if nothing had happened.
@@ -58,22 +61,21 @@ def run(
     """
     studies = as_studies(study)
     part = Shard.parse(shard) if isinstance(shard, str) else shard or Shard()
-    device = resolve_device(device)
     if distributed.launched():
         executor = "torchrun"
         distributed.end_with_launcher()
         if not distributed.leads():
-            distributed.follow(device)
+            distributed.follow(resolve_device(device))
             return read(out)
-    count = default_workers(device) if workers is None else workers
+    options = ExecutorOptions(workers, device, checkpoints)
     slots = [slot for one in studies for slot in _slots(one, DataRequest.of(one, data_dir))]
     with (
-        make_executor(executor, count, device) as pool,
+        make_executor(executor, options) as pool,
         Store(out, studies, part) as store,
     ):
-        choices = {"executor": executor, "workers": pool.capacity, "device": device, "shard": str(part)}
+        choices = {"executor": executor, "workers": pool.capacity, "device": pool.device, "shard": str(part)}
         store.note_run(provenance.run_record(**choices))
-        _Run(_share(slots, part), store, pool, device, progress).finish()
+        _Run(_share(slots, part), store, pool, progress).finish()
     return read(out)
 
 
@@ -90,9 +92,9 @@ class _Run:
     """The state of one run: the rows so far, the cohorts waiting (longest first), the cell of each running cohort."""
 
     def __init__(
-        self, slots: Sequence[_StudyCell], store: Store, executor: Executor, device: str, progress: OnStatus | None
+        self, slots: Sequence[_StudyCell], store: Store, executor: Executor, progress: OnStatus | None
     ) -> None:
-        self._store, self._executor, self._device, self._progress = store, executor, device, progress
+        self._store, self._executor, self._progress = store, executor, progress
         self._done = _finished_rows(slots, store)
         self._waiting: list[tuple[float, int, _StudyCell, Job]] = []
         self._slot_of: dict[Job, _StudyCell] = {}
@@ -118,7 +120,7 @@ class _Run:
 
     def _take(self, finished: Finished) -> None:
         slot, cohort = self._slot_of.pop(finished.job), finished.job.cohort
-        rows = rows_of(slot.study, cohort, finished.results, finished.seconds, self._device, finished.message)
+        rows = rows_of(slot.study, cohort, finished.results, finished.seconds, self._executor.device, finished.message)
         self._store.add(rows)
         if finished.results is not None:
             self._store.drop_checkpoint(cohort)
@@ -134,27 +136,6 @@ class _Run:
     def _report(self, status: Status | None) -> None:
         if self._progress is not None:
             self._progress(status or self._tracker.status(finished_cohort=False))
-
-
-def resolve_device(device: str) -> str:
-    """Return "cpu" or "cuda"; raise InputError for CUDA where there is none."""
-    choose("device", device, DEVICES)
-    if device == "cpu":
-        return device
-    import torch
-
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("device 'cuda' was asked for, but PyTorch sees no CUDA device; use cpu or auto")
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def default_workers(device: str) -> int:
-    """Return the CPU cores this process may use, or the CUDA devices."""
-    if device == "cuda":
-        import torch
-
-        return torch.cuda.device_count()
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _slots(study: Study, request: DataRequest) -> list[_StudyCell]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from batchscope.data import Dataset
+from batchscope.data.dataset import fingerprint
 from batchscope.errors import DataError
 from batchscope.running.job import Job
 from batchscope.studies.dataset import load_data
@@ -13,24 +15,31 @@ from batchscope.training.settings import MemberResult
 OnEpoch = Callable[[int, int], None]
 
 
-def perform(job: Job, device: str, on_epoch: OnEpoch | None = None) -> list[MemberResult]:
-    """Train a cohort with one thread, so that every executor gives the same numbers; results in order of members."""
+def perform(
+    job: Job, device: str, on_epoch: OnEpoch | None = None, dataset: Dataset | None = None
+) -> list[MemberResult]:
+    """Train a cohort with one thread, so that every executor gives the same numbers; results in order of members.
+
+    dataset: that of the job, where it came with it; otherwise it is loaded.
+    """
     import torch
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return train(job, device, on_epoch)
+        return train(job, device, on_epoch, dataset)
     finally:
         torch.set_num_threads(threads)
 
 
-def train(job: Job, device: str, on_epoch: OnEpoch | None = None, **options: Any) -> list[MemberResult]:
+def train(
+    job: Job, device: str, on_epoch: OnEpoch | None = None, dataset: Dataset | None = None, **options: Any
+) -> list[MemberResult]:
     """Train a cohort on its data. options: of `train_cohort`. Out of memory becomes an error that says what fits."""
     from batchscope import training
 
     cohort, request = job.cohort, job.data
-    dataset = load_data(request)
+    dataset = load_data(request) if dataset is None else dataset
     if dataset.fingerprint != cohort.data.fingerprint:
         raise DataError(
             f"{request.name!r} changed while the study ran: fingerprint {dataset.fingerprint}, planned with "
@@ -52,3 +61,8 @@ def train(job: Job, device: str, on_epoch: OnEpoch | None = None, **options: Any
 def explain(error: BaseException) -> str:
     """Return an exception as the message of a crashed trial."""
     return f"{type(error).__name__}: {error}"
+
+
+def data_checksum(dataset: Dataset) -> str:
+    """Return a checksum of the arrays as they are trained on; `fingerprint` is that of the raw ones."""
+    return fingerprint(dataset.inputs, dataset.targets, dataset.heldout_inputs, dataset.heldout_targets)

@@ -1,5 +1,5 @@
-"""Where cohorts train: `inline` in this process, `processes` in one single-threaded process per core; under torchrun
-one cohort at a time on all ranks together.
+"""Where cohorts train: `inline` in this process, `processes` in one single-threaded process per core, `ray` on a
+cluster; under torchrun one cohort at a time on all ranks together.
 
 A new executor is one file beside this one, a subclass of `Executor`, and its line in EXECUTORS.
 """
@@ -9,25 +9,28 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from batchscope.errors import InputError, choose
-from batchscope.running.executors.base import Executor
+from batchscope.running.devices import resolve_device
+from batchscope.running.executors.base import Executor, ExecutorOptions
 from batchscope.running.executors.distributed import DistributedExecutor
 from batchscope.running.executors.inline import InlineExecutor
 from batchscope.running.executors.processes import ProcessExecutor
+from batchscope.running.executors.ray import RayExecutor
 
-# Name -> what makes it from (workers, device), the device "cpu" or "cuda". What a user may ask for by name:
-EXECUTORS: Mapping[str, Callable[[int, str], Executor]] = {
-    "processes": ProcessExecutor,
-    "inline": lambda _, device: InlineExecutor(device),
+# Name -> what makes it. What a user may ask for by name:
+EXECUTORS: Mapping[str, Callable[[ExecutorOptions], Executor]] = {
+    "processes": lambda options: ProcessExecutor(*options.here()),
+    "inline": lambda options: InlineExecutor(options.here()[1]),
+    "ray": RayExecutor,
 }
 
 __all__ = ["EXECUTORS", "Executor", "ProcessExecutor", "make_executor"]
 
 
-def make_executor(name: str, workers: int, device: str) -> Executor:
-    """Return the named executor; "torchrun" is chosen by running under it. `device` is "cpu" or "cuda"."""
+def make_executor(name: str, options: ExecutorOptions) -> Executor:
+    """Return the named executor; "torchrun" is chosen by running under it."""
     if name == "torchrun":
-        return DistributedExecutor(device)
+        return DistributedExecutor(resolve_device(options.device))
     choose("executor", name, EXECUTORS)
-    if workers < 1:
-        raise InputError(f"workers = {workers}; expected at least 1")
-    return EXECUTORS[name](workers, device)
+    if options.workers is not None and options.workers < 1:
+        raise InputError(f"workers = {options.workers}; expected at least 1")
+    return EXECUTORS[name](options)

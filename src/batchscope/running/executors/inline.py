@@ -20,7 +20,7 @@ class InlineExecutor(Executor):
     capacity = 1
 
     def __init__(self, device: str) -> None:
-        self._device = device
+        self.device = device
         self._job: Job | None = None
 
     @property
@@ -43,6 +43,6 @@ class InlineExecutor(Executor):
 
     def _perform(self, job: Job, on_epoch: OnEpoch) -> Performed:
         try:
-            return tuple(perform(job, self._device, on_epoch)), ""
+            return tuple(perform(job, self.device, on_epoch)), ""
         except Exception as error:
             return None, explain(error)

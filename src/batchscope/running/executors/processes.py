@@ -16,7 +16,7 @@ import time
 from multiprocessing.connection import Connection, wait
 
 from batchscope.importing import module_path, safe_environment
-from batchscope.running.executors.base import Executor
+from batchscope.running.executors.base import MAX_ATTEMPTS, Executor
 from batchscope.running.job import Finished, Job, OnProgress
 
 # The worker finds the modules that this process finds; see `module_path` for the one exception. Nothing is imported
@@ -28,7 +28,6 @@ from batchscope.running.executors.worker import main
 main(int(sys.argv[1]), sys.argv[2])
 """
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-MAX_ATTEMPTS = 2
 
 
 class Worker:
@@ -95,7 +94,7 @@ class ProcessExecutor(Executor):
     """`workers` processes of one thread each; on CUDA they take the devices in turn."""
 
     def __init__(self, workers: int, device: str) -> None:
-        self.capacity = workers
+        self.capacity, self.device = workers, device
         self._slots = [_Slot(name) for name in _devices(workers, device)]
 
     @property

@@ -1,0 +1,154 @@
+"""The worker of the Ray executor: an actor that keeps torch and the data in memory and trains cohorts one by one.
+
+Ray is told to send this file's code by value (see `executors.ray`): a worker with another batchscope, or with none,
+can then say what it has. So nothing but the standard library is imported before the versions were compared.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import hashlib
+import importlib.metadata
+import platform
+import queue
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from batchscope.data import Dataset
+    from batchscope.running.executors.worker import Message
+    from batchscope.running.job import Job
+
+DATASETS_KEPT = 2  # as many as `studies.dataset.load_data` keeps
+
+
+class CohortActor:
+    """Trains on `device`, "cpu" or "cuda". folder: where the run was started. own_code: whether a study uses code from
+    there."""
+
+    def __init__(self, device: str, folder: str, own_code: bool) -> None:
+        self._device = device
+        self._datasets: dict[str, Dataset] = {}
+        look_elsewhere_first(folder, own_code)
+
+    def greet(self, packages: Sequence[str]) -> tuple[str, dict[str, str], bool]:
+        """(address of the node, `installed` here, whether the device is there); imports torch, which takes longest."""
+        import ray
+
+        sees_cuda = _sees_cuda()
+        return ray.util.get_node_ip_address(), installed(packages), sees_cuda or self._device == "cpu"
+
+    def train(self, job: Job, dataset: Dataset, checksum: str, state: bytes | None) -> Iterator[Message]:
+        """Yield the messages of `worker.serve` and ("state", bytes) whenever the state between epochs was kept.
+
+        state: to go on from, or None. A job with a path for its checkpoint keeps its state there and sends none.
+        """
+        from batchscope.running.executors.worker import serve
+
+        messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        data = self._data(dataset, checksum)
+        with tempfile.TemporaryDirectory(prefix="batchscope-") as folder:
+            job, on_epoch = _with_checkpoint(job, Path(folder) / "state.pt", state, messages.put)
+            work = (job, self._device, messages.put, data, on_epoch)
+            threading.Thread(target=serve, args=work, daemon=True).start()
+            while True:
+                message = messages.get()
+                yield message
+                if message[0] == "end":
+                    return
+
+    def _data(self, dataset: Dataset, checksum: str) -> Dataset:
+        """The data as they were sent, in memory of this worker's own: the store's is read-only."""
+        if checksum not in self._datasets:
+            from batchscope.errors import DataError
+            from batchscope.running.work import data_checksum
+
+            if (found := data_checksum(dataset)) != checksum:
+                raise DataError(
+                    f"{dataset.name!r} reached a worker with checksum {found}, but was sent with {checksum}; "
+                    "is the memory of that machine sound?"
+                )
+            kept = list(self._datasets.items())[1 - DATASETS_KEPT :]
+            self._datasets = dict(kept) | {checksum: copy.deepcopy(dataset)}
+        return self._datasets[checksum]
+
+
+def _with_checkpoint(
+    job: Job, path: Path, state: bytes | None, send: Callable[[Message], None]
+) -> tuple[Job, Callable[[int, int], None] | None]:
+    """The job with its state kept in `path`, and what sends that on; one with a path of its own stays as it is."""
+    if job.checkpoint is not None:
+        _check_directory(Path(job.checkpoint).parents[1])
+        return job, None
+    if state is not None:
+        path.write_bytes(state)
+    sent = _modified(path)
+
+    def look(epochs_done: int, members_running: int) -> None:
+        nonlocal sent
+        if (now := _modified(path)) != sent:
+            sent = now
+            send(("state", path.read_bytes()))
+
+    return dataclasses.replace(job, checkpoint=str(path)), look
+
+
+def _modified(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def _check_directory(directory: Path) -> None:
+    if not (directory / "study.toml").is_file():
+        from batchscope.errors import InputError
+
+        raise InputError(
+            f"checkpoints = 'directory', but {directory} is not seen from {platform.node()}; put it on a file system "
+            "that all machines share, or choose 'driver'"
+        )
+
+
+def look_elsewhere_first(folder: str, own_code: bool) -> None:
+    """Ray lets workers look for modules in the run's folder first: a types.py lying there must not hide Python's.
+
+    See `batchscope.importing.module_path`.
+    """
+    sys.path[:] = [*(path for path in sys.path if path not in ("", folder)), *([folder] if own_code else [])]
+
+
+def installed(packages: Sequence[str]) -> dict[str, str]:
+    """Return name -> version, in this process, of whatever numbers depend on."""
+    versions = {name: _version(name) for name in packages}
+    return {"python": platform.python_version(), **versions, "batchscope": _batchscope_version()}
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _batchscope_version() -> str:
+    """The version with a checksum of the code: a checkout has the number of the last release, whatever was changed."""
+    try:
+        import batchscope
+    except ImportError:
+        return "not installed"
+    folder, digest = Path(batchscope.__path__[0]), hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(str(path.relative_to(folder)).encode() + path.read_bytes())
+    return f"{batchscope.__version__} (code {digest.hexdigest()[:8]})"
+
+
+def _sees_cuda() -> bool:
+    with contextlib.suppress(ImportError):
+        import torch
+
+        return bool(torch.cuda.is_available())
+    return False
