@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +18,9 @@ from pathlib import Path
 import pytest
 
 import batchscope as bs
+from batchscope.errors import DataError, InputError
 from batchscope.records.row import Outcome
+from batchscope.running.executors import ray as ray_executor
 from batchscope.running.progress import Status
 from batchscope.studies import Results, Study
 from tests.running.common import STUDY, exported, processes_with, same_rows, trials_in, wait_for
@@ -26,6 +30,7 @@ from tests.studies.conftest import PATCHED
 ON_RAY = pytest.param("ray", marks=[pytest.mark.ray, pytest.mark.xdist_group("ray")])
 EVERY = ["inline", "processes", ON_RAY]
 POOLS = ["processes", ON_RAY]  # where a worker may die without the run
+SLOW_ON_RAY = pytest.param("ray", marks=[*ON_RAY.marks, pytest.mark.slow])
 
 
 @pytest.fixture(scope="module")
@@ -106,8 +111,16 @@ def test_a_cohort_that_raises_is_recorded_the_rest_goes_on_and_a_later_run_mends
     assert same_rows(bs.run(study, tmp_path / "out", executor=executor, workers=1), reference)
 
 
-@pytest.mark.parametrize("executor", POOLS, indirect=True)
-@pytest.mark.parametrize("how", ["die-once", "exit-once"])
+@pytest.mark.parametrize(
+    ("executor", "how"),
+    [
+        ("processes", "die-once"),
+        ("processes", "exit-once"),
+        pytest.param("ray", "die-once", marks=ON_RAY.marks),
+        pytest.param("ray", "exit-once", marks=SLOW_ON_RAY.marks),
+    ],
+    indirect=["executor"],
+)
 def test_a_worker_that_dies_once_is_replaced_and_nothing_shows(tmp_path, study, executor, setting, reference, how):
     setting(FAKE_TROUBLE=f"{how}:53:{tmp_path / 'died'}")
     results = bs.run(study, tmp_path / "out", executor=executor, workers=1)
@@ -129,7 +142,7 @@ def test_a_cohort_that_kills_its_worker_twice_is_recorded_and_the_rest_goes_on(t
     assert {cell.batch_size for cell in results.table() if cell.reached + cell.censored == 3} == {11, 211}
 
 
-@pytest.mark.parametrize("executor", POOLS, indirect=True)
+@pytest.mark.parametrize("executor", ["processes", SLOW_ON_RAY], indirect=True)
 def test_a_worker_killed_from_outside_is_replaced(tmp_path, study, executor, setting, log, reference):
     setting(FAKE_SECONDS="0.05")
     killed: list[int] = []
@@ -163,7 +176,11 @@ def test_while_one_cohort_takes_long_the_idle_worker_trains_all_others(tmp_path,
 
 @pytest.mark.parametrize(
     ("executor", "checkpoints"),
-    [("processes", None), *(pytest.param("ray", how, marks=ON_RAY.marks) for how in ("driver", "directory"))],
+    [
+        ("processes", None),
+        pytest.param("ray", "driver", marks=ON_RAY.marks),
+        pytest.param("ray", "directory", marks=SLOW_ON_RAY.marks),
+    ],
     indirect=["executor"],
 )
 def test_the_state_of_a_cohort_reaches_the_worker_that_goes_on_with_it(
@@ -225,14 +242,17 @@ def test_nothing_outlives_its_run(tmp_path, study_file, batchscope_command, exec
 
 @pytest.mark.parametrize("executor", POOLS)
 def test_the_real_trainer_gives_the_same_numbers_to_the_last_bit(tmp_path, executor, monkeypatch):
-    """In commands of their own, on Ray with a cluster of their own, of which standard output shows nothing."""
+    """In commands of their own, on Ray with a cluster of their own, of which standard output shows nothing, and which
+    takes nothing from the current directory."""
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     study = make_study(protocol="tuned", depths=(1, 2), batch_sizes=(53, 211), max_epochs=7, diversity_every=3)
     inline = bs.run(study, tmp_path / "inline", executor="inline")
     (tmp_path / STUDY).write_text(study.to_toml())
+    for name in ("operator", "types", "json", "random", "torch", "queue", "numbers"):
+        (tmp_path / f"{name}.py").write_text("open('executed', 'a').write(__name__)")
     words = ["run", STUDY, "--out", "out", "--executor", executor, "--workers", "2", "--json"]
     done = subprocess.run(
-        [sys.executable, "-m", "batchscope.cli.main", *words],
+        [sys.executable, "-P", "-m", "batchscope", *words],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -243,6 +263,7 @@ def test_the_real_trainer_gives_the_same_numbers_to_the_last_bit(tmp_path, execu
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["trials"] == len(inline.rows)
     assert same_rows(bs.studies.read(tmp_path / "out"), inline)
+    assert not (tmp_path / "executed").exists()
     finals = [row for row in inline.rows if row.phase == "final"]
     assert all(row.batch_size_bound is not None and row.batch_size_bound >= 1 for row in finals)
 
@@ -265,3 +286,20 @@ def test_workers_need_no_data_files(tmp_path, executor, setting):
     results = bs.run(study, tmp_path / "out", executor=executor, workers=1)
     assert results.count(Outcome.CRASHED) == 0
     assert len(results.rows) >= 7
+
+
+@pytest.mark.parametrize("executor", [ON_RAY], indirect=True)
+def test_workers_with_other_versions_are_refused_and_both_are_named(tmp_path, executor, monkeypatch):
+    real = importlib.metadata.version
+    there = re.escape(real("torch"))
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "9.9" if name == "torch" else real(name))
+    with pytest.raises(InputError, match=rf"the worker on \S+ has torch {there}, but this process torch 9\.9; install"):
+        bs.run(make_study(), tmp_path / "out", executor=executor, workers=1)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("executor", [ON_RAY], indirect=True)
+def test_data_that_arrive_otherwise_than_they_were_sent_are_refused(tmp_path, executor, monkeypatch):
+    monkeypatch.setattr(ray_executor, "data_checksum", lambda dataset: "0123456789abcdef")
+    with pytest.raises(DataError, match=r"checksum [0-9a-f]{16}, but was sent with 0123456789abcdef"):
+        bs.run(make_study(), tmp_path / "out", executor=executor, workers=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import socket
 import subprocess
 import sys
@@ -10,16 +9,11 @@ import sys
 import pytest
 
 import batchscope as bs
-from batchscope.errors import BatchscopeError, DataError, InputError
+from batchscope.errors import BatchscopeError, InputError
 from batchscope.running.executors import ray as ray_executor
 from batchscope.running.executors import ray_actor
 from batchscope.running.executors.base import ExecutorOptions
 from tests.running.common import STUDY
-from tests.running.test_executors import ON_RAY, executor, ray_address, settings_file
-from tests.studies.common import make_study
-
-__all__ = ["executor", "ray_address", "settings_file"]
-NEEDS_RAY = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
 
 
 def test_batchscope_and_its_commands_never_import_ray():
@@ -85,23 +79,6 @@ def test_addresses_that_are_none(tmp_path, study, monkeypatch, environment, mess
 def test_where_states_go_is_no_choice_on_one_machine(tmp_path, study, name):
     with pytest.raises(InputError, match="an option of the executor ray"):
         bs.run(study, tmp_path / "out", executor=name, checkpoints="driver")
-
-
-@pytest.mark.parametrize("executor", [ON_RAY], indirect=True)
-def test_workers_with_other_versions_are_refused_and_both_are_named(tmp_path, executor, monkeypatch):
-    real = importlib.metadata.version
-    there = real("torch")
-    monkeypatch.setattr(importlib.metadata, "version", lambda name: "9.9" if name == "torch" else real(name))
-    with pytest.raises(InputError, match=rf"the worker on \S+ has torch {there}, but this process torch 9\.9; install"):
-        bs.run(make_study(), tmp_path / "out", executor=executor, workers=1)
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("executor", [ON_RAY], indirect=True)
-def test_data_that_arrive_otherwise_than_they_were_sent_are_refused(tmp_path, executor, monkeypatch):
-    monkeypatch.setattr(ray_executor, "data_checksum", lambda dataset: "0123456789abcdef")
-    with pytest.raises(DataError, match=r"checksum [0-9a-f]{16}, but was sent with 0123456789abcdef"):
-        bs.run(make_study(), tmp_path / "out", executor=executor, workers=1)
 
 
 def test_the_code_of_batchscope_is_part_of_its_version(tmp_path, monkeypatch):
