@@ -12,7 +12,7 @@ import pytest
 
 import batchscope as bs
 from batchscope.running.store import Store
-from tests.running.test_command_line import processes_with, wait_for
+from tests.running.common import processes_with, wait_for
 
 ROOT = Path(__file__).parents[2]
 STUDY = """
