@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 TOOLS  := $(VENV)/.tools
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check format docs reproduce reproduce-smoke clean
+.PHONY: demo test check format docs package reproduce reproduce-smoke clean
 
 $(READY): requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -37,6 +37,14 @@ format: $(TOOLS)
 
 docs: $(TOOLS)  ## the site, into site/; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+package: $(TOOLS)  ## wheel and sdist, and the quickstart run from the wheel in an environment of its own
+	rm -rf build dist
+	$(BIN)/python -m build --quiet
+	$(PYTHON) -m venv build/empty
+	build/empty/bin/python -m pip install --quiet --disable-pip-version-check --constraint requirements.txt dist/*.whl
+	cd build && empty/bin/batchscope run quickstart --out quickstart --report
+	@ls -l dist
 
 reproduce: $(READY)  ## the runs of REPRODUCTION.md, resumed where they stand, their figures and the page; hours
 	$(BIN)/python -m reproduction.run

@@ -2,6 +2,10 @@
 
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
+
+import batchscope
 
 
 def test_importing_batchscope_and_its_records_does_not_import_torch():
@@ -23,3 +27,22 @@ def test_only_the_callbacks_import_a_trainer():
         "sys.exit(any(name in sys.modules for name in ('lightning', 'transformers', 'batchscope.integrations')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_typed_and_versioned_alike():
+    root = Path(batchscope.__file__).parent
+    assert (root / "py.typed").exists()
+    project = tomllib.loads((root.parents[1] / "pyproject.toml").read_text())["project"]
+    assert project["version"] == batchscope.__version__
+    named = (root.parents[1] / "README.md").read_text()
+    for extra in set(project["optional-dependencies"]) - {"dev", "bench"}:
+        assert f"[{extra}]" in named, f"README does not say what batchscope[{extra}] is for"
+
+
+def test_the_help_imports_neither_numpy_nor_any_command():
+    code = (
+        "import sys; from batchscope.cli.main import build_parser; build_parser(None).format_help(); "
+        "print(sorted(name for name in sys.modules if name in ('numpy', 'torch', 'scipy', 'pydantic', 'rich')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
