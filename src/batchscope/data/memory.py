@@ -10,6 +10,9 @@ from batchscope.data.dataset import Array, Dataset, RawData
 from batchscope.data.standardise import default_scheme, prepare
 from batchscope.errors import DataError
 
+# One output each: as many as the largest vocabularies have words, and few enough that their network can be planned.
+MAX_CLASSES = 1_000_000
+
 
 def from_arrays(
     inputs: Array,
@@ -53,14 +56,20 @@ def raw_from_arrays(
         targets=_targets(name, targets, is_regression),
         heldout_inputs=None if heldout_inputs is None else _numeric(name, "heldout_inputs", heldout_inputs),
         heldout_targets=None if heldout_targets is None else _targets(name, heldout_targets, is_regression),
-        num_classes=None if is_regression else _count_classes(both),
+        num_classes=None if is_regression else _count_classes(name, both),
         source=source,
         scheme=default_scheme(inputs),
     )
 
 
-def _count_classes(labels: list[Array]) -> int:
-    return 1 + max((int(part.max()) for part in labels if part.size and part.dtype.kind in "iu"), default=0)
+def _count_classes(name: str, labels: list[Array]) -> int:
+    last = max((int(part.max()) for part in labels if part.size and part.dtype.kind in "iu"), default=0)
+    if last >= MAX_CLASSES:
+        raise DataError(
+            f"{name}: a label is {last}; expected classes 0, 1, ... below {MAX_CLASSES}, one output of the network for "
+            "each: number them anew, or give floats for regression"
+        )
+    return 1 + last
 
 
 def _numeric(name: str, key: str, array: Array) -> Array:
@@ -74,6 +83,8 @@ def _numeric(name: str, key: str, array: Array) -> Array:
 def _targets(name: str, array: Array, is_regression: bool) -> Array:
     if array.dtype.kind not in "iuf":
         raise DataError(f"{name}: targets are {array.dtype}; expected whole numbers (classes) or floats (regression)")
+    if array.ndim not in (1, 2):
+        raise DataError(f"{name}: targets have the shape {array.shape}; expected [n], or [n, q] for regression")
     if not is_regression:
         return array
     return (array[:, None] if array.ndim == 1 else array).astype(np.float64)
