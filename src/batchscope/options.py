@@ -30,10 +30,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, cast
 
-from batchscope.errors import InputError, closest
+from batchscope.errors import InputError, closest, shown
 
 ALWAYS_A_CHOICE: Any = object()  # as the value before there was a choice: there was none
 _OFFERED: dict[str, Collection[str]] = {}
+# Counts and coefficients end far beyond what can be trained, so that every count of steps (of MOST_EXAMPLES, see
+# studies/bounds.py) fits the 64 bits of the store, and every product stays finite in float32.
+MOST_EPOCHS, MOST_PASSES, MOST_CHECKS = 10**6, 10**3, 10**4  # a check is a pass over the data and a line of the store
+LARGEST_COEFFICIENT, MOST_FILTERS = 10**6, 10**6
 _NOUNS = {bool: "true or false", int: "an integer", float: "a number", str: "a text"}
 
 
@@ -97,10 +101,10 @@ class Option:
         if self.by_family and isinstance(value, str):
             return None
         if self.names and isinstance(value, str) and value not in self.names:
-            return f"unknown {self.name} {value!r}: {closest(value, self.names)}"
+            return f"unknown {self.name} {shown(value)}: {closest(value, self.names)}"
         if self._has_type(value) and self.in_range(value):
             return None
-        return f"{self.name} = {value!r}; expected {self._expected}"
+        return f"{self.name} = {shown(value)}; expected {self._expected}"
 
     def misuse(self, value: Any, traits: Collection[str], family: str, optimizer: str) -> str | None:
         """What is wrong with a valid value for a network of such a family, trained so; None where nothing is."""
@@ -135,7 +139,7 @@ class Option:
         if not isinstance(value, int | float):
             return True
         low = -math.inf if self.at_least is None else self.at_least
-        return math.isfinite(value) and low <= value < (math.inf if self.below is None else self.below)
+        return low <= value < (math.inf if self.below is None else self.below)  # so is no infinity, and no NaN
 
     @property
     def _expected(self) -> str:
@@ -161,7 +165,12 @@ class ArchitectureOptions:
     bias: bool = option(True, "whether every layer adds one (as in Keras)", families=("fully-connected nets",))
     norm: str = option("", "normalisation", choices=None, formerly="", by_family=True)
     filters: int = option(
-        0, "of the first chunk; 64 if left out", at_least=1, formerly=0, families=("nets with filters to choose",)
+        0,
+        "of the first chunk; 64 if left out",
+        at_least=1,
+        below=MOST_FILTERS,
+        formerly=0,
+        families=("nets with filters to choose",),
     )
 
 
@@ -171,14 +180,17 @@ class TrainingOptions:
 
     __slots__ = ()
 
-    max_epochs: int = option(100, "epochs before a run counts as censored", at_least=1, compared=False)
+    max_epochs: int = option(
+        100, "epochs before a run counts as censored", at_least=1, below=MOST_EPOCHS, compared=False
+    )
     passes_per_epoch: int = option(
         1,
         "passes over the data that count as one epoch, for a sample that stands for a larger set",
         at_least=1,
+        below=MOST_PASSES,
         formerly=1,
     )
-    evaluations_per_epoch: int = option(1, "checks of the target in every epoch", at_least=1)
+    evaluations_per_epoch: int = option(1, "checks of the target in every epoch", at_least=1, below=MOST_CHECKS)
     optimizer: str = option("sgd", "update rule", choices=None)
     momentum: float = option(
         0.0,
@@ -205,14 +217,24 @@ class TrainingOptions:
         0.0,
         "added to the denominator; at 0 as published: adam, adamw, rmsprop 1e-8, adagrad 1e-10, adadelta, lamb 1e-6",
         at_least=0,
+        below=LARGEST_COEFFICIENT,
         formerly=0.0,
         optimizers=("adam", "adamw", "rmsprop", "adagrad", "adadelta", "lamb"),
     )
     trust: float = option(
-        0.0, "LARS's trust coefficient; at 0 the published 0.001", at_least=0, formerly=0.0, optimizers=("lars",)
+        0.0,
+        "LARS's trust coefficient; at 0 the published 0.001",
+        at_least=0,
+        below=LARGEST_COEFFICIENT,
+        formerly=0.0,
+        optimizers=("lars",),
     )
     weight_decay: float = option(
-        0.0, "joins the gradient, but for adamw, lars and lamb, which apply it as published", at_least=0, formerly=0.0
+        0.0,
+        "joins the gradient, but for adamw, lars and lamb, which apply it as published",
+        at_least=0,
+        below=LARGEST_COEFFICIENT,
+        formerly=0.0,
     )
     schedule: str = option(
         "constant",
@@ -220,9 +242,15 @@ class TrainingOptions:
         choices=("constant", "linear", "cosine"),
         formerly="constant",
     )
-    schedule_epochs: int = option(0, "epochs of the schedule; max_epochs at 0", at_least=0, formerly=0)
+    schedule_epochs: int = option(
+        0, "epochs of the schedule; max_epochs at 0", at_least=0, below=MOST_EPOCHS, formerly=0
+    )
     warmup_epochs: float = option(
-        0.0, "epochs in which the step size rises from 0 (Goyal et al. 2017)", at_least=0, formerly=0.0
+        0.0,
+        "epochs in which the step size rises from 0 (Goyal et al. 2017)",
+        at_least=0,
+        below=MOST_EPOCHS,
+        formerly=0.0,
     )
     initialisation: str = option("glorot_uniform", "distribution of the initial weights", choices=None)
     sampling: str = option(
@@ -235,7 +263,9 @@ class TrainingOptions:
         families=("families of images",),
         limited=("bfloat16",),
     )
-    diversity_every: int = option(0, "epochs between measurements of gradient diversity; 0: never", at_least=0)
+    diversity_every: int = option(
+        0, "epochs between measurements of gradient diversity; 0: never", at_least=0, below=MOST_EPOCHS
+    )
     augmentation: str = option(
         "none",
         "of the images trained on; the target is checked on the images as they are",
@@ -247,6 +277,7 @@ class TrainingOptions:
         1,
         "equal parts of a batch over each of which BatchNorm takes its statistics",
         at_least=1,
+        below=LARGEST_COEFFICIENT,
         formerly=1,
         families=("nets with BatchNorm",),
     )

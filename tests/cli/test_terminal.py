@@ -85,8 +85,8 @@ def test_what_an_encoding_cannot_say_is_spelt_out(directory, encoding):
 
 def test_control_characters_in_names_are_shown_not_acted_on(tmp_path, capsys):
     name = "evil\x1b[2J\x1b]0;title\x07\r\u202e\x9b"
-    rows = [dataclasses.replace(row, study=name, shape=row.shape + name) for row in ROWS]
-    with Store(tmp_path, (study(name=name),)) as store:
+    rows = [dataclasses.replace(row, dataset=row.dataset + name, shape=row.shape + name) for row in ROWS]
+    with Store(tmp_path, (study(),)) as store:
         store.add(rows)
     for words in (["report", str(tmp_path)], ["report", str(tmp_path), "--study", f"no {name}"], ["plan", name]):
         main(words)

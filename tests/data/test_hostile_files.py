@@ -31,7 +31,12 @@ def member(array: Any) -> bytes:
 def header(shape: object, descr: object = "<f8", version: int = 1, length: int | None = None) -> bytes:
     text = repr({"descr": descr, "fortran_order": False, "shape": shape}).encode() + b"\n"
     size = len(text) if length is None else length
-    return b"\x93NUMPY" + bytes([version, 0]) + (struct.pack("<H", size) if version == 1 else struct.pack("<I", size)) + text
+    return (
+        b"\x93NUMPY"
+        + bytes([version, 0])
+        + (struct.pack("<H", size) if version == 1 else struct.pack("<I", size))
+        + text
+    )
 
 
 def archive(path: Path, members: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> Path:
@@ -104,7 +109,10 @@ HOSTILE = {
     "compressed by an unknown method": (lambda path: patched(path, b"PK\x01\x02", 10, b"\x63"), "by method 99"),
     "compressed by a rare method": (lambda path: with_inputs(path, member(INPUTS), zipfile.ZIP_LZMA), "by method 14"),
     "a header of no literal": (lambda path: with_inputs(path, header((7, 5)).replace(b"{", b"[")), "damaged header"),
-    "a header of 4 GB": (lambda path: with_inputs(path, header((7, 5), version=2, length=2**32 - 1)), "has a header of"),
+    "a header of 4 GB": (
+        lambda path: with_inputs(path, header((7, 5), version=2, length=2**32 - 1)),
+        "has a header of",
+    ),
     "a header of brackets": (
         lambda path: with_inputs(path, b"\x93NUMPY\x01\x00" + struct.pack("<H", 9000) + b"(" * 9000),
         "damaged header",
@@ -164,7 +172,7 @@ def test_a_hostile_npz_is_refused_by_name_and_takes_no_memory(tmp_path, monkeypa
 
 def test_arrays_beyond_the_limit_are_refused_before_they_are_read(tmp_path, monkeypatch):
     monkeypatch.setattr("batchscope.data.readers.npz.LIMIT", 300)
-    with pytest.raises(DataError, match="its arrays take 0.0 GiB; expected at most"):
+    with pytest.raises(DataError, match=r"its arrays take 0\.0 GiB; expected at most"):
         load(with_inputs(tmp_path / "mine.npz", member(INPUTS)))
 
 

@@ -355,7 +355,10 @@ def test_grey_images_get_a_channel():
         ({"inputs": np.array([["a"]]), "targets": np.arange(1)}, "inputs are <U1"),
         ({"inputs": np.arange(3), "targets": np.arange(3)}, r"int64 of shape \(3,\)"),
         ({"inputs": np.zeros((0, 3)), "targets": np.zeros(0, int)}, "empty"),
-        ({"inputs": np.array([None]), "targets": np.arange(1)}, "holds Python objects, which run code when they are read"),
+        (
+            {"inputs": np.array([None]), "targets": np.arange(1)},
+            "holds Python objects, which run code",
+        ),
     ],
 )
 def test_unusable_npz_arrays_are_named(tmp_path, arrays, says):

@@ -57,7 +57,7 @@ def test_a_study_survives_toml_from_text_and_from_a_file(tmp_path):
 
 
 @given(
-    name=st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
+    name=st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=200),
     target=st.floats(1e-300, 1e300),
     options=st.dictionaries(
         st.text("ab c.é", min_size=1), st.booleans() | st.integers(-(2**40), 2**40) | st.text("x'\"")

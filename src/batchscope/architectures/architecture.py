@@ -15,12 +15,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from batchscope.architectures.budget import nearest_width
 from batchscope.architectures.parameter import Parameter
-from batchscope.errors import InputError, choose
+from batchscope.errors import InputError, choose, shown
 from batchscope.importing import import_object
 from batchscope.options import ArchitectureOptions, check_options, offer
 
 if TYPE_CHECKING:
     from torch import nn
+
+# Far beyond what can be trained. Planning looks at every layer; the square of a width, times such a depth, fits the
+# store's integers.
+DEEPEST, WIDEST = 10_000, 10_000_000
 
 __all__ = ["ACTIVATIONS", "FAMILIES", "NORMS", "Architecture", "Family", "family_named"]
 
@@ -179,7 +183,10 @@ class Architecture(ArchitectureOptions):
         check_options(self)
         for name, number in (("d_in", self.d_in), ("d_out", self.d_out), ("depth", self.depth), ("width", self.width)):
             if number < 1:
-                raise InputError(f"{name} = {number} in an architecture; expected at least 1")
+                raise InputError(f"{name} = {shown(number)} in an architecture; expected at least 1")
+        for name, number, most in (("depth", self.depth, DEEPEST), ("width", self.width, WIDEST)):
+            if number > most:
+                raise InputError(f"{name} = {shown(number)} in an architecture; expected at most {most}")
         for name, names in kind.choices.items():
             object.__setattr__(self, name, getattr(self, name) or names[0])
             check_choice(name, getattr(self, name), names, self.family)

@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
-from batchscope.errors import InputError
+from batchscope.errors import InputError, shown
+
+LARGEST_BUDGET = 10**15  # far beyond what can be trained; formulas in float64 are exact to the unit there
 
 
 def count_weights(d_in: int, d_out: int, depth: int, width: int) -> int:
@@ -120,5 +122,7 @@ def _positive_root(budget: float, depth: int, d_in: int, d_out: int) -> float:
 
 def _require_positive(**numbers: int) -> None:
     for name, number in numbers.items():
-        if number < 1 or number != int(number):
-            raise InputError(f"{name} = {number}; expected a whole number of at least 1")
+        if not 1 <= number <= LARGEST_BUDGET or number != int(number):
+            raise InputError(
+                f"{name} = {shown(number)}; expected a whole number of at least 1, and at most {LARGEST_BUDGET:.0e}"
+            )

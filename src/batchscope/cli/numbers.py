@@ -5,21 +5,33 @@ from __future__ import annotations
 import math
 import re
 
-from batchscope.errors import InputError
+from batchscope.errors import InputError, shown
 from batchscope.theory.network import check_num_examples
+
+MOST_NUMBERS = 10_000  # in a list: a table has a line, or a formula a layer, for each
 
 
 def integers(option: str, text: str) -> list[int]:
     """Read "784,20,1" or "1-3,10" (ranges include both ends) in the order given; InputError naming the option."""
-    found: list[int] = []
-    for part in text.split(","):
-        low, dash, high = part.strip().partition("-")
-        if not low.isdecimal() or (dash and not high.isdecimal()):
-            raise InputError(f"{option} {text!r}: {part.strip()!r} is not a whole number or a range; give e.g. 1-3,10")
-        if dash and int(high) < int(low):
-            raise InputError(f"{option} {text!r}: the range {part.strip()!r} is empty; the smaller end comes first")
-        found += range(int(low), int(high or low) + 1)
-    return found
+    ranges = [_range(f"{option} {shown(text)}", part.strip()) for part in text.split(",")]
+    count = sum(map(len, ranges))
+    if count > MOST_NUMBERS:
+        raise InputError(f"{option} {shown(text)}: {count} numbers; expected at most {MOST_NUMBERS}")
+    return [number for numbers in ranges for number in numbers]
+
+
+def _range(where: str, part: str) -> range:
+    low, dash, high = part.partition("-")
+    if not _is_whole(low) or (dash and not _is_whole(high)):
+        raise InputError(f"{where}: {shown(part)} is not a whole number or a range; give e.g. 1-3,10")
+    if dash and int(high) < int(low):
+        raise InputError(f"{where}: the range {shown(part)} is empty; the smaller end comes first")
+    return range(int(low), int(high or low) + 1)
+
+
+def _is_whole(text: str) -> bool:
+    """Of no more than 18 digits, which is beyond all that is counted here, and fits 64 bits."""
+    return text.isdecimal() and len(text) <= 18
 
 
 def scale(option: str, text: str) -> str | float | list[float]:
@@ -29,7 +41,7 @@ def scale(option: str, text: str) -> str | float | list[float]:
     try:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
-        message = f"{option} {text!r}: give a name such as fan_in, one standard deviation, or one per weight matrix"
+        message = f"{option} {shown(text)}: a name such as fan_in, one standard deviation, or one per weight matrix"
         raise InputError(message) from None
     return numbers[0] if len(numbers) == 1 else numbers
 
@@ -38,8 +50,8 @@ def examples(option: str, text: str | None) -> int | float:
     """Read a number of examples; None and "inf" mean the limit of many."""
     if text is None or text == "inf":
         return math.inf
-    if not text.replace("_", "").isdecimal():
-        raise InputError(f"{option} {text!r} is not a whole number of examples; give e.g. 60000, or inf")
+    if not _is_whole(text.replace("_", "")):
+        raise InputError(f"{option} {shown(text)} is not a whole number of examples; give e.g. 60000, or inf")
     return check_num_examples(int(text))
 
 
@@ -66,5 +78,5 @@ def quantity(option: str, text: str, units: dict[str, float]) -> float:
         value = math.nan
     if found is None or found[2] not in units or not 0 < value < math.inf:
         listed = ", ".join(unit for unit in units if unit)
-        raise InputError(f"{option} {text!r}: give a number above 0 and a unit of {listed}")
+        raise InputError(f"{option} {shown(text)}: give a number above 0 and a unit of {listed}")
     return value * units[found[2]]

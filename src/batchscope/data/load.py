@@ -14,7 +14,15 @@ from batchscope.data.dataset import Dataset, RawData
 from batchscope.data.readers.npz import read_npz
 from batchscope.data.registry import BUILT_IN, READERS, names
 from batchscope.data.standardise import prepare
-from batchscope.errors import InputError, closest
+from batchscope.errors import InputError, closest, shown
+
+_KINDS: dict[type, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    tuple: "a list of whole numbers",
+}
 
 
 def load(
@@ -77,5 +85,19 @@ def _call(name: str, reader: Callable[..., RawData], given: dict[str, Any], opti
     for option in options:
         if option not in allowed:
             hint = closest(option, allowed) if allowed else "it takes none"
-            raise InputError(f"data set {name!r} has no option {option!r}: {hint}")
+            raise InputError(f"data set {name!r} has no option {shown(option)}: {hint}")
+        _check_type(name, option, options[option], inspect.signature(reader).parameters[option].default)
     return reader(**given, **options)
+
+
+def _check_type(name: str, option: str, value: Any, default: Any) -> None:
+    """Raise InputError for a value of another kind than the option's default."""
+    for kind, words in _KINDS.items():
+        if type(default) is kind and not _is(kind, value):
+            raise InputError(f"data set {name!r}: {option} = {shown(value)}; expected {words}")
+
+
+def _is(kind: type, value: Any) -> bool:
+    if kind is tuple:
+        return isinstance(value, list | tuple) and all(type(entry) is int for entry in value)
+    return type(value) is kind or (kind is float and type(value) is int)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from batchscope.data.dataset import RawData
+from batchscope.errors import InputError, shown
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,19 @@ def generated(name: str, what: str, sized: bool = True) -> Callable[[Read], Read
         return make
 
     return register
+
+
+# Numbers that a generated set may have, drawn in float64: 2 GiB. An assumption about the machine.
+LARGEST_GENERATED = 2**28
+
+
+def check_generated(name: str, numbers: int) -> None:
+    """Raise InputError for a set of more numbers than are made in memory; called before any is drawn."""
+    if numbers > LARGEST_GENERATED:
+        raise InputError(
+            f"{name}: a set of this size takes {shown(numbers)} numbers; expected at most {LARGEST_GENERATED}, as they "
+            "are made in memory: fewer examples or inputs"
+        )
 
 
 def in_files(*entries: FileSet) -> Callable[[Read], Read]:

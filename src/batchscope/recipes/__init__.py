@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from batchscope.errors import InputError, closest
+from batchscope.errors import InputError, closest, shown
 from batchscope.recipes import beyond, chen2018, yin2018
 from batchscope.recipes.quick import quickstart
 from batchscope.studies import Study, read_studies
@@ -96,6 +96,13 @@ def find(name: str, variant: str = "") -> Studies:
         raise InputError(f"{name} shows runs of other figures: {chen2018.VIEWS[name]}")
     if name in RECIPES:
         return as_studies(RECIPES[name].make(variant=variant) if variant else RECIPES[name].make())
-    if name.endswith(".toml") or Path(name).is_file():
+    if name.endswith(".toml") or _is_file(name):
         return read_studies(Path(name))
-    raise InputError(f"unknown study {name!r}: {closest(name, RECIPES)} A study file must end in .toml.")
+    raise InputError(f"unknown study {shown(name)}: {closest(name, RECIPES)} A study file must end in .toml.")
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except OSError:  # too long for a name of a file, or in a folder that is closed to us
+        return False

@@ -12,6 +12,7 @@ from typing import Any
 
 from batchscope.architectures.architecture import Architecture, family_named
 from batchscope.errors import InputError
+from batchscope.studies import bounds
 from batchscope.studies.dataset import DataFacts
 from batchscope.studies.study import Study
 from batchscope.studies.trial import FINAL, TUNE, Trial
@@ -57,6 +58,9 @@ def cells(study: Study, data: DataFacts) -> tuple[PlannedCell, ...]:
             "use target = { train_loss = ... }"
         )
     nets = architectures(study, data)
+    for net in nets:
+        if max(net.num_parameters, net.multiply_adds) > bounds.LARGEST_COUNT:
+            raise InputError(f"study {study.name!r}: {net.label} has more parameters than can be counted; narrow it")
     return tuple(PlannedCell(net, batch_size, data) for net in nets for batch_size in study.batch_sizes)
 
 

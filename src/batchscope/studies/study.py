@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 import tomli_w
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -21,10 +22,12 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from batchscope.architectures.architecture import FAMILIES, Family, check_choice, family_named
-from batchscope.errors import InputError, choose, closest
+from batchscope.architectures.architecture import DEEPEST, FAMILIES, WIDEST, Family, check_choice, family_named
+from batchscope.architectures.budget import LARGEST_BUDGET
+from batchscope.errors import InputError, choose, closest, shown
 from batchscope.options import OPTIONS, ArchitectureOptions, TrainingOptions, options_of
 from batchscope.records.row import ACCURACIES, METRICS, Target
+from batchscope.studies import bounds
 from batchscope.training import settings  # noqa: F401  offers the names that training options take
 
 PROTOCOLS = ("paper2018", "tuned", "fixed")
@@ -32,11 +35,28 @@ PROTOCOLS = ("paper2018", "tuned", "fixed")
 INPUTS = {"standardised": None, "unit": "none", "raw": "raw"}
 MAX_STEP_SIZES = 100
 
-Count = Annotated[int, Field(strict=True, ge=1)]
-Whole = Annotated[int, Field(strict=True, ge=0)]
-Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
-Name = Annotated[str, Field(strict=True, min_length=1)]
+
+def _printable(name: str) -> str:
+    if not name.isprintable():
+        raise ValueError(f"{shown(name)} holds control characters; expected a text on one line")
+    return name
+
+
+Examples = Annotated[int, Field(strict=True, ge=1, le=bounds.MOST_EXAMPLES)]
+Depth = Annotated[int, Field(strict=True, ge=1, le=DEEPEST)]
+Width = Annotated[int, Field(strict=True, ge=1, le=WIDEST)]
+Step = Annotated[float, Field(strict=True, ge=bounds.SMALLEST_STEP, le=bounds.LARGEST_STEP)]
+Name = Annotated[str, Field(strict=True, min_length=1, max_length=bounds.LONGEST_NAME), AfterValidator(_printable)]
+LongName = Annotated[str, Field(strict=True, min_length=1, max_length=bounds.LONGEST_PATH), AfterValidator(_printable)]
+Budget = Annotated[int, Field(strict=True, ge=1, le=LARGEST_BUDGET)]
+Seeds = Annotated[int, Field(strict=True, ge=1, le=bounds.MOST_SEEDS)]
+Seed = Annotated[int, Field(strict=True, ge=0, le=bounds.LARGEST_SEED)]
 DataOption = bool | int | float | str | tuple[int, ...]
+_FEW = Field(max_length=bounds.MOST_ENTRIES)
+Depths = Annotated[tuple[Depth, ...], _FEW]
+Shapes = Annotated[tuple[tuple[Depth, Width], ...], _FEW]
+BatchSizes = Annotated[tuple[Examples, ...], _FEW]
+Texts = Annotated[tuple[str, ...], _FEW]
 
 
 def says(values: str, meaning: str) -> Any:
@@ -49,9 +69,9 @@ class StepSizes(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    min: Positive
-    max: Positive
-    ratio: Annotated[float, Field(strict=True, gt=1, allow_inf_nan=False)] = 2.0
+    min: Step
+    max: Step
+    ratio: Annotated[float, Field(strict=True, gt=1, le=bounds.LARGEST_RATIO)] = 2.0
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -95,22 +115,18 @@ class Study(BaseModel, ArchitectureOptions, TrainingOptions, frozen=True, extra=
     """
 
     name: Annotated[Name, says("text", "how tables and directories call it")]
-    dataset: Annotated[Name, says("a name that `batchscope data list` knows, or a .npz file", "what is trained on")]
+    dataset: Annotated[LongName, says("a name that `batchscope data list` knows, or a .npz file", "what is trained on")]
     num_examples: Annotated[
-        Count | None, says("integer", "a seeded subset of so many training examples; all if left out")
+        Examples | None, says("integer", "a seeded subset of so many training examples; all if left out")
     ] = None
     dataset_options: Annotated[dict[str, DataOption], says("such as { d_in = 100 }", "of a generated data set")] = {}
     family: Annotated[Name, says(", ".join((*FAMILIES, "package.module:Name")), 'see "Families of networks"')] = (
         "fully_connected"
     )
-    budget: Annotated[Count | None, says("integer", "weights or parameters of every network; with `depths`")] = None
-    depths: Annotated[
-        tuple[Count, ...] | None, says("list of integers", "the width of each is solved for the budget")
-    ] = None
-    shapes: Annotated[
-        tuple[tuple[Count, Count], ...] | None, says("list of [depth, width]", "instead of budget and depths")
-    ] = None
-    batch_sizes: Annotated[tuple[Count, ...], says("list of integers", "examples per step")]
+    budget: Annotated[Budget | None, says("integer", "weights or parameters of every network; with `depths`")] = None
+    depths: Annotated[Depths | None, says("list of integers", "the width of each is solved for the budget")] = None
+    shapes: Annotated[Shapes | None, says("list of [depth, width]", "instead of budget and depths")] = None
+    batch_sizes: Annotated[BatchSizes, says("list of integers", "examples per step")]
     target: Annotated[
         InstanceOf[Target],
         says(
@@ -118,7 +134,7 @@ class Study(BaseModel, ArchitectureOptions, TrainingOptions, frozen=True, extra=
             "when a run has converged; running: over the mini-batches of an epoch, as Keras prints it",
         ),
     ]
-    num_seeds: Annotated[Count, says("integer", "reported runs of every cell; they use seed + 1, seed + 2, ...")] = 5
+    num_seeds: Annotated[Seeds, says("integer", "reported runs of every cell; they use seed + 1, seed + 2, ...")] = 5
     protocol: Annotated[
         Literal["paper2018", "tuned", "fixed"], says(", ".join(PROTOCOLS), "how step sizes are tuned")
     ] = "paper2018"
@@ -126,19 +142,19 @@ class Study(BaseModel, ArchitectureOptions, TrainingOptions, frozen=True, extra=
         min=0.01, max=2.56
     )
     sum_step_size: Annotated[
-        Positive | None, says("number", "for the sum of a batch's losses; with protocol fixed, which tunes nothing")
+        Step | None, says("number", "for the sum of a batch's losses; with protocol fixed, which tunes nothing")
     ] = None
     inputs: Annotated[
         Literal["standardised", "unit", "raw"],
         says(", ".join(INPUTS), "as the data set standardises them, divided by its unit (255 for bytes), or as stored"),
     ] = "standardised"
-    seed: Annotated[Whole, says("integer", "of the tuning runs, the subset and generated data")] = 0
+    seed: Annotated[Seed, says("integer", "of the tuning runs, the subset and generated data")] = 0
     assumptions: Annotated[
-        tuple[str, ...], says("list of texts", "every value that is not the paper's; outputs repeat them")
+        Texts, says("list of texts", "every value that is not the paper's; outputs repeat them")
     ] = ()
     scaled: Annotated[str, says("text", "how it is smaller than what it stands for; outputs repeat it")] = ""
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, /, **values: Any) -> None:
         try:
             super().__init__(**values)
         except ValidationError as error:
@@ -179,6 +195,15 @@ class Study(BaseModel, ArchitectureOptions, TrainingOptions, frozen=True, extra=
         if names is not None:
             return len(names) > 1
         return OPTIONS[option].applies(self._traits, self.optimizer)
+
+    def _check_size(self) -> None:
+        depths = [depth for depth, _ in self.shapes] if self.shapes is not None else list(self.depths or ())
+        layers = len(self.batch_sizes) * sum(depth + 1 for depth in depths)
+        if layers > bounds.MOST_LAYERS:
+            raise ValueError(
+                f"its cells have {layers} layers in all; expected at most {bounds.MOST_LAYERS}: fewer batch sizes, or "
+                "fewer or less deep shapes"
+            )
 
     def _check_protocol(self) -> None:
         fixed = self.protocol == "fixed"
@@ -224,9 +249,9 @@ class Study(BaseModel, ArchitectureOptions, TrainingOptions, frozen=True, extra=
             raise ValueError("expected { train_accuracy = fraction } or { train_loss = value }")
         metric, number = next(iter(value.items()))
         if metric not in METRICS:
-            raise ValueError(f"unknown metric {metric!r}: {closest(str(metric), METRICS)}")
+            raise ValueError(f"unknown metric {shown(metric)}: {closest(str(metric), METRICS)}")
         if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number < math.inf:
-            raise ValueError(f"{metric} = {number!r}; expected a positive number")
+            raise ValueError(f"{metric} = {shown(number)}; expected a positive number")
         if metric in ACCURACIES and number > 1:
             raise ValueError(f"{metric} = {number:g}; expected a fraction in (0, 1], such as 0.96 for 96 %")
         return Target(metric, float(number))
@@ -263,7 +288,7 @@ class Study(BaseModel, ArchitectureOptions, TrainingOptions, frozen=True, extra=
         if not values:
             raise ValueError("the list is empty; expected at least one entry")
         if len(set(values)) < len(values):
-            raise ValueError(f"an entry is repeated in {list(values)}; expected distinct entries")
+            raise ValueError(f"an entry is repeated in {shown(list(values))}; expected distinct entries")
         return tuple(sorted(values))
 
     @model_validator(mode="after")
@@ -272,6 +297,7 @@ class Study(BaseModel, ArchitectureOptions, TrainingOptions, frozen=True, extra=
         if (by_budget, self.shapes is not None) not in ((2, False), (0, True)):
             given = [key for key in ("budget", "depths", "shapes") if getattr(self, key) is not None]
             raise ValueError(f"got {given or 'none of budget, depths, shapes'}; expected budget with depths, or shapes")
+        self._check_size()
         self._check_protocol()
         for name, names in self._kind.choices.items():
             if getattr(self, name):
@@ -305,15 +331,35 @@ def read_studies(source: str | Path) -> Studies:
     """
     is_text = isinstance(source, str) and ("\n" in source or "=" in source)
     where = "the text" if is_text else str(source)
+    text = str(source) if is_text else _text_of(Path(source))
     try:
-        values = tomllib.loads(str(source) if is_text else Path(source).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"the study file {where} cannot be read: {error.strerror or error}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{where} is not valid TOML: {error}; every line is key = value, texts in quotes") from None
-    if isinstance(values.get("studies"), list):
-        return as_studies([Study.from_dict(_table(entry)) for entry in values["studies"]])
+        values = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # no TOML, an integer of 5000 digits; 3000 brackets
+        raise InputError(
+            f"{where} is not valid TOML: {str(error)[:200]}; every line is key = value, texts in quotes"
+        ) from None
+    given = values.get("studies")
+    if isinstance(given, list):
+        if len(given) > bounds.MOST_ENTRIES:
+            raise InputError(f"{where} holds {len(given)} studies; expected at most {bounds.MOST_ENTRIES}")
+        return as_studies([Study.from_dict(_table(entry)) for entry in given])
     return (Study.from_dict(values),)
+
+
+def _text_of(path: Path) -> str:
+    """The content of a study file; InputError for what cannot be one, before it is read."""
+    try:
+        if path.exists() and not path.is_file():
+            raise InputError(f"the study file {path} is no file")
+        with path.open("rb") as file:
+            content = file.read(bounds.LARGEST_FILE + 1)
+        if len(content) > bounds.LARGEST_FILE:
+            raise InputError(f"the study file {path} is larger than {bounds.LARGEST_FILE >> 20} MiB: no study is")
+        return content.decode()
+    except OSError as error:
+        raise InputError(f"the study file {path} cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not valid TOML: {error}; expected UTF-8") from None
 
 
 def to_toml(*studies: Study) -> str:
@@ -325,21 +371,24 @@ def to_toml(*studies: Study) -> str:
 
 def _table(entry: Any) -> Mapping[str, Any]:
     if not isinstance(entry, Mapping):
-        raise InputError(f"studies holds {entry!r}; expected tables, each headed [[studies]]")
+        raise InputError(f"studies holds {shown(entry)}; expected tables, each headed [[studies]]")
     return entry
 
 
 def _explain(error: ValidationError, values: Mapping[str, Any]) -> str:
     """All problems in one message: what came, what was expected."""
-    where = f"study {values['name']!r}" if isinstance(values.get("name"), str) else "study"
-    return f"{where}: " + "; ".join(_one_problem(problem) for problem in error.errors())
+    where = f"study {shown(values['name'])}" if isinstance(values.get("name"), str) else "study"
+    problems = error.errors(include_url=False, include_context=False)
+    shown_ones = [_one_problem(problem) for problem in problems[: bounds.PROBLEMS_SHOWN]]
+    more = len(problems) - len(shown_ones)
+    return f"{where}: " + "; ".join([*shown_ones, *([f"and {more} more"] if more else [])])
 
 
 def _one_problem(problem: Any) -> str:
-    place = ".".join(str(part) for part in problem["loc"])
+    place = ".".join(str(part) for part in problem["loc"])[: 2 * bounds.LONGEST_NAME]
     if problem["type"] == "extra_forbidden":
         valid = StepSizes.model_fields if problem["loc"][0] == "step_sizes" else Study.model_fields
-        return f"unknown key {place!r}: {closest(str(problem['loc'][-1]), valid)}"
+        return f"unknown key {shown(place)}: {closest(str(problem['loc'][-1]), valid)}"
     if problem["type"] == "missing":
         return f"the key {place!r} is missing"
     reason = problem["msg"].removeprefix("Value error, ")
@@ -347,4 +396,4 @@ def _one_problem(problem: Any) -> str:
         return str(reason)
     if problem["type"] == "value_error":
         return f"{place}: {reason}" if place else reason
-    return f"{place} = {problem['input']!r}: {reason[:1].lower()}{reason[1:]}"
+    return f"{place} = {shown(problem['input'])}: {reason[:1].lower()}{reason[1:]}"

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from batchscope.data.dataset import RawData
 from batchscope.data.readers.gisette import NUM_FEATURES
-from batchscope.data.registry import generated
+from batchscope.data.registry import check_generated, generated
 from batchscope.data.seeding import Stream, generator
 from batchscope.errors import InputError
 
@@ -32,6 +32,7 @@ def gisette_like(*, seed: int = 0, num_examples: int = 6_000, num_heldout: int =
     """
     if num_examples < 2 or num_heldout < 2:
         raise InputError(f"gisette_like: {num_examples} + {num_heldout} examples; expected at least 2 of each")
+    check_generated("gisette_like", (num_examples + num_heldout) * NUM_FEATURES)
     threshold = _threshold(seed)
     inputs, labels = _rows(seed, 1, num_examples, threshold)
     heldout_inputs, heldout_labels = _rows(seed, 2, num_heldout, threshold)

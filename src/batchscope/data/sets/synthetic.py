@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchscope.data.dataset import RawData
-from batchscope.data.registry import generated
+from batchscope.data.registry import check_generated, generated
 from batchscope.data.seeding import Stream, generator
-from batchscope.errors import InputError
+from batchscope.errors import InputError, shown
 
 
 @generated("synthetic", "generated: normal inputs, a deep linear teacher (10 000 + 2000 held out, regression)")
@@ -41,9 +41,12 @@ def synthetic(
     sizes = (d_in, *teacher_widths, d_out)
     if min(*sizes, num_examples, num_heldout) < 1 or not 0 <= noise < math.inf:
         raise InputError(
-            f"synthetic: layer sizes {sizes}, {num_examples} + {num_heldout} examples, noise {noise}; "
+            f"synthetic: layer sizes {shown(sizes)}, {shown(num_examples)} + {shown(num_heldout)} examples, "
+            f"noise {shown(noise)}; "
             "expected sizes and numbers of examples >= 1 and a finite noise >= 0"
         )
+    matrices = d_in**2 + sum(a * b + b * d_in for a, b in itertools.pairwise(sizes))
+    check_generated("synthetic", (num_examples + num_heldout) * (d_in + d_out) + matrices)
     teacher = _teacher(sizes, seed)
     inputs = [
         generator(seed, Stream.SYNTHETIC, 1, part).normal(size=(n, d_in))
