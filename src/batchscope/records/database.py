@@ -17,7 +17,7 @@ from typing import Any
 from batchscope.errors import StoreError
 from batchscope.records.codec import ABSENT, encode, sql_type
 from batchscope.records.histories import finite, from_json
-from batchscope.records.reading import Recalled, corrupt, explained, names_of, nothing_recalled, quoted
+from batchscope.records.reading import Recalled, corrupt, explained, is_of_access, names_of, nothing_recalled, quoted
 from batchscope.records.row import Evaluation, Row
 from batchscope.records.rows import COLUMNS
 
@@ -48,9 +48,9 @@ def open_file(path: Path, recalled: Recalled = nothing_recalled) -> sqlite3.Conn
                 _bring_up_to_date(path, file, recalled)
             unless_opened.pop_all()
             return file
-    except sqlite3.OperationalError:
-        raise
     except sqlite3.DatabaseError as error:
+        if is_of_access(error):
+            raise
         raise corrupt(path, error) from None
 
 

@@ -24,9 +24,21 @@ from batchscope.records.histories import (
     Numbers,
     from_json,
 )
+from batchscope.records.plausible import check_evaluations, check_rows
 from batchscope.records.row import Outcome
 from batchscope.records.rows import COLUMNS, Column, Rows, as_column
 
+# SQLite's codes (https://www.sqlite.org/rescode.html) for what has nothing to do with a file's content.
+_ACCESS = {
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PROTOCOL,
+}
 CHUNK = 1000  # lines read at once: they fit the processor's cache
 # Runs that are looked at together lie together: half of the time of an analysis of 10^5 rows is spent on finding them.
 _SETTINGS = ("study", "depth", "width", "shape", "batch_size", "phase", "step_size", "seed", "trial_id")
@@ -61,10 +73,22 @@ def read_runs(directory: str | Path) -> tuple[dict[str, Any], ...]:
     """Return the records of all runs that wrote to a directory, the oldest first."""
     records = []
     for path in sorted(Path(directory).glob("results-*.sqlite")):
-        with reading(path) as file:
+        with explained(path), reading(path) as file:
             pieces = _pieces(file, "runs", names_of(file, "runs"))
-            records += [json.loads(record) for _, lines in pieces for (record,) in lines]
+            records += [_record(text) for _, lines in pieces for (text,) in lines]
     return tuple(sorted(records, key=lambda record: str(record.get("started"))))
+
+
+def _record(text: Any) -> dict[str, Any]:
+    """A record of a call of `run`: a flat JSON object, with lists of texts at most."""
+    found = json.loads(text) if isinstance(text, str) else None
+    if not isinstance(found, dict):
+        raise ValueError(f"a record of a run is {str(text)[:50]!r}, no JSON object")
+    for name, value in found.items():
+        parts = value if isinstance(value, list) else [value]
+        if not all(part is None or isinstance(part, str | int | float) for part in parts):
+            raise ValueError(f"{name[:50]!r} in a record of a run is neither a text nor a number")
+    return found
 
 
 class StoredEvaluations(EvaluationTable):
@@ -128,9 +152,9 @@ def _numbers(file: sqlite3.Connection, last: int) -> tuple[Integers, Mapping[str
     values = itertools.chain.from_iterable(file.execute(query, [last]))
     table = np.fromiter(values, dtype=float).reshape(-1, 1 + len(FIELDS)).T  # NULL becomes NaN
     numbers = dict(zip(FIELDS, np.ascontiguousarray(table[1:]), strict=True))
-    if np.isnan(numbers["epoch"]).any() or np.isnan(numbers["step"]).any():
-        raise ValueError("an evaluation without its epoch or step")
-    return table[0].astype(np.int64), numbers
+    trials = table[0].astype(np.int64)
+    check_evaluations(trials, numbers)
+    return trials, numbers
 
 
 def _read_file(path: Path, recalled: Recalled) -> Rows:
@@ -142,6 +166,7 @@ def _read_file(path: Path, recalled: Recalled) -> Rows:
         keys = np.array([key for (key,) in file.execute("SELECT rowid FROM rows ORDER BY rowid")], dtype=np.int64)
         pieces = _pieces(file, "rows", [name for name in names if name not in shared])
         rows = decode_all(pieces, shared)
+        check_rows(rows)
     table = StoredEvaluations(path, keys)
     columns = {name: rows.column(name) for name in COLUMNS if name != "history"}
     columns["history"] = as_column("history", [History(table, run) for run in range(len(keys))])
@@ -196,12 +221,12 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=60)) as file:
             file.execute("BEGIN")
             yield file
-    except sqlite3.OperationalError as error:
+    except sqlite3.DatabaseError as error:
+        if not is_of_access(error):
+            raise corrupt(path, error) from None
         raise StoreError(
             f"{path} cannot be read: {error}; is it readable, and no other program writing to it?"
         ) from None
-    except sqlite3.DatabaseError as error:
-        raise corrupt(path, error) from None
 
 
 @contextlib.contextmanager
@@ -211,8 +236,13 @@ def explained(path: Path) -> Iterator[None]:
         yield
     except BatchscopeError:
         raise
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise corrupt(path, error) from None
+
+
+def is_of_access(error: sqlite3.Error) -> bool:
+    """Whether a file could not be opened, read or written; else its content is not what it should be."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _ACCESS
 
 
 def corrupt(path: Path, error: Exception) -> StoreError:

@@ -15,6 +15,6 @@ MOST_SEEDS = 100_000  # runs of a cell, which train together
 LARGEST_SEED = 2**53  # with the number of a run added it fits the store's integers, and JSON keeps it exactly
 MOST_EXAMPLES = 10**9  # with the bounds of epochs and passes, every count of steps fits the store's integers
 SMALLEST_STEP, LARGEST_STEP = 1e-12, 1e12  # float32 tells no smaller change of a weight of 1e-5; widened, still finite
-LARGEST_RATIO = 1e6
+LARGEST_RATIO = 1e9  # widened by eight steps, a step size is still a number
 LARGEST_COUNT = 2**63 - 1  # of parameters and multiplications: the store's integers
 PROBLEMS_SHOWN = 5
