@@ -27,7 +27,8 @@ from batchscope.analysis.formatting import plain
 from batchscope.analysis.log_times import log_times
 from batchscope.analysis.ratios import probability_larger
 from batchscope.analysis.sweeps import Sweep
-from batchscope.analysis.thresholds import ThresholdEstimate, estimate
+from batchscope.analysis.threshold_estimate import ThresholdEstimate
+from batchscope.analysis.thresholds import estimate
 from benchmarks.machine import describe, write
 
 Array = NDArray[np.float64]

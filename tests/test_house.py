@@ -53,6 +53,36 @@ def _names(node: ast.AST, files: Container[str]) -> Iterator[str]:
             yield from [name for name in (f"{node.module}.{alias.name}", node.module) if name in files][:1]
 
 
+def test_everything_public_says_what_it_is():
+    """A method that overrides a documented one of a class of ours has its words."""
+    classes = {node.name: node for _, node in nodes() if isinstance(node, ast.ClassDef)}
+    found = {path: list(_undocumented(ast.parse(path.read_text()), classes)) for path in SOURCES}
+    assert not {path.name: names for path, names in found.items() if names}
+
+
+def _undocumented(owner: ast.Module | ast.ClassDef, classes: dict[str, ast.ClassDef]) -> Iterator[str]:
+    """The public functions and classes of a file or a class, and the methods of these, that have no docstring."""
+    for node in owner.body:
+        if not isinstance(node, ast.FunctionDef | ast.ClassDef) or node.name.startswith("_"):
+            continue
+        is_overload = any(ast.unparse(decorator) == "overload" for decorator in node.decorator_list)
+        if not (ast.get_docstring(node) or is_overload or _is_inherited(owner, node.name, classes)):
+            yield node.name
+        if isinstance(node, ast.ClassDef):
+            yield from _undocumented(node, classes)
+
+
+def _is_inherited(owner: ast.Module | ast.ClassDef, name: str, classes: dict[str, ast.ClassDef]) -> bool:
+    bases = [ast.unparse(base) for base in owner.bases] if isinstance(owner, ast.ClassDef) else []
+    ours = [classes[base] for base in bases if base in classes]
+    return any(_documents(base, name) or _is_inherited(base, name, classes) for base in ours)
+
+
+def _documents(owner: ast.ClassDef, name: str) -> bool:
+    methods = (node for node in owner.body if isinstance(node, ast.FunctionDef) and node.name == name)
+    return any(ast.get_docstring(node) for node in methods)
+
+
 def test_no_test_draws_random_numbers_while_it_is_imported():
     """What it would draw then depends on the files before it; a fixture seeds torch before each test."""
     found = []

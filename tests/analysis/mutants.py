@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from batchscope.analysis import thresholds
+from batchscope.analysis.definitions import DEFINITIONS
 from batchscope.records.row import Outcome
 
 Fault = Callable[[Any], Any]
@@ -29,7 +29,7 @@ class Mutant:
         module = importlib.import_module(f"batchscope.{self.module}")
         if self.name.startswith("DEFINITIONS["):
             key = self.name[len("DEFINITIONS[") : -1]
-            monkeypatch.setitem(thresholds.DEFINITIONS, key, self.fault(thresholds.DEFINITIONS[key]))
+            monkeypatch.setitem(DEFINITIONS, key, self.fault(DEFINITIONS[key]))
         elif "." in self.name:
             owner, attribute = self.name.split(".")
             cls = getattr(module, owner)

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchscope.analysis import batch_threshold, sweeps_of
+from batchscope.analysis.definitions import DEFINITIONS, parse_definition
 from batchscope.analysis.sweeps import Sweep
-from batchscope.analysis.thresholds import DEFINITIONS, estimate, parse_definition
+from batchscope.analysis.thresholds import estimate
 from batchscope.errors import InputError
 
 SIZES = [32, 64, 128, 256, 512]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from batchscope.analysis.batch_schedule import BatchRule, BatchSchedule, schedule
+from batchscope.analysis.definitions import DEFINITIONS
 from batchscope.analysis.findings import Correlation, Finding, correlate_diversity, findings
 from batchscope.analysis.fit.critical_batch import CriticalBatchFit, fit, fit_critical_batch
 from batchscope.analysis.sweeps import Sweep, find_shape, sweeps_of
-from batchscope.analysis.thresholds import DEFINITIONS, ThresholdEstimate, batch_threshold
+from batchscope.analysis.threshold_estimate import ThresholdEstimate
+from batchscope.analysis.thresholds import batch_threshold
 from batchscope.analysis.tuning import ProtocolEffect, TuningGuard, compare_protocols, guard
 from batchscope.analysis.verdict import Verdict, compare
 

@@ -89,14 +89,19 @@ class ScheduleStretch:
 
     @property
     def extra_examples(self) -> float:
+        """B/B_noise: examples beyond the fewest, in units of these (McCandlish et al. 2018, Section 2.3)."""
         return self.batch_size / self._noise_scale
 
     @property
     def extra_steps(self) -> float:
+        """B_noise/B: steps beyond the fewest, in units of these (McCandlish et al. 2018, Section 2.3)."""
         return self._noise_scale / self.batch_size
 
     @property
     def step_size(self) -> float:
+        """The best step size at B as a share of that of a very large batch: 1/(1 + B_noise/B) (McCandlish et al.
+        2018, Section 2.2).
+        """
         return step_efficiency(self.batch_size, self._noise_scale)
 
     @property

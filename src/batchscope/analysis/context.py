@@ -24,6 +24,7 @@ class Context:
 
     @property
     def subtitle(self) -> str:
+        """Data, target, seeds and protocol on one line, for the top of a figure."""
         return (
             f"{self.dataset} (n = {self.num_examples} examples) · target: {self.target} · "
             f"{self.seeds} seeds per point · protocol {self.protocol}"

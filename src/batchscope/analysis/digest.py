@@ -68,11 +68,6 @@ class Digest:
     curves: tuple[Curve, ...]
     protocols: Mapping[str, ProtocolEffect]
 
-    @property
-    def at_equal_cost(self) -> tuple[Verdict, ...]:
-        """The exploratory verdicts at equal update steps and at equal training FLOPs."""
-        return tuple(verdict for verdict in self.exploratory if verdict.equal != "parameters")
-
 
 def digest(rows: Iterable[Row], definition: str = "b_crit", against: Sequence[Row] | None = None) -> Digest:
     """Analyse the rows of one study. against: those of the same study under the other protocol.

@@ -17,7 +17,8 @@ from batchscope.analysis.log_times import log_times
 from batchscope.analysis.same_batch import EpochRatios, epoch_ratios
 from batchscope.analysis.slow_down import SlowDowns, slow_downs
 from batchscope.analysis.sweeps import Array, Results, sweeps_of
-from batchscope.analysis.thresholds import ThresholdEstimate, batch_threshold
+from batchscope.analysis.threshold_estimate import ThresholdEstimate
+from batchscope.analysis.thresholds import batch_threshold
 from batchscope.analysis.trend import Trend, trend
 from batchscope.analysis.verdict import CERTAIN, UNDECIDED, Verdict, compare
 

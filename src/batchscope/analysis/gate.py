@@ -18,9 +18,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from batchscope.analysis.definitions import parse_definition
 from batchscope.analysis.formatting import probability_text
 from batchscope.analysis.sweeps import Results, Sweep, sweeps_of
-from batchscope.analysis.thresholds import batch_threshold, parse_definition
+from batchscope.analysis.thresholds import batch_threshold
 from batchscope.analysis.verdict import compare
 from batchscope.errors import InputError, choose
 

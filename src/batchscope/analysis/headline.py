@@ -10,7 +10,7 @@ from typing import Any
 from batchscope.analysis.formatting import batch_size, bounds_text, number, probability_text
 from batchscope.analysis.same_batch import EpochRatio, EpochRatios
 from batchscope.analysis.sweeps import Sweep
-from batchscope.analysis.thresholds import ThresholdEstimate
+from batchscope.analysis.threshold_estimate import ThresholdEstimate
 from batchscope.analysis.verdict import CERTAIN, UNDECIDED, Verdict
 
 WIDE, DEEP = "wide", "deep"

@@ -24,11 +24,16 @@ class NoiseLike(Protocol):
     """
 
     @property
-    def value(self) -> float: ...
+    def value(self) -> float:
+        """The noise scale, in examples."""
+
     @property
-    def low(self) -> float: ...
+    def low(self) -> float:
+        """The lower end of its interval, in examples."""
+
     @property
-    def high(self) -> float: ...
+    def high(self) -> float:
+        """The upper end of its interval, in examples; inf for "at least"."""
 
 
 def extra_examples(smaller: float, larger: float, noise_scale: float) -> float:

@@ -6,7 +6,7 @@ import math
 
 from batchscope.analysis.formatting import bounds_text, number
 from batchscope.analysis.intervals import probability_greater, surest
-from batchscope.analysis.thresholds import ThresholdEstimate
+from batchscope.analysis.threshold_estimate import ThresholdEstimate
 
 Interval = tuple[float, float]
 

@@ -19,7 +19,8 @@ from batchscope.analysis.sweeps import (
     runs_among,
     sweeps_of,
 )
-from batchscope.analysis.thresholds import ThresholdEstimate, batch_threshold, estimate
+from batchscope.analysis.threshold_estimate import ThresholdEstimate
+from batchscope.analysis.thresholds import batch_threshold, estimate
 from batchscope.errors import InputError
 from batchscope.records.histories import columns
 from batchscope.records.row import ACCURACIES, Row

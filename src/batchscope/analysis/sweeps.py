@@ -27,7 +27,8 @@ class HasRows(Protocol):
     """Anything that carries rows: the results of a study, for instance."""
 
     @property
-    def rows(self) -> Sequence[Row]: ...
+    def rows(self) -> Sequence[Row]:
+        """One row per run."""
 
 
 def rows_of(results: Iterable[Row] | HasRows) -> Rows:
@@ -72,6 +73,7 @@ class Sweep:
 
     @property
     def num_runs(self) -> int:
+        """Runs over all batch sizes."""
         return len(self.cell)
 
     @property

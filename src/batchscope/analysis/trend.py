@@ -12,7 +12,8 @@ import numpy as np
 from batchscope.analysis.formatting import bounds_text, number, plain, probability_text
 from batchscope.analysis.intervals import LEVEL, probability_greater, quantile_interval
 from batchscope.analysis.sweeps import Array, Sweep
-from batchscope.analysis.thresholds import ThresholdEstimate, batch_threshold
+from batchscope.analysis.threshold_estimate import ThresholdEstimate
+from batchscope.analysis.thresholds import batch_threshold
 
 EDGE = 2.0  # a threshold outside the sweep counts as this factor beyond it: its rank is known, not its distance
 

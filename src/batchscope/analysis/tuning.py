@@ -15,7 +15,8 @@ from batchscope.analysis.formatting import plain, probability_text
 from batchscope.analysis.intervals import LEVEL, ratio_interval
 from batchscope.analysis.ratios import probability_larger, ratio_text
 from batchscope.analysis.sweeps import HasRows, Sweep, by_shape, refuse_mixtures, rows_of, runs_among, sweeps_of
-from batchscope.analysis.thresholds import ThresholdEstimate, batch_threshold
+from batchscope.analysis.threshold_estimate import ThresholdEstimate
+from batchscope.analysis.thresholds import batch_threshold
 from batchscope.errors import InputError
 from batchscope.records.row import Outcome, Row
 from batchscope.records.rows import Rows

@@ -8,20 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from batchscope.analysis.definitions import DEFINITIONS, Definition, describe, parse_definition
 from batchscope.analysis.diversity import AT_EQUAL_EPOCHS, at_equal_epochs, has_curves
 from batchscope.analysis.formatting import plain, probability_text
 from batchscope.analysis.intervals import LEVEL, ratio_interval
 from batchscope.analysis.ratios import most_supported, probability_larger, ratio_text
 from batchscope.analysis.sweeps import Array, Results, Sweep, find_shape, sweeps_of
-from batchscope.analysis.thresholds import (
-    DEFINITIONS,
-    Definition,
-    ThresholdEstimate,
-    describe,
-    estimate,
-    parse_definition,
-    study_resamples,
-)
+from batchscope.analysis.threshold_estimate import ThresholdEstimate
+from batchscope.analysis.thresholds import estimate, study_resamples
 from batchscope.errors import InputError, choose
 
 CERTAIN = 0.95  # a probability between 1 - CERTAIN and CERTAIN is "undecided"

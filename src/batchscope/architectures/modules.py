@@ -16,6 +16,7 @@ class Arctan(nn.Module):
     """x -> arctan(x), elementwise."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """arctan(x), elementwise."""
         return torch.atan(x)
 
 
@@ -45,6 +46,7 @@ class Skip(nn.Sequential):
     """x -> x + f(x), f being the layers in a row."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """x + f(x), [N, K]."""
         return x + super().forward(x)  # type: ignore[no-any-return, no-untyped-call]
 
 
@@ -52,6 +54,7 @@ class FullyConnected(nn.Sequential):
     """Linear, activation, ..., Linear; accepts examples of any shape [N, ...] and flattens them."""
 
     def forward(self, inputs: Tensor) -> Tensor:
+        """[N, ...] -> [N, d_out]."""
         outputs = inputs.flatten(1)
         for layer in self:
             outputs = layer(outputs)
@@ -71,6 +74,7 @@ class LeNet(nn.Module):
         self.fc = nn.Sequential(*linear_layers(sizes, activation))
 
     def forward(self, images: Tensor) -> Tensor:
+        """[N, channels, height, width] -> [N, d_out]."""
         # Pooling first gives the same numbers, as activations grow with their argument, on a quarter of the pixels.
         hidden = self.activation(F.max_pool2d(self.conv1(images), 2))
         hidden = self.activation(F.max_pool2d(self.conv2(hidden), 2))
@@ -91,6 +95,7 @@ class BasicBlock(nn.Module):
             self.downsample = nn.Sequential(nn.Conv2d(fan_in, fan_out, 1, stride, bias=False), _norm(norm, fan_out))
 
     def forward(self, x: Tensor) -> Tensor:
+        """relu(f(x) + shortcut), [N, C, h, w] -> [N, C2, h / stride, w / stride]."""
         shortcut = x if self.downsample is None else self.downsample(x)
         x = F.relu(self.bn1(self.conv1(x)))
         return F.relu(self.bn2(self.conv2(x)) + shortcut)
@@ -116,6 +121,7 @@ class ResNet(nn.Module):
         self.fc = nn.Sequential(*layers) if len(layers) > 1 else layers[0]
 
     def forward(self, images: Tensor) -> Tensor:
+        """[N, channels, height, width] -> [N, d_out]: the mean over pixels goes into the last layer."""
         hidden = F.relu(self.bn1(self.conv1(images)))
         for name in self.chunks:
             hidden = getattr(self, name)(hidden)

@@ -50,6 +50,7 @@ class StudyAdvice:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """A run directory; the links, or how to time them; price, deadline and outputs."""
     parser.add_argument("directory", metavar="DIR", help="a run directory, finished or not")
     parser.add_argument("--study", metavar="NAME", help="only this one, where DIR holds several studies")
     parser.add_argument("--workers", default="1-64", metavar="P,..", help="numbers of workers (default %(default)s)")
@@ -81,6 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Print what every number of workers buys; 0."""
     options = _options(arguments)
     results = read(arguments.directory)
     results = results.of(arguments.study) if arguments.study else results

@@ -17,10 +17,12 @@ from batchscope.studies.outline import FASTEST_EPOCHS, Outline, outline
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Those of a study."""
     add_study(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Print trials, cohorts, predicted time and what the study can decide; 0."""
     studies = find(arguments.study, arguments.variant)
     workers = default_workers("cpu") if arguments.workers is None else arguments.workers
     if workers < 1:

@@ -14,10 +14,12 @@ from batchscope.recipes.chen2018 import Table1Row, table1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """None."""
     del parser
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Print the recipes and Table 1; 0."""
     if arguments.json:
         recipes = {
             name: {"summary": one.summary, "minutes": one.minutes, "gpu_hours": one.gpu_hours}

@@ -24,6 +24,7 @@ EXIT_DONE, EXIT_DOES_NOT_HOLD = 0, 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """A run directory, what to write where, the definition of B*, a requirement."""
     parser.add_argument("directory", metavar="DIR", help="a run directory, finished or not")
     parser.add_argument("--html", metavar="FILE", help="write everything into one self-contained page")
     parser.add_argument("--figures", metavar="DIR", help="write the figures there, as PNG and SVG")
@@ -40,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Print the report and write what is asked for; 0, or 1 for a requirement that is not met."""
     if arguments.require is not None:
         parse(arguments.require)
     results = read(arguments.directory)

@@ -25,6 +25,7 @@ EXIT_DONE, EXIT_CRASHED_TRIALS = 0, 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Those of a study; where it is kept, on what and in how many parts it runs."""
     add_study(parser)
     parser.add_argument("--out", metavar="DIR", help="the run directory, created or resumed (default: runs/STUDY)")
     parser.add_argument(
@@ -46,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Train what is missing, print the headline; 0, 1 where trials crashed."""
     studies = find(arguments.study, arguments.variant)
     out = arguments.out or default_directory(arguments.study, arguments.variant)
     with progress_display(quiet=arguments.json or not leads()) as display:

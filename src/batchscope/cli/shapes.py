@@ -17,6 +17,7 @@ Shape = tuple[int, int]  # (hidden layers, units in each)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """A budget, input and output sizes, depths."""
     parser.add_argument("--budget", required=True, type=int, metavar="P", help="weights, biases not counted")
     parser.add_argument("--d-in", required=True, type=int, metavar="D", help="input dimension")
     parser.add_argument("--d-out", required=True, type=int, metavar="OUT", help="outputs")
@@ -31,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Print the width of every depth with the ratio of theory; 0."""
     record = _record(arguments)
     if arguments.json:
         print_json(record)

@@ -8,6 +8,7 @@ from batchscope.studies import Study
 
 
 def add_study(parser: argparse.ArgumentParser) -> None:
+    """Add STUDY, --variant, --data-dir and --workers."""
     parser.add_argument("study", metavar="STUDY", help="a recipe (see `batchscope recipes`) or a TOML file")
     parser.add_argument(
         "--variant",

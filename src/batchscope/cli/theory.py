@@ -17,6 +17,7 @@ from batchscope.theory.network import LinearNetwork
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Widths, number of examples, initialisation of student and teacher, biases, noise, activation."""
     parser.add_argument("--widths", required=True, metavar="D,K,..,OUT", help="input dimension, hidden widths, outputs")
     parser.add_argument("--num-examples", metavar="N", help="examples in the data set (default: the limit of many)")
     parser.add_argument(
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Print moments, ratios and bounds; 0."""
     record = _nonlinear(arguments) if arguments.activation != "linear" else _linear(arguments)
     if arguments.json:
         print_json(record)

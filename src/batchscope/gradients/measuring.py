@@ -294,6 +294,7 @@ class NormSums:
     fourth: Tensor | float = 0.0
 
     def add(self, sq_norms: Tensor) -> None:
+        """Add the squared norms of a batch, [N]."""
         self.second, self.fourth = self.second + sq_norms.sum(), self.fourth + sq_norms.square().sum()
 
     @property

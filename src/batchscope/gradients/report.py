@@ -36,11 +36,13 @@ class Coverage:
 
     @classmethod
     def start(cls, model: nn.Module) -> Coverage:
+        """Of a model before its first batch."""
         shapes = {name: tuple(p.shape) for name, p in model.named_parameters() if p.requires_grad}
         frozen = tuple(name for name, p in model.named_parameters() if not p.requires_grad)
         return cls({name: [] for name in shapes}, shapes, frozen)
 
     def add(self, results: Mapping[str, Result]) -> None:
+        """Note how the parameters of one more batch were measured."""
         self.num_batches += 1
         for name, result in results.items():
             how = (result.measured.rules, result.measured.kernel)
@@ -124,6 +126,7 @@ class Report:
         notes: tuple[str, ...],
         effective_examples: float,
     ) -> Report:
+        """The report of a finished measurement."""
         owners = {name: name.rpartition(".")[0] for name in moments.grad_sums}
         classes = {name: [c.__name__ for c in type(module).__mro__] for name, module in model.named_modules()}
         return cls(

@@ -44,6 +44,7 @@ class NoiseScale(HasRecord, TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any
     ) -> None:
+        """Go on with the record of a checkpoint, and begin to observe."""
         saved = _kept(state).get(KEY)
         if saved and not self.record.history:
             self.record.unpack(saved["attributes"])
@@ -51,6 +52,7 @@ class NoiseScale(HasRecord, TrainerCallback):
 
     @harmless
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any) -> None:
+        """Log the noise scale of the step, if it was observed."""
         metrics = self.record.after_step(args.world_size)
         if metrics and self._trainer is not None:
             self._trainer.log(metrics)
@@ -62,16 +64,19 @@ class NoiseScale(HasRecord, TrainerCallback):
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any
     ) -> None:
+        """Set the accumulation of gradients by the noise scale, where it may grow."""
         now = args.gradient_accumulation_steps
         if self.record.grow is not None:
             args.gradient_accumulation_steps = self.record.accumulation(state.global_step, now, args.world_size)
 
     @harmless
     def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any) -> None:
+        """Keep the record for the checkpoint of the epoch."""
         self._keep(state, control)
 
     @harmless
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any) -> None:
+        """End of observing."""
         self.record.end()
 
     def _keep(self, state: TrainerState, control: TrainerControl) -> None:

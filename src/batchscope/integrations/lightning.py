@@ -40,6 +40,7 @@ class NoiseScale(HasRecord, Callback):
 
     @harmless
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin to observe, the named module or the first that is called."""
         optimizer = trainer.optimizers[0] if len(trainer.optimizers) == 1 else None
         if self._module is None:
             self._search = FirstCalled(pl_module, lambda m: self.record.begin(m, optimizer, trainer.global_step))
@@ -48,6 +49,7 @@ class NoiseScale(HasRecord, Callback):
 
     @harmless
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *batch: Any) -> None:
+        """Log the noise scale of the step, if it was observed."""
         metrics = self.record.after_step(trainer.world_size)
         if metrics:
             for logger in trainer.loggers:
@@ -57,17 +59,21 @@ class NoiseScale(HasRecord, Callback):
 
     @harmless
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """End of observing."""
         self._end()
 
     @harmless
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """End of observing."""
         self._end()
 
     def state_dict(self) -> dict[str, Any]:
+        """The record, for Lightning's checkpoint."""
         return self.record.packed()
 
     @harmless
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the record of a checkpoint."""
         self.record.unpack(state_dict)
 
     def _end(self) -> None:

@@ -69,6 +69,7 @@ class Tracker:
         return self.status(finished_cohort=False)
 
     def status(self, finished_cohort: bool) -> Status:
+        """How far the run is; `finished_cohort`: whether one has just ended."""
         seconds = time.monotonic() - self._began
         return Status(
             self._done,
@@ -98,5 +99,6 @@ class Tracker:
 
 
 def describe(cohort: Cohort) -> str:
+    """``784-17x10-10 relu B=32, 5 seeds``."""
     what = f"{len(cohort.trials)} {'step sizes' if cohort.phase == 'tune' else 'seeds'}"
     return f"{cohort.architecture.label} B={cohort.settings.batch_size}, {what}"

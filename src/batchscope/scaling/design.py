@@ -60,6 +60,7 @@ class Design:
 
     @property
     def decided(self) -> bool:
+        """Whether no other shape may be as fast."""
         return not self.rivals
 
     @property

@@ -31,15 +31,24 @@ class DatasetLike(Protocol):
     """The attributes of `batchscope.data.Dataset` that planning reads."""
 
     @property
-    def fingerprint(self) -> str: ...
+    def fingerprint(self) -> str:
+        """16 hex digits that change with the data."""
+
     @property
-    def num_examples(self) -> int: ...
+    def num_examples(self) -> int:
+        """n."""
+
     @property
-    def num_classes(self) -> int | None: ...
+    def num_classes(self) -> int | None:
+        """Classes, or None for regression."""
+
     @property
-    def d_out(self) -> int: ...
+    def d_out(self) -> int:
+        """Outputs that a network needs."""
+
     @property
-    def inputs(self) -> object: ...
+    def inputs(self) -> object:
+        """[n, *shape of an example]."""
 
 
 def facts(dataset: DatasetLike, seed: int) -> DataFacts:

@@ -111,6 +111,7 @@ class RunningCohort:
 
     @property
     def shares_batches(self) -> bool:
+        """Whether all members have one seed, and so one order of the data."""
         return len({member.seed for member in self.members}) == 1
 
     def begin(self) -> int:
@@ -161,6 +162,7 @@ class RunningCohort:
         self._release(done)
 
     def results(self) -> list[MemberResult]:
+        """One result per member, in the order in which they were given."""
         return [self._result(index) for index in range(len(self.members))]
 
     def order(self, epoch: int) -> Tensor:

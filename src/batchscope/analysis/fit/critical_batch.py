@@ -17,7 +17,6 @@ from batchscope.analysis.intervals import LEVEL, num_resamples, quantile_interva
 from batchscope.analysis.sweeps import Array, Booleans, Results, Sweep, find_shape, once_per_sweep, sweeps_of
 from batchscope.errors import InputError
 
-DEFINITION = "b_crit"
 MEANING = (
     "the batch size at which the target takes twice the fewest steps and twice the fewest examples: "
     "steps = S_min (1 + B_crit/B) (McCandlish et al. 2018)"

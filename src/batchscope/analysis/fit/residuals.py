@@ -24,10 +24,12 @@ class Runs:
 
     @property
     def n(self) -> int:
+        """Number of runs."""
         return len(self.batch_sizes)
 
     @property
     def met(self) -> Booleans:
+        """[n] whether each run reached the target."""
         return np.isfinite(self.upper)
 
     @property

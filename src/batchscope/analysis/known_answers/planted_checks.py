@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from batchscope.analysis.cells import cells
+from batchscope.analysis.definitions import DEFINITIONS
 from batchscope.analysis.digest import digest
 from batchscope.analysis.diversity import at_equal_epochs
 from batchscope.analysis.findings import correlate_diversity, findings
@@ -26,7 +27,7 @@ from batchscope.analysis.log_times import log_times, own_variance
 from batchscope.analysis.same_batch import epoch_ratios
 from batchscope.analysis.slow_down import holm, slow_downs
 from batchscope.analysis.sweeps import sweeps_of
-from batchscope.analysis.thresholds import DEFINITIONS, batch_threshold
+from batchscope.analysis.thresholds import batch_threshold
 from batchscope.analysis.trend import trend
 from batchscope.analysis.verdict import CERTAIN, UNDECIDED, compare
 from batchscope.records.row import Row

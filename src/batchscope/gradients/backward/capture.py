@@ -60,6 +60,7 @@ class Shared:
 
     @cached_property
     def value(self) -> nn.Parameter:
+        """The tensor as a parameter of its own, cut from the graph."""
         return nn.Parameter(self.tensor.detach(), requires_grad=False)
 
 
@@ -181,6 +182,9 @@ class Capture(Interceptor):
         self.meetings_of: dict[str, int] = dict.fromkeys(parameters, 0)
 
     def see(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a call of the model; where shared tensors meet examples, arrange that their gradients come to the
+        receiver.
+        """
         if func in _SPECIAL:
             return self._see_special(func, args, kwargs)
         if not (self._touches(args) or (kwargs and self._touches(kwargs.values()))) or not torch.is_grad_enabled():

@@ -65,6 +65,9 @@ class Collector:
     _received: dict[str, int] = field(default_factory=dict)
 
     def receive(self, operand: Shared, use: Use, rule: str) -> None:
+        """Take the per-example gradients of one operand, made by `rule`: measured now, or kept until all uses are
+        here.
+        """
         (name, *others) = operand.roots
         if not others and self.meetings_of[name] == 1:
             if operand.tensor is self.parameters[name]:

@@ -33,6 +33,7 @@ class LoopCost:
 
     @property
     def predicted_seconds(self) -> float:
+        """For all the examples."""
         return self.seconds_per_example * self.num_examples
 
     def __str__(self) -> str:

@@ -71,6 +71,7 @@ class Measurer:
 
     @property
     def parameters(self) -> dict[str, nn.Parameter]:
+        """Name -> parameter, of those that are measured."""
         return self.subject.parameters
 
     def measure(self, batch: Batch) -> Results:

@@ -56,6 +56,7 @@ class Attachment:
             inner._compiled_call_impl = _around(inner, self._compiled, before, after)
 
     def remove(self) -> None:
+        """Take the hooks off and give a compiled module its compiled call back."""
         for handle in self._handles:
             handle.remove()
         self._handles = []

@@ -62,6 +62,7 @@ class GroupMoments(StepMoments):
 
     @property
     def basis(self) -> str:
+        """What the numbers rest on, in words."""
         return f"gradients of {len(self.sizes)} groups of {_sizes(self.sizes)} examples: {self.source}"
 
 

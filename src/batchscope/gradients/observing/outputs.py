@@ -59,9 +59,11 @@ class Call(Subject):
     """A model that is called as the loop calls it; the inputs of its batches are (args, kwargs)."""
 
     def outputs(self, batch: Batch) -> Any:
+        """The model's outputs for a batch whose inputs are (arguments, keyword arguments)."""
         return self.call(batch)
 
     def invoke(self, inputs: Any) -> Any:
+        """The model called with (arguments, keyword arguments)."""
         args, kwargs = inputs
         return self.model(*args, **kwargs)
 

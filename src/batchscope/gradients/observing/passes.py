@@ -39,6 +39,7 @@ class ForwardPass:
 
     @property
     def num_examples(self) -> int:
+        """N."""
         return self.recording.batch.num_examples
 
     def release(self) -> None:
@@ -51,6 +52,7 @@ class ForwardPass:
 
     @property
     def factor(self) -> float:
+        """What the loop's loss is, times the sum over examples: told by the user, or found in the gradients."""
         return self.told if self.scale is None else self.scale.factor
 
 
@@ -89,10 +91,12 @@ class BackwardPass:
 
     @property
     def factor(self) -> float:
+        """That of its forward passes, which have it in common."""
         return self.passes[0].factor
 
     @property
     def num_examples(self) -> int:
+        """N, over all forward passes."""
         return sum(one.num_examples for one in self.passes)
 
 

@@ -113,6 +113,7 @@ class Replay(Call):
         self.batch = Batch(recording.batch.inputs, gradients, size)
 
     def outputs(self, batch: Batch) -> Any:
+        """The model's outputs, with the loop's random numbers where the whole batch is passed."""
         if batch.num_examples == self.batch.num_examples:
             self._recording.restore()
         else:

@@ -68,6 +68,7 @@ class Steps:
             ]
 
     def stop(self) -> None:
+        """Take the hooks off; nobody is told of steps any more."""
         for handle in self._handles:
             handle.remove()
         self._handles = []

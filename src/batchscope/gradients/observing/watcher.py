@@ -90,6 +90,7 @@ class Watcher:
 
     @property
     def way(self) -> Way:
+        """How the model is observed."""
         return self._choice.way
 
     def finish(self) -> None:
@@ -106,12 +107,14 @@ class Watcher:
     # ------------------------------------------------------------------------------------------- the guarded entries
 
     def before_forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Hook: begin to record, on the outermost call of an observed step that autograd records."""
         if self._busy or self.way is Way.OFF or self._active is not None or not torch.is_grad_enabled():
             return
         if self._steps.current % self._options.every == 0:
             self.guard(self._begin, args, kwargs)
 
     def after_forward(self, output: Any) -> None:
+        """Hook: end of the recording; the outputs wait for their gradients."""
         if self._busy or self.way is Way.OFF:
             return
         one = self._active
@@ -128,12 +131,16 @@ class Watcher:
         self.guard(self._end_of_backward)
 
     def on_end_of_step(self, step: int) -> None:
+        """The optimizer has stepped: what was measured becomes an entry of the history."""
         if step % self._options.every == 0 and self.way is not Way.OFF:
             self.guard(self._end_of_step, step)
             self.guard(self._account, step)
             self.guard(self.drop_step)
 
     def on_found(self, is_as_counted: bool) -> None:
+        """The optimizer was found, after some steps were counted without it; they are counted anew if it counts
+        otherwise.
+        """
         if not is_as_counted:
             self.guard(self._recount)
         self.guard(self.drop_step)
@@ -440,6 +447,7 @@ class Watcher:
         self._begin_step()
 
     def stop(self, reason: str, remedy: str) -> None:
+        """Observe no more; a note says why."""
         self._choice.way = Way.OFF
         self._notes.loss(None, reason, remedy)
 

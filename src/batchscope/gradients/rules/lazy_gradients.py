@@ -21,10 +21,12 @@ class Use(Protocol):
     """Per-example gradients of one use of a parameter of shape `shape`."""
 
     @property
-    def num_examples(self) -> int: ...
+    def num_examples(self) -> int:
+        """N."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the parameter."""
 
     @property
     def signature(self) -> tuple[object, ...]:
@@ -82,14 +84,17 @@ class Factors:
 
     @property
     def num_examples(self) -> int:
+        """N."""
         return self.left.shape[0]
 
     @property
     def signature(self) -> tuple[object, ...]:
+        """See `Use`."""
         _, positions, rows = self.left.shape
         return ("factors", positions, rows, self.right.shape[2], self.left.dtype, self.left.device)
 
     def dense(self, rows: slice) -> Tensor:
+        """sum_t left_it right_it' of the examples `rows`, [n, *shape]."""
         return torch.bmm(self.left[rows].mT, self.right[rows]).reshape(-1, *self.shape)
 
 
@@ -106,13 +111,16 @@ class LookedUpRows:
 
     @property
     def num_examples(self) -> int:
+        """N."""
         return self.index.shape[0]
 
     @property
     def signature(self) -> tuple[object, ...]:
+        """See `Use`."""
         return ("rows", self.index.shape[1], *self.shape, self.grads.dtype, self.grads.device)
 
     def dense(self, rows: slice) -> Tensor:
+        """The whole table for each of the examples `rows`, [n, *shape]."""
         index, grads = self.index[rows], self.grads[rows]
         table = grads.new_zeros(len(index), *self.shape)
         return table.scatter_add_(1, index.unsqueeze(-1).expand_as(grads), grads)
@@ -130,17 +138,21 @@ class Dense:
 
     @property
     def num_examples(self) -> int:
+        """N."""
         return self.grads.shape[0]
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The shape of the parameter."""
         return tuple(self.grads.shape[1:])
 
     @property
     def signature(self) -> tuple[object, ...]:
+        """See `Use`."""
         return ("dense", *self.shape, self.grads.dtype, self.grads.device)
 
     def dense(self, rows: slice) -> Tensor:
+        """Those of the examples `rows`, [n, *shape]."""
         return self.grads[rows]
 
 
@@ -162,15 +174,18 @@ class Patches:
 
     @property
     def num_examples(self) -> int:
+        """N."""
         return self.grads.shape[0]
 
     @property
     def signature(self) -> tuple[object, ...]:
+        """See `Use`."""
         sizes = (*self.inputs.shape[1:], *self.grads.shape[1:], *self.shape)
         geometry = (self.stride, self.padding, self.dilation, self.groups)
         return ("patches", *sizes, *geometry, self.grads.dtype, self.grads.device)
 
     def dense(self, rows: slice) -> Tensor:
+        """One backward pass per example of `rows`, [n, *shape]."""
         return torch.stack([self.weight_gradient(slice(i, i + 1)) for i in range(*rows.indices(self.num_examples))])
 
     def weight_gradient(self, rows: slice) -> Tensor:

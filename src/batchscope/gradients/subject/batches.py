@@ -47,6 +47,7 @@ class Batch:
         return Batch(inputs, map_leaves(pick, self.targets), len(index), self.ragged)
 
     def head(self, size: int) -> Batch:
+        """The first `size` examples, or all."""
         return self.take(torch.arange(min(size, self.num_examples)))
 
     @property
@@ -217,6 +218,7 @@ def is_changing(data: Any) -> bool:
 
 
 def is_pair_of_arrays(data: Any) -> bool:
+    """Whether `data` is a pair (inputs, targets) of tensors or arrays."""
     return (
         isinstance(data, tuple | list)
         and len(data) == 2

@@ -54,12 +54,15 @@ class FrozenStatistics:
         self._recording = False
 
     def record(self) -> None:
+        """Before the forward pass on the whole batch."""
         self._statistics, self._next, self._recording = [], 0, True
 
     def replay(self) -> None:
+        """Before every other forward pass on its examples."""
         self._next, self._recording = 0, False
 
     def rewrites(self) -> Mapping[Function, Function]:
+        """What to run in the place of F.batch_norm."""
         return {F.batch_norm: self._batch_norm}
 
     def _batch_norm(

@@ -83,6 +83,7 @@ class Interceptor(TorchFunctionMode):
         return self.see(func, args, kwargs)
 
     def see(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A call of a torch function: run it and return its output; subclasses do more."""
         return func(*args, **kwargs)
 
 

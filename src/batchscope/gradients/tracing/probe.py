@@ -45,6 +45,7 @@ class Probe:
 
     @property
     def is_deterministic(self) -> bool:
+        """Whether a second forward pass gave the same losses."""
         return torch.allclose(self.losses, self.repeated, rtol=0, atol=self.tolerance, equal_nan=True)
 
     def coupled_examples(self) -> list[int]:

@@ -66,6 +66,7 @@ class Event:
 
     @property
     def is_meeting(self) -> bool:
+        """Whether parameters meet examples in the call."""
         return self.depends
 
     @cached_property
@@ -117,6 +118,7 @@ class Recorder(Interceptor):
         self._keep_values = keep_values
 
     def see(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a call; where it can pass gradients on, keep what went in and came out."""
         refuse_derivatives(func)
         output = func(*args, **kwargs)
         operands, outputs = list(tensors_in(args, kwargs)), tensors_out(output)

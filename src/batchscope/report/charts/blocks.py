@@ -24,20 +24,24 @@ class Bounded(Protocol):
     """Anything with a batch-size bound (examples): infinite where Q = 0 < S1, NaN where all gradients are zero."""
 
     @property
-    def batch_size_bound(self) -> float: ...
+    def batch_size_bound(self) -> float:
+        """B_S, in examples."""
 
 
 class MeasuredBlocks(Protocol):
     """What is drawn of a `batchscope.measure` report."""
 
     @property
-    def by_block_and_kind(self) -> Mapping[Key, Bounded]: ...
+    def by_block_and_kind(self) -> Mapping[Key, Bounded]:
+        """(block, kind) -> its moments."""
 
     @property
-    def by_kind(self) -> Mapping[str, Bounded]: ...
+    def by_kind(self) -> Mapping[str, Bounded]:
+        """Kind -> its moments."""
 
     @property
-    def total(self) -> Bounded: ...
+    def total(self) -> Bounded:
+        """Moments of all parameters."""
 
 
 def block_diversity(panels: Mapping[str, Sequence[MeasuredBlocks]]) -> Chart:

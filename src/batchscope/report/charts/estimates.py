@@ -35,6 +35,7 @@ def points(name: str, colour: Hue, places: Sequence[float], estimates: Sequence[
 
 
 def one_group(name: str, estimates: Sequence[ThresholdEstimate]) -> str:
+    """The name of a chart's only group: what was asked for, or the shape of the estimates."""
     return name or next((one.shape for one in estimates), "")
 
 

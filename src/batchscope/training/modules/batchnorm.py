@@ -41,6 +41,7 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
         self._ranks = ranks if shares == 1 else ONE_RANK
 
     def forward(self, x: Tensor) -> Tensor:
+        """[N, C, h, w], each share of the batch normalised by its own statistics over all ranks."""
         if not self.training:
             return super().forward(x)
         if not len(x) and self._ranks.size == 1:  # a rank without a share of the epoch's last batch

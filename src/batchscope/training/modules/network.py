@@ -34,12 +34,14 @@ class Examples:
 
     @classmethod
     def training(cls, dataset: Dataset, settings: Settings, device: torch.device, channels_last: bool) -> Examples:
+        """The training set on the device, in the type and memory format of the run."""
         return cls._of(dataset.inputs, dataset.targets, settings, device, channels_last)
 
     @classmethod
     def heldout(
         cls, dataset: Dataset, settings: Settings, device: torch.device, channels_last: bool
     ) -> Examples | None:
+        """The same of the held-out set; None where there is none."""
         if dataset.heldout_inputs is None or dataset.heldout_targets is None:
             return None
         return cls._of(dataset.heldout_inputs, dataset.heldout_targets, settings, device, channels_last)
@@ -142,10 +144,12 @@ class Network:
         return float(report.batch_size_bound)
 
     def state(self) -> dict[str, Any]:
+        """What `load` needs to go on: weights, running statistics, state of the optimizer."""
         return {"module": self.module.state_dict(), "rules": [rule.state() for rule in self.rules]}
 
     @torch.no_grad()
     def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
         self.module.load_state_dict(state["module"])
         for rule, saved in zip(self.rules, state["rules"], strict=True):
             rule.load(saved)

@@ -29,5 +29,6 @@ class Adadelta(FromGradient):
 
 
 def rule(settings: TrainingOptions, parameter: Tensor, layer_dims: int) -> Adadelta:
+    """As published: ρ = 0.95, ε = 1e-6 (Zeiler 2012), unless given."""
     rho, epsilon = settings.rho or RHO, settings.epsilon or EPSILON
     return Adadelta(parameter, layer_dims, settings.weight_decay, rho, epsilon)

@@ -25,4 +25,5 @@ class Adagrad(FromGradient):
 
 
 def rule(settings: TrainingOptions, parameter: Tensor, layer_dims: int) -> Adagrad:
+    """ε = 1e-10 unless given, as in torch.optim."""
     return Adagrad(parameter, layer_dims, settings.weight_decay, settings.epsilon or EPSILON)

@@ -37,5 +37,6 @@ class Adam(FromGradient):
 
 
 def rule(settings: TrainingOptions, parameter: Tensor, layer_dims: int) -> Adam:
+    """ε = 1e-8 unless given (Kingma & Ba 2015, algorithm 1)."""
     betas = settings.beta1, settings.beta2
     return Adam(parameter, layer_dims, settings.weight_decay, betas, settings.epsilon or EPSILON)

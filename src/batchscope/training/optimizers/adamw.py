@@ -19,5 +19,6 @@ class AdamW(Adam):
 
 
 def rule(settings: TrainingOptions, parameter: Tensor, layer_dims: int) -> AdamW:
+    """As Adam, λ apart from the gradient."""
     betas = settings.beta1, settings.beta2
     return AdamW(parameter, layer_dims, settings.weight_decay, betas, settings.epsilon or EPSILON)

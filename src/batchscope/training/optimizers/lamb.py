@@ -31,5 +31,6 @@ class LAMB(Adam):
 
 
 def rule(settings: TrainingOptions, parameter: Tensor, layer_dims: int) -> LAMB:
+    """ε = 1e-6 unless given (You et al. 2020)."""
     betas = settings.beta1, settings.beta2
     return LAMB(parameter, layer_dims, settings.weight_decay, betas, settings.epsilon or EPSILON)

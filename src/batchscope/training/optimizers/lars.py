@@ -38,5 +38,6 @@ class LARS(FromGradient):
 
 
 def rule(settings: TrainingOptions, parameter: Tensor, layer_dims: int) -> LARS:
+    """Momentum 0.9 and trust coefficient 0.001 unless given (You et al. 2017)."""
     momentum, trust = settings.momentum or MOMENTUM, settings.trust or TRUST
     return LARS(parameter, layer_dims, settings.weight_decay, momentum, trust)

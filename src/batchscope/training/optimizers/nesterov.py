@@ -25,4 +25,5 @@ class Nesterov(FromGradient):
 
 
 def rule(settings: TrainingOptions, parameter: Tensor, layer_dims: int) -> Nesterov:
+    """Momentum 0.9 unless given."""
     return Nesterov(parameter, layer_dims, settings.weight_decay, settings.momentum or MOMENTUM)

@@ -30,5 +30,6 @@ class RMSprop(FromGradient):
 
 
 def rule(settings: TrainingOptions, parameter: Tensor, layer_dims: int) -> RMSprop:
+    """Memory ρ = 0.9 and ε = 1e-8 unless given (Tieleman & Hinton 2012)."""
     rho, epsilon = settings.rho or RHO, settings.epsilon or EPSILON
     return RMSprop(parameter, layer_dims, settings.weight_decay, rho, epsilon, settings.momentum)

@@ -36,22 +36,27 @@ class Stack:
 
     @property
     def num_members(self) -> int:
+        """E."""
         return self.first.shape[0]
 
     @property
     def depth(self) -> int:
+        """L hidden layers."""
         return self.hidden.shape[0] + 1
 
     @cached_property
     def hidden_layers(self) -> tuple[Tensor, ...]:
+        """[E, K, K] each, views into `hidden`."""
         return self.hidden.unbind()
 
     @cached_property
     def hidden_transposed(self) -> tuple[Tensor, ...]:
+        """The same, transposed."""
         return self.hidden.transpose(2, 3).unbind()
 
     @cached_property
     def bias_layers(self) -> tuple[Tensor | None, ...]:
+        """One entry a hidden layer, views into `bias`; None without biases."""
         return (None,) * self.depth if self.bias is None else self.bias.unbind()
 
     def tensors(self) -> Iterator[tuple[str, Tensor, int]]:

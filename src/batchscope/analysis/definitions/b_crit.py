@@ -1,0 +1,37 @@
+"""B* as B_crit of the fitted curve."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from batchscope.analysis.crossings import ABOVE, BELOW
+from batchscope.analysis.definitions.definition import define
+from batchscope.analysis.fit.critical_batch import MEANING, fit_sweep
+from batchscope.analysis.formatting import number
+from batchscope.analysis.sweeps import Array, Sweep
+from batchscope.analysis.threshold_estimate import Request, ThresholdEstimate, joined, made
+
+
+@define("b_crit", MEANING)
+def b_crit(sweep: Sweep, _: float, request: Request) -> ThresholdEstimate:
+    """That of the fitted curve; outside the sweep it is censored, and the statement says where the curve has it."""
+    fitted = fit_sweep(sweep, False, request.resamples, request.level, request.seed, request.stream)
+    smallest, largest = sweep.batch_sizes[0], sweep.batch_sizes[-1]
+
+    def outside(values: Array) -> Array:
+        return np.where(values > largest, ABOVE, np.where(values < smallest, BELOW, values))
+
+    with np.errstate(over="ignore"):
+        samples = outside(np.exp(fitted.samples[:, 1] - fitted.samples[:, 0]))
+    value = float(outside(np.array(fitted.b_crit))) if not math.isnan(fitted.b_crit) else math.nan
+    statement = fitted.statement
+    if fitted.misfit < 0.01:
+        statement = joined(statement, f"the curve does not describe the runs (lack of fit p = {fitted.misfit:.2g})")
+    if value in (ABOVE, BELOW) and math.isfinite(fitted.b_crit) and fitted.b_crit > 0:
+        statement = joined(statement, f"the curve extrapolates to {number(fitted.b_crit)}")
+    result = made(sweep, request, value, samples, math.inf, statement)
+    low, high = (float(outside(np.array(end))) if not math.isnan(end) else end for end in fitted.interval)
+    return replace(result, interval=(low, high))
