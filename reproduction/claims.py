@@ -19,6 +19,7 @@ from batchscope.analysis.verdict import CERTAIN
 from batchscope.theory import chen2018
 from reproduction import lemma1
 from reproduction.evidence import (
+    EMNIST,
     FAILS,
     HOLDS,
     IN_PART,
@@ -228,9 +229,31 @@ def _3b_ii() -> Answer:
     return Answer(text, HOLDS if ends[0].ordering > 2 * ends[-1].ordering else FAILS, SGD_MNIST)
 
 
-@claim("3c", "EMNIST, B = 4096: epochs fall from 211 to 9 as K grows from 17 to 21")
+@claim("3c", "EMNIST, B = 4096: epochs fall from 211 to 9 as K grows from 17 to 21", EMNIST)
 def _3c() -> Answer:
-    return Answer("not run: `figure3c` (EMNIST-47, reduced) has no committed rows yet", NOT_TESTED)
+    running = {depth: typical(cell_of(EMNIST)[depth, 4096]) for depth in (1, 10)}
+    near = 9 / 1.5 < running[1] < 9 * 1.5, 211 / 1.5 < running[10] < 211 * 1.5
+    return Answer(
+        f"65 % running over an epoch's batches, as Keras prints it: {epochs(EMNIST, 1, 4096)} at K = {_width(1)}, "
+        f"{epochs(EMNIST, 10, 4096)} at K = {_width(10)}; at the end of an epoch of the same runs: {_at_its_end(1)} "
+        f"and {_at_its_end(10)}",
+        HOLDS if all(near) else IN_PART if running[1] < running[10] else FAILS,
+        "EMNIST-47 (reduced), three passes counted as an epoch, plain SGD, standardised inputs, ReLU, Glorot-uniform, "
+        "step size by the two-epoch rule",
+    )
+
+
+def _width(depth: int) -> int:
+    return next(row.width for row in results(EMNIST).rows if row.depth == depth)
+
+
+def _at_its_end(depth: int) -> str:
+    """The first epochs at whose end 65 % are met, seed by seed."""
+    rows = [
+        row for row in results(EMNIST).rows if row.phase == "final" and (row.depth, row.batch_size) == (depth, 4096)
+    ]
+    met = [next((at.epoch for at in row.history if at.train_accuracy >= row.target_value), None) for row in rows]
+    return ", ".join("not before" if epoch is None else number(epoch) for epoch in met)
 
 
 @claim("3ef", "LeNet and ResNet-18: at a fixed batch size more width means fewer epochs")

@@ -19,7 +19,9 @@ RESULTS = Path(__file__).parent.parent / "results"
 MNIST, LINEAR, LEMMA1 = "chen2018/figure2-mnist", "chen2018/figure2", "yin2018/lemma1"
 # What `batchscope run` was given -> run directory in results/. Figure 3(a) is in the runs of Figure 2, Figures 1 and
 # 3(b) in those on MNIST.
-RUNS = {LINEAR: "figure2", MNIST: "figure2-mnist", LEMMA1: "lemma1"}
+EMNIST = "chen2018/figure3c --variant three_passes+running+ends"
+ADAM = "chen2018/figure3b --variant adam+coarse"
+RUNS = {LINEAR: "figure2", MNIST: "figure2-mnist", ADAM: "figure3b-adam", EMNIST: "figure3c-ends", LEMMA1: "lemma1"}
 
 HOLDS, IN_PART, FAILS, NOT_TESTED = "holds", "holds in part", "does not hold", "not tested"
 OF_DECISION = {"supported": HOLDS, "contradicted": FAILS, "undecided": "undecided"}

@@ -14,7 +14,7 @@ from batchscope.analysis import batch_threshold, fit, sweeps_of
 from batchscope.analysis.formatting import number
 from batchscope.analysis.sweeps import Sweep
 from batchscope.records import Outcome, Rows
-from reproduction import claims  # noqa: F401  the page lists the paper's first
+from reproduction import variants  # noqa: F401  the page lists these and the claims first
 from reproduction.evidence import FAILS, HOLDS, IN_PART, LINEAR, MNIST, SGD_MNIST, Answer, at_the_start, claim, results
 
 Array = NDArray[np.float64]

@@ -40,7 +40,7 @@ def _small(name: str, **changes: Any) -> Study:
     common: dict[str, Any] = {
         "dataset": "mnist",
         "num_examples": 6000,
-        "batch_sizes": (32, 128, 512, 2048),
+        "batch_sizes": (128, 512, 2048),
         "target": {"train_accuracy": 0.96},
         "max_epochs": 60,
         "num_seeds": 3,
