@@ -20,6 +20,7 @@ _EXPORTS: dict[str, str] = {
     "fit_critical_batch": "analysis",
     "schedule": "analysis",
     "measure": "gradients",
+    "runs": "records",
     "per_example_sq_norms": "gradients",
     "observe": "gradients",
     "solve_width": "architectures",

@@ -11,7 +11,7 @@ pytest.importorskip("accelerate")
 from batchscope.analysis import BatchRule, schedule  # noqa: E402
 from batchscope.gradients.observing import ObserveWarning  # noqa: E402
 from batchscope.integrations import noise_record  # noqa: E402
-from batchscope.integrations.huggingface import NoiseScale  # noqa: E402
+from batchscope.integrations.huggingface import NoiseScaleTrainerCallback  # noqa: E402
 from batchscope.integrations.noise_record import BatchSizeHint, BatchSizeWarning  # noqa: E402
 from tests.integrations.oracle import events, moments  # noqa: E402
 
@@ -72,7 +72,7 @@ def losses_of(notes):
 def test_accumulated_token_means_give_the_moments_of_whole_sequences_and_leave_the_run_as_it_is(tmp_path):
     plain, watched = trainer(tmp_path / "a"), trainer(tmp_path / "b", report_to=["tensorboard"])
     start = gpt2()
-    noise = NoiseScale(watched, every=2, csv=tmp_path / "noise.csv")
+    noise = NoiseScaleTrainerCallback(watched, every=2, csv=tmp_path / "noise.csv")
     plain.train()
     watched.train()
     assert all(torch.equal(a, b) for a, b in zip(plain.model.parameters(), watched.model.parameters(), strict=True))
@@ -97,7 +97,7 @@ def test_accumulated_token_means_give_the_moments_of_whole_sequences_and_leave_t
 
 def test_a_resumed_run_goes_on_with_the_history_of_the_first_part(tmp_path):
     def run(steps, **arguments):
-        noise = NoiseScale(every=1)
+        noise = NoiseScaleTrainerCallback(every=1)
         one = trainer(tmp_path, num_train_epochs=3, save_strategy="steps", save_steps=2, max_steps=steps)
         one.add_callback(noise)
         one.train(**arguments)
@@ -117,7 +117,7 @@ def test_lora_activation_checkpointing_and_bf16_together(tmp_path):
     model.enable_input_require_grads()
     model = peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules=["c_attn"], fan_in_fan_out=True))
     one = trainer(tmp_path, model, gradient_checkpointing=True, bf16=True, max_steps=3)
-    noise = NoiseScale(one, every=1)
+    noise = NoiseScaleTrainerCallback(one, every=1)
     one.train()
     assert [m.num_examples for m in noise.history.values()] == [15, 15, 15]
     assert all(m.sum_sq_norms > 0 and m.noise.trace_covariance > 0 for m in noise.history.values())
@@ -131,7 +131,7 @@ def test_whatever_goes_wrong_the_run_goes_on_and_a_note_says_so(tmp_path, monkey
 
     monkeypatch.setattr(noise_record, "noise_window", broken)
     one = trainer(tmp_path)
-    noise = NoiseScale(one, every=1)
+    noise = NoiseScaleTrainerCallback(one, every=1)
     with pytest.warns(ObserveWarning, match="planted"):
         one.train()
     assert one.state.global_step == 4
@@ -140,7 +140,7 @@ def test_whatever_goes_wrong_the_run_goes_on_and_a_note_says_so(tmp_path, monkey
     frozen = gpt2().requires_grad_(False)
     frozen.transformer.wte.weight.requires_grad_(True)
     strange = trainer(tmp_path, frozen)
-    noise = NoiseScale(strange, every=1, reduction="median")  # no such thing: an InputError of observe
+    noise = NoiseScaleTrainerCallback(strange, every=1, reduction="median")  # no such thing: an InputError of observe
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a warning that is an error may not end the run either
         strange.train()
@@ -150,7 +150,7 @@ def test_whatever_goes_wrong_the_run_goes_on_and_a_note_says_so(tmp_path, monkey
 
 def test_one_hint_and_one_warning_in_a_run(tmp_path):
     random = trainer(tmp_path, num_train_epochs=4, learning_rate=0.0)  # random tokens: the gradient is mostly noise
-    NoiseScale(random, every=1)
+    NoiseScaleTrainerCallback(random, every=1)
     with pytest.warns(BatchSizeHint, match=r"batch \d+, noise scale .* larger costs") as hints:
         random.train()
     assert len([w for w in hints if w.category is BatchSizeHint]) == 1
@@ -159,7 +159,7 @@ def test_one_hint_and_one_warning_in_a_run(tmp_path):
     same.ids[:], same.lengths[:] = same.ids[0], 11
     same.ids[::9, 3] = 7  # nearly equal examples: hardly any noise
     alike = trainer(tmp_path, data=same, num_train_epochs=4, learning_rate=0.0)
-    noise = NoiseScale(alike, every=1)
+    noise = NoiseScaleTrainerCallback(alike, every=1)
     with pytest.warns(BatchSizeWarning, match=r"times the noise scale") as warned:
         alike.train()
     assert len([w for w in warned if w.category is BatchSizeWarning]) == 1
@@ -168,7 +168,7 @@ def test_one_hint_and_one_warning_in_a_run(tmp_path):
 
 def test_accumulation_grows_where_an_epoch_begins_and_every_example_is_seen(tmp_path):
     one = trainer(tmp_path, data=Sentences(40), num_train_epochs=3, gradient_accumulation_steps=1, learning_rate=0.0)
-    noise = NoiseScale(one, every=1, grow=BatchRule(share=100.0, most=20))
+    noise = NoiseScaleTrainerCallback(one, every=1, grow=BatchRule(share=100.0, most=20))
     one.train()
     sizes = [m.num_examples for m in noise.history.values()]
     assert sizes == [5] * 8 + [20] * 2 + [20] * 2
@@ -176,6 +176,6 @@ def test_accumulation_grows_where_an_epoch_begins_and_every_example_is_seen(tmp_
 
     earlier = schedule(noise, micro_batch=5, share=100.0, most=20)
     again = trainer(tmp_path, data=Sentences(40), gradient_accumulation_steps=1)
-    noise = NoiseScale(again, every=1, grow=earlier)
+    noise = NoiseScaleTrainerCallback(again, every=1, grow=earlier)
     again.train()
     assert [m.num_examples for m in noise.history.values()] == [20, 20]

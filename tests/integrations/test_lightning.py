@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger  # noqa: E402
 
 from batchscope.analysis import BatchRule  # noqa: E402
 from batchscope.gradients.observing import ObserveWarning  # noqa: E402
-from batchscope.integrations.lightning import NoiseScale  # noqa: E402
+from batchscope.integrations.lightning import NoiseScaleCallback  # noqa: E402
 from tests.integrations.oracle import events, moments  # noqa: E402
 
 QUIET = {"enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu", "devices": 1}
@@ -83,7 +83,7 @@ def losses_of(notes):
 )
 def test_the_moments_are_those_of_the_examples_of_a_step_and_the_run_is_as_without(fit, kind, steps):
     plain, module, start = kind(), kind(), kind()
-    noise = NoiseScale(every=2)
+    noise = NoiseScaleCallback(every=2)
     fit(plain, None, accumulate_grad_batches=3)
     fit(module, noise, accumulate_grad_batches=3)
     assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), module.parameters(), strict=True))
@@ -102,7 +102,7 @@ def test_the_moments_are_those_of_the_examples_of_a_step_and_the_run_is_as_witho
 
 def test_every_logger_of_the_trainer_gets_the_numbers(fit, tmp_path):
     loggers = [TensorBoardLogger(tmp_path / "board"), CSVLogger(tmp_path / "table", flush_logs_every_n_steps=1)]
-    noise = NoiseScale(every=1)
+    noise = NoiseScaleCallback(every=1)
     fit(Plain(), noise, logger=loggers, max_epochs=2)
     expected = [(step + 1, pytest.approx(m.noise.trace_covariance, rel=1e-5)) for step, m in noise.history.items()]
     assert events(tmp_path / "board")["batchscope/trace_covariance"] == expected
@@ -112,12 +112,12 @@ def test_every_logger_of_the_trainer_gets_the_numbers(fit, tmp_path):
 
 
 def test_bf16_batchnorm_and_a_record_without_any_logger(fit, tmp_path):
-    noise = NoiseScale(every=1, csv=tmp_path / "noise.csv")
+    noise = NoiseScaleCallback(every=1, csv=tmp_path / "noise.csv")
     fit(Plain(), noise, precision="bf16-mixed")
     assert len(noise.history) == 10
     assert not losses_of(noise.notes)
     assert len((tmp_path / "noise.csv").read_text().splitlines()) == 11
-    grouped = NoiseScale(every=1)
+    grouped = NoiseScaleCallback(every=1)
     fit(Plain(normalise=True), grouped, accumulate_grad_batches=2, data=loader(40))
     assert {m.basis.partition(":")[0] for m in grouped.history.values()} == {"gradients of 2 groups of 5 examples"}
 
@@ -125,7 +125,7 @@ def test_bf16_batchnorm_and_a_record_without_any_logger(fit, tmp_path):
 @pytest.mark.parametrize("normalise", [False, True])
 def test_a_resumed_run_goes_on_with_the_history_of_the_first_part(fit, tmp_path, normalise):
     def run(epochs, **more):
-        noise = NoiseScale(every=1)
+        noise = NoiseScaleCallback(every=1)
         keep = pl.callbacks.ModelCheckpoint(tmp_path, filename="{epoch}", save_top_k=-1)
         given = {"max_epochs": epochs, "logger": False, "default_root_dir": tmp_path, "accumulate_grad_batches": 2}
         trainer = pl.Trainer(**QUIET, **given, callbacks=[noise, keep])
@@ -141,7 +141,7 @@ def test_a_resumed_run_goes_on_with_the_history_of_the_first_part(fit, tmp_path,
 
 
 def test_what_goes_wrong_is_a_note_and_the_run_goes_on(fit):
-    noise = NoiseScale(every=1, module="nett")
+    noise = NoiseScaleCallback(every=1, module="nett")
     with pytest.warns(ObserveWarning, match="expected one of 'net'"):
         trainer = fit(Plain(), noise)
     assert trainer.global_step == 10
@@ -151,7 +151,7 @@ def test_what_goes_wrong_is_a_note_and_the_run_goes_on(fit):
         def training_step(self, batch, index):
             return F.cross_entropy(self.net[2](self.net[1](self.net[0](batch[0]))), batch[1])
 
-    noise = NoiseScale(every=1)
+    noise = NoiseScaleCallback(every=1)
     with pytest.warns(ObserveWarning, match="say module='name'"):
         fit(Apart(), noise)
 
@@ -161,7 +161,7 @@ def test_what_goes_wrong_is_a_note_and_the_run_goes_on(fit):
                 raise ZeroDivisionError
             return super().training_step(batch, index)
 
-    module, noise = Failing(), NoiseScale(every=1)
+    module, noise = Failing(), NoiseScaleCallback(every=1)
     with pytest.raises(ZeroDivisionError):
         fit(module, noise)
     assert len(noise.history) == 3
@@ -180,7 +180,7 @@ def test_accumulation_grows_where_both_accumulations_end_and_no_gradient_is_lost
         def configure_optimizers(self):
             return torch.optim.SGD(self.parameters(), 0.0)
 
-    module, noise = Counting(), NoiseScale(every=1, grow=BatchRule(share=1000.0, most=20))
+    module, noise = Counting(), NoiseScaleCallback(every=1, grow=BatchRule(share=1000.0, most=20))
     fit(module, noise, data=loader(80), max_epochs=2)
     sizes = [m.num_examples for m in noise.history.values()]
     assert sizes == [5] * 8 + [20] * 6  # known after eight steps, which are two steps of four

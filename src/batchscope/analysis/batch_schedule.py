@@ -145,7 +145,7 @@ class BatchSchedule:
 def schedule(observed: Any, micro_batch: int, rule: BatchRule | None = None, **options: Any) -> BatchSchedule:
     """Suggest a batch size, as accumulation of micro-batches, for every stretch of a run that was observed.
 
-    observed: what `bs.observe` gave, a trainer's `NoiseScale` callback, windows of `noise_scale_curve()`, or the path
+    observed: what `bs.observe` gave, a trainer's callback, windows of `noise_scale_curve()`, or the path
     of a CSV that `to_csv` wrote. micro_batch: examples that are processed at once, over all processes. rule: see
     `BatchRule`; options: its fields instead (share=, exchange=, most=, only_grow=).
 

@@ -216,8 +216,14 @@ def cells(rows: Iterable[Row], unfinished: bool = False, sweeps: Mapping[str, Sw
     reported = given.where(phase="final")
     finals, tunes = reported.group_by(*KEYS), given.where(phase="tune").group_by(*KEYS)
     none, times = given.pick(slice(0, 0)), _times(reported, sweeps or {})
-    found = {*finals, *tunes} if unfinished else set(finals)
-    in_order = sorted(found, key=lambda key: (key[0], key[1], -key[2], *key[3:]))
+    found = {**finals, **tunes} if unfinished else finals
+    places = {shape: place for place, (shape,) in enumerate(given.distinct("shape"))}
+
+    def place(key: Key) -> Key:
+        study, depth, width, shape, batch_size = key
+        return study, depth, -width, *((shape, 0) if width else ("", places[shape])), batch_size
+
+    in_order = sorted(found, key=place)
     return tuple(_cell(finals.get(key, none), tunes.get(key, none), times.get(key)) for key in in_order)
 
 

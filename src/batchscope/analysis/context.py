@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from batchscope.analysis.formatting import grouped
+from batchscope.records.plain import AS_GIVEN
 from batchscope.records.row import ACCURACIES, METRICS, Row
 from batchscope.records.rows import Rows
 
@@ -41,7 +42,7 @@ def context(rows: Iterable[Row]) -> Context:
         dataset=_join(final.entries("dataset")),
         num_examples=_join(grouped(size) for (size,) in final.distinct("num_examples")),
         target=_join(
-            f"{metric.replace('_', ' ')} {signs.get(metric, '=')} {value:g}"
+            AS_GIVEN if metric == AS_GIVEN else f"{metric.replace('_', ' ')} {signs.get(metric, '=')} {value:g}"
             for metric, value in final.distinct("target_metric", "target_value")
         ),
         protocol=_join(final.entries("protocol")),

@@ -104,7 +104,11 @@ def _exploratory(sweeps: dict[str, Sweep], definition: str) -> tuple[Verdict, ..
     ends = [find_shape(sweeps, name) for name in ("wide", "deep")]
     if not all(np.isfinite(sweeps[end].typical(sweeps[end].epochs)).any() for end in ends):
         return ()
-    costs, others = ("steps", "flops"), [name for name in OTHER_DEFINITIONS if name != definition]
+    counted = all(sweeps[end].multiply_adds for end in ends)  # not known of plain numbers without weights
+    costs, others = (
+        ("steps", "flops") if counted else ("steps",),
+        [name for name in OTHER_DEFINITIONS if name != definition],
+    )
     count = len(costs) + len(others)
     return (
         *(compare(sweeps, equal=what, comparisons=count) for what in costs),

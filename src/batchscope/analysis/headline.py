@@ -12,6 +12,7 @@ from batchscope.analysis.same_batch import EpochRatio, EpochRatios
 from batchscope.analysis.sweeps import Sweep
 from batchscope.analysis.threshold_estimate import ThresholdEstimate
 from batchscope.analysis.verdict import CERTAIN, UNDECIDED, Verdict
+from batchscope.records.plain import AS_GIVEN
 
 WIDE, DEEP = "wide", "deep"
 
@@ -58,6 +59,8 @@ def headline(sweeps: Mapping[str, Sweep], ratios: EpochRatios, verdict: Verdict)
 def goal(sweep: Sweep) -> str:
     """``To 96 % training accuracy``, ``To a training loss of 1e-12``."""
     metric, _, value = sweep.target.rpartition(" ")
+    if metric == AS_GIVEN:
+        return "To the target"
     if metric == "train accuracy":
         return f"To {number(100 * float(value))} % training accuracy"
     return f"To a training loss of {value}" if metric == "train loss" else f"To {sweep.target}"

@@ -23,7 +23,7 @@ from batchscope.analysis.threshold_estimate import ThresholdEstimate
 from batchscope.analysis.thresholds import batch_threshold, estimate
 from batchscope.errors import InputError
 from batchscope.records.histories import columns
-from batchscope.records.row import ACCURACIES, Row
+from batchscope.records.row import ACCURACIES, METRICS, Row
 from batchscope.records.rows import Rows
 
 EASIER = (1.0, 1.25, 1.5, 2.0, 3.0)  # default levels: the target's loss, or error rate, times these
@@ -56,7 +56,7 @@ def by_target(
     """
     finals = rows_of(results).where(phase="final")
     rows = finals.pick(np.array([bool(history) for history in finals.entries("history")], dtype=bool))
-    if not rows:
+    if not rows or rows[0].target_metric not in METRICS:  # of plain numbers: their histories hold no metric
         return {}
     metric, target = rows[0].target_metric, rows[0].target_value
     asked = _levels(metric, target) if levels is None else tuple(levels)

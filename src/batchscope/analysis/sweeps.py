@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from batchscope.errors import InputError, closest
 from batchscope.records.histories import columns
+from batchscope.records.plain import runs
 from batchscope.records.row import FIXED, Outcome, Row
 from batchscope.records.rows import Rows
 
@@ -31,8 +33,11 @@ class HasRows(Protocol):
         """One row per run."""
 
 
-def rows_of(results: Iterable[Row] | HasRows) -> Rows:
-    """The rows themselves, by columns, whether `results` is an iterable of them or an object with `.rows`."""
+def rows_of(results: Any) -> Rows:
+    """The rows themselves, by columns: of an iterable of them, of an object with `.rows`, or of plain numbers (a CSV, a
+    mapping of columns, a data frame; see `records.plain`)."""
+    if isinstance(results, str | Path | Mapping) or hasattr(results, "columns"):
+        return runs(results)
     rows: Any = getattr(results, "rows", results)
     return Rows.of(rows)
 
@@ -138,17 +143,23 @@ def sweeps_of(results: Results) -> dict[str, Sweep]:
     Sweeps are returned as they are: made once, they can be given to everything in this room that takes results.
     Raises InputError when the rows mix targets, data sets or protocols, as no threshold compares those.
     """
-    if isinstance(results, Mapping):
-        return results if isinstance(results, dict) else dict(results)
+    if isinstance(results, Mapping) and all(isinstance(one, Sweep) for one in results.values()):
+        return cast(dict[str, Sweep], results if isinstance(results, dict) else dict(results))
     finals = rows_of(results).where(phase="final")
     refuse_mixtures(finals)
     return {shape: sweep_of(group) for shape, group in by_shape(finals).items()}
 
 
 def by_shape(rows: Rows) -> dict[str, Rows]:
-    """Shape label -> its rows, shallowest first, in the order in which they came."""
+    """Shape label -> its rows, shallowest first, in the order in which they came. Shapes without a width (of plain
+    numbers) stay in the order in which they came."""
     groups = {shape: group for (shape,), group in rows.group_by("shape").items()}
-    return dict(sorted(groups.items(), key=lambda item: (item[1][0].depth, -item[1][0].width, item[0])))
+
+    def place(item: tuple[str, Rows]) -> tuple[int, int, str]:
+        label, first = item[0], item[1][0]
+        return first.depth, -first.width, label if first.width else ""
+
+    return dict(sorted(groups.items(), key=place))
 
 
 def runs_among(rows: Rows) -> Rows:
@@ -156,7 +167,8 @@ def runs_among(rows: Rows) -> Rows:
     return rows.pick(rows.column("outcome") != Outcome.CRASHED).in_order_of("batch_size", "seed")
 
 
-Results: TypeAlias = Iterable[Row] | HasRows | Mapping[str, Sweep]
+Columns: TypeAlias = Mapping[str, Sequence[Any]]
+Results: TypeAlias = Iterable[Row] | HasRows | Mapping[str, Sweep] | Columns | str | Path
 
 
 def find_shape(sweeps: Mapping[str, Sweep], name: str) -> str:

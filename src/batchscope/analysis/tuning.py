@@ -69,8 +69,11 @@ class TuningGuard:
         edges, total = len(self.at_edge), len(self.cells)
         lost, runs = (sum(getattr(cell, name) for cell in self.cells) for name in ("num_lost", "num_final"))
         chosen = " with the step size chosen after two epochs" if self.protocol == "paper2018" else ""
+        known = f"{edges} of {total} chosen step sizes lie at the edge of their grid"
+        if self.cells and all(math.isnan(cell.step_size) for cell in self.cells):
+            known = "step sizes are not given"
         return (
-            f"{edges} of {total} chosen step sizes lie at the edge of their grid; {lost} of {runs} final runs never "
+            f"{known}; {lost} of {runs} final runs never "
             f"met the target{chosen}, at {len(self.with_losses)} of {total} shapes and batch sizes"
         )
 
@@ -176,8 +179,9 @@ def _cell(finals: Rows, tunes: Rows) -> TunedCell:
 
 def step_size_trends(guarded: TuningGuard, level: float = LEVEL) -> tuple[StepSizeTrend, ...]:
     """The slope of log step size against log batch size for every shape, by least squares."""
-    shapes = list(dict.fromkeys(cell.shape for cell in guarded.cells))
-    return tuple(_trend([cell for cell in guarded.cells if cell.shape == shape], level) for shape in shapes)
+    known = [cell for cell in guarded.cells if not math.isnan(cell.step_size)]
+    shapes = list(dict.fromkeys(cell.shape for cell in known))
+    return tuple(_trend([cell for cell in known if cell.shape == shape], level) for shape in shapes)
 
 
 def _trend(cells: list[TunedCell], level: float) -> StepSizeTrend:

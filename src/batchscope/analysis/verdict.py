@@ -130,6 +130,8 @@ def compare(
 def _condition(one: Sweep, other: Sweep) -> str:
     """Whether the two have the same number of weights, in words."""
     weights = sorted((one.num_weights, other.num_weights))
+    if not weights[0]:
+        return "numbers of weights not given"
     same = weights[1] <= (1 + EQUAL_PARAMETERS) * weights[0]
     words = "at equal parameters" if same else "NOT at equal parameters"
     return f"{words}: {one.num_weights} and {other.num_weights} weights"
@@ -137,6 +139,11 @@ def _condition(one: Sweep, other: Sweep) -> str:
 
 def _at_budget(one: Sweep, other: Sweep, equal: str, budget: float | None) -> str:
     """The definition that gives both shapes the same budget of steps or FLOPs."""
+    if equal == "flops" and not (one.multiply_adds and other.multiply_adds):
+        raise InputError(
+            "training FLOPs of shapes without their numbers of weights; expected a column num_weights, or another "
+            "condition to hold equal: 'parameters' or 'steps'"
+        )
     if budget is None:
         costs = [_attained(sweep, equal) for sweep in (one, other)]
         known = all(len(cost) for cost in costs)

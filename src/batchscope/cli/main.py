@@ -6,26 +6,30 @@ import argparse
 import contextlib
 import importlib
 import json
+import keyword
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from batchscope import __version__
 from batchscope.cli.streams import terminal
 from batchscope.errors import BatchscopeError
 
-# Command -> one line of help. Each lives in cli/<command>.py as `add_arguments(parser)` and `run(arguments) -> int`.
+# Command -> one line of help. Each lives in cli/<command>.py (`import` in import_.py) as
+# `add_arguments(parser)` and `run(arguments) -> int`.
 COMMANDS: dict[str, str] = {
     "measure": "gradient diversity of a model on a data set",
     "shapes": "shapes of one parameter budget, with the theory's ratio beside each",
     "theory": "closed forms and bounds of gradient diversity for one shape",
     "plan": "trials, cohorts and predicted time of a study; runs nothing",
     "run": "finish a study, or what is left of it",
-    "report": "verdict, table, figures and one HTML page of a run directory; a gate for CI",
+    "report": "verdict, table, figures and one HTML page of a run directory or a CSV; a gate for CI",
     "advise": "time and cost to target against the number of workers, wide against deep",
     "export": "the rows of a run directory as csv, parquet or json",
+    "import": "results of other tools (CSV, W&B, Optuna, batch_science) as a CSV that report reads",
     "recipes": "the paper's experiments and the quickstart, with their costs",
     "data": "where data is, fetch it with checksum, verify it",
     "doctor": "versions, threads, devices, executors, data found",
@@ -44,9 +48,14 @@ def build_parser(command: str | None) -> argparse.ArgumentParser:
     for name, summary in COMMANDS.items():
         subparser = subparsers.add_parser(name, help=summary, description=summary)
         if name == command:
-            importlib.import_module(f"batchscope.cli.{name}").add_arguments(subparser)
+            _module(name).add_arguments(subparser)
             subparser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     return parser
+
+
+def _module(command: str) -> Any:
+    """The module of a command; that of a word of Python's own ends with an underscore."""
+    return importlib.import_module(f"batchscope.cli.{command}{'_' if keyword.iskeyword(command) else ''}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = build_parser(command).parse_args(words)
         started()
         try:
-            return int(importlib.import_module(f"batchscope.cli.{arguments.command}").run(arguments))
+            return int(_module(arguments.command).run(arguments))
         except BatchscopeError as error:
             if arguments.json:
                 print(json.dumps({"error": str(error), "kind": type(error).__name__}))

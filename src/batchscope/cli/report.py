@@ -1,4 +1,5 @@
-"""`batchscope report DIR`: verdict, table, figures and one HTML page of a run directory; a gate for CI."""
+"""`batchscope report DIR|FILE.csv`: verdict, table, figures and one HTML page of a run directory, or of a CSV of plain
+numbers; a gate for CI."""
 
 from __future__ import annotations
 
@@ -6,26 +7,26 @@ import argparse
 import gc
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from batchscope.analysis.digest import digest
 from batchscope.analysis.gate import GateResult, parse, require
 from batchscope.cli.console import print_json
-from batchscope.cli.study import notes
-from batchscope.records.row import Row
+from batchscope.cli.reported import Reported, reported
 from batchscope.report import Digest
 from batchscope.report.terminal import study_text
-from batchscope.studies import Results, read
-from batchscope.studies.study import to_toml
 
 EXIT_DONE, EXIT_DOES_NOT_HOLD = 0, 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """A run directory, what to write where, the definition of B*, a requirement."""
-    parser.add_argument("directory", metavar="DIR", help="a run directory, finished or not")
+    parser.add_argument(
+        "directory", metavar="DIR|FILE.csv", help="a run directory, finished or not, or a CSV with a line per run"
+    )
+    parser.add_argument("--num-examples", type=int, metavar="N", help="of the training set, for a CSV without it")
     parser.add_argument("--html", metavar="FILE", help="write everything into one self-contained page")
     parser.add_argument("--figures", metavar="DIR", help="write the figures there, as PNG and SVG")
     parser.add_argument("--study", metavar="NAME", help="only this one, where DIR holds several studies")
@@ -44,35 +45,27 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the report and write what is asked for; 0, or 1 for a requirement that is not met."""
     if arguments.require is not None:
         parse(arguments.require)
-    results = read(arguments.directory)
+    about = reported(arguments.directory, arguments.study, arguments.num_examples)
     gc.freeze()  # the rows stay to the end: the garbage collector need not walk them over and over
-    results = results.of(arguments.study) if arguments.study else results
-    other = read(arguments.against) if arguments.against else None
-    digests = digests_of(results, arguments.definition, other)
+    other = reported(arguments.against, None, arguments.num_examples) if arguments.against else None
+    digests = digests_of(about, arguments.definition, other)
     gates = _gates(digests, arguments.require)
-    written = _write(arguments, digests, results)
+    written = _write(arguments, digests, about)
     if arguments.json:
         print_json(_record(arguments, digests, gates, written))
     else:
         _print(digests, gates)
-        for line in (*(note for study in results.studies for note in notes(study)), *written):
+        for line in (*(note for said in about.notes.values() for note in said), *written):
             print(line)
     return EXIT_DONE if all(gate.passed for gate in gates.values()) else EXIT_DOES_NOT_HOLD
 
 
-def digests_of(results: Results, definition: str = "b_crit", other: Results | None = None) -> dict[str, Digest]:
-    """Return study name -> what its rows say, for every study of the directory. other: runs under another protocol."""
+def digests_of(about: Reported, definition: str = "b_crit", other: Reported | None = None) -> dict[str, Digest]:
+    """Return study name -> what its rows say, for every study. other: runs under another protocol."""
     return {
-        study.name: digest(results.of(study.name).rows, definition, _counterpart(study.name, other))
-        for study in results.studies
+        name: digest(rows, definition, None if other is None else other.counterpart(name))
+        for name, rows in about.rows.items()
     }
-
-
-def _counterpart(name: str, other: Results | None) -> Sequence[Row] | None:
-    """The rows of the study of that name in the other directory, or of its only one."""
-    if other is None:
-        return None
-    return other.rows if len(other.studies) == 1 else other.of(name).rows
 
 
 def _gates(digests: dict[str, Digest], requirement: str | None) -> dict[str, GateResult]:
@@ -81,10 +74,10 @@ def _gates(digests: dict[str, Digest], requirement: str | None) -> dict[str, Gat
     return {name: require(one.sweeps, requirement) for name, one in digests.items()}
 
 
-def _write(arguments: argparse.Namespace, digests: dict[str, Digest], results: Results) -> list[Path]:
+def _write(arguments: argparse.Namespace, digests: dict[str, Digest], about: Reported) -> list[Path]:
     written = write_figures(digests, arguments.figures) if arguments.figures else []
     if arguments.html:
-        written.append(write_page_of(digests, results, arguments.html))
+        written.append(write_page_of(digests, about, arguments.html))
     return written
 
 
@@ -101,15 +94,15 @@ def write_figures(digests: Mapping[str, Digest], directory: str | Path) -> list[
     return written
 
 
-def write_page_of(digests: dict[str, Digest], results: Results, file: str | Path) -> Path:
-    """Write the page of a run directory, with the command that makes it again; returns the file."""
+def write_page_of(digests: dict[str, Digest], about: Reported, file: str | Path) -> Path:
+    """Write the page of what is reported on, with the command that makes it again; returns the file."""
     from batchscope.report.page.html import Origin, write_page
 
     origin = Origin(
         command=shlex.join(["batchscope", *sys.argv[1:]]),
-        study_file=to_toml(*results.studies),
-        runs=results.runs,
-        notes={study.name: notes(study) for study in results.studies},
+        study_file=about.study_file,
+        runs=about.runs,
+        notes=about.notes,
     )
     return write_page(digests, file, origin)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from batchscope.analysis.digest import Digest
 from batchscope.cli.progress import progress_display
 from batchscope.cli.report import digests_of, write_figures, write_page_of
+from batchscope.cli.reported import Reported, of_results
 from batchscope.cli.study import add_study, notes
 from batchscope.recipes import RECIPES, find
 from batchscope.records.row import Outcome
@@ -77,19 +78,20 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _ending(results: Results, studies: tuple[Study, ...], out: str, report: bool) -> list[str]:
     """What a finished run says: each study's headline, what was assumed, where everything lies, what to type next."""
-    digests = digests_of(results)
+    about = of_results(results)
+    digests = digests_of(about)
     lines = [f"{brief_text(one)}\n" for one in digests.values()]
     lines += [line for study in studies for line in notes(study)]
     lines.append(f"{len(results.rows)} trials in {out}")
     if report:
-        lines += _written(digests, results, Path(out))
+        lines += _written(digests, about, Path(out))
         lines.append(f"Next: batchscope report {out}                   every table")
         return [*lines, f"      batchscope advise {out} --workers 1-64   how many workers that buys"]
     return [*lines, f"Next: batchscope report {out} --html {out}/report.html"]
 
 
-def _written(digests: dict[str, Digest], results: Results, out: Path) -> list[str]:
-    page = write_page_of(digests, results, out / "report.html")
+def _written(digests: dict[str, Digest], about: Reported, out: Path) -> list[str]:
+    page = write_page_of(digests, about, out / "report.html")
     figures = write_figures(digests, out / "figures")
     return [f"page: {page}", f"figures: {len(figures)} files in {out / 'figures'}"]
 

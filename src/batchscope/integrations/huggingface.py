@@ -1,8 +1,8 @@
-"""`NoiseScale`: the noise scale of a run under the Hugging Face Trainer, wherever it reports to.
+"""`NoiseScaleTrainerCallback`: the noise scale of a run under the Hugging Face Trainer, wherever it reports to.
 
-from batchscope.integrations.huggingface import NoiseScale
+from batchscope.integrations.huggingface import NoiseScaleTrainerCallback
 trainer = Trainer(model, arguments, train_dataset=data)
-noise = NoiseScale(trainer, every=50)
+noise = NoiseScaleTrainerCallback(trainer, every=50)
 trainer.train()
 print(noise)
 """
@@ -19,15 +19,15 @@ try:
 except ImportError:
     raise InputError("the callback needs transformers: pip install 'batchscope[huggingface]'") from None
 
-KEY = "batchscope.NoiseScale"  # in the trainer_state.json of a checkpoint
+KEY = "batchscope.noise_scale"  # in the trainer_state.json of a checkpoint
 
 
-class NoiseScale(HasRecord, TrainerCallback):
+class NoiseScaleTrainerCallback(HasRecord, TrainerCallback):
     """Observe the noise scale every `every` steps of the optimizer, and log it as ``batchscope/noise_scale`` and more.
 
     trainer: the callback adds itself to it, and logs by its `log`: to `state.log_history` and all of `report_to`.
-        Without it (``Trainer(callbacks=[NoiseScale()])``) the numbers go to `state.log_history` alone, as Trainer gives
-        its callbacks no way to log.
+        Without it (``Trainer(callbacks=[NoiseScaleTrainerCallback()])``) the numbers go to `state.log_history` alone,
+        as Trainer gives its callbacks no way to log.
     every, options: see `NoiseRecord`. An example is a sequence; its loss is the sum over its tokens, also where Trainer
     divides by the tokens of all micro-batches (`num_items_in_batch`).
 

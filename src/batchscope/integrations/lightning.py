@@ -1,7 +1,7 @@
-"""`NoiseScale`: the noise scale of a run under Lightning's Trainer, in whatever loggers it has.
+"""`NoiseScaleCallback`: the noise scale of a run under Lightning's Trainer, in whatever loggers it has.
 
-from batchscope.integrations.lightning import NoiseScale
-noise = NoiseScale(every=50)
+from batchscope.integrations.lightning import NoiseScaleCallback
+noise = NoiseScaleCallback(every=50)
 Trainer(callbacks=[noise], ...).fit(model)
 print(noise)
 """
@@ -23,7 +23,7 @@ except ImportError:
     raise InputError("the callback needs Lightning: pip install 'batchscope[lightning]'") from None
 
 
-class NoiseScale(HasRecord, Callback):
+class NoiseScaleCallback(HasRecord, Callback):
     """Observe the noise scale every `every` steps of the optimizer, and log it as ``batchscope/noise_scale`` and more.
 
     every, options: see `NoiseRecord`. module: name of the part of the LightningModule that `training_step` calls with a

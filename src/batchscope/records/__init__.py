@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from batchscope.records.plain import runs
 from batchscope.records.row import Evaluation, Outcome, Row, Target
 from batchscope.records.rows import Rows
 
-__all__ = ["Evaluation", "Outcome", "Row", "Rows", "Target"]
+__all__ = ["Evaluation", "Outcome", "Row", "Rows", "Target", "runs"]

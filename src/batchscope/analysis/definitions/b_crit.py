@@ -27,9 +27,7 @@ def b_crit(sweep: Sweep, _: float, request: Request) -> ThresholdEstimate:
     with np.errstate(over="ignore"):
         samples = outside(np.exp(fitted.samples[:, 1] - fitted.samples[:, 0]))
     value = float(outside(np.array(fitted.b_crit))) if not math.isnan(fitted.b_crit) else math.nan
-    statement = fitted.statement
-    if fitted.misfit < 0.01:
-        statement = joined(statement, f"the curve does not describe the runs (lack of fit p = {fitted.misfit:.2g})")
+    statement = joined(fitted.statement, fitted.misfit_text)
     if value in (ABOVE, BELOW) and math.isfinite(fitted.b_crit) and fitted.b_crit > 0:
         statement = joined(statement, f"the curve extrapolates to {number(fitted.b_crit)}")
     result = made(sweep, request, value, samples, math.inf, statement)

@@ -23,6 +23,8 @@ MEANING = (
 )
 MEANING_SHARP = "the batch size where linear scaling would give S_min: steps = S_min (1 + (B_crit/B)^a)^(1/a)"
 
+MISFIT = 0.01  # p-value of the lack-of-fit test below which a curve is said not to describe its runs
+FARTHEST_MEAN = math.log(1.35)  # of a batch size from the curve, where no test can be made: 2 of 15 % (assumption)
 Interval = tuple[float, float]
 NO_INTERVAL: Interval = (math.nan, math.nan)
 
@@ -98,6 +100,29 @@ class CriticalBatchFit:
             return f"< {number(self.batch_sizes.min())}"
         return "none" if math.isnan(self.b_crit) else number(self.b_crit)
 
+    @property
+    def misfit_text(self) -> str:
+        """That the curve does not describe the runs, and how far they lie from it; empty where nothing says so.
+
+        By the lack-of-fit test; without repeated runs, by a batch size that lies farther from the curve than own errors
+        of 15 % (the analysis' assumption) explain: 2 standard deviations, or 35 %.
+        """
+        if self.misfit < MISFIT:
+            return f"the curve does not describe the runs (lack of fit p = {self.misfit:.2g}){self._farthest()}"
+        if math.isnan(self.misfit) and np.nanmax(np.abs(self.residuals), initial=0.0) > FARTHEST_MEAN:
+            return f"the curve may not describe the runs{self._farthest()}"
+        return ""
+
+    def _farthest(self) -> str:
+        """``: at batch size 512 they take 1.4 times its steps``, of the batch size whose runs lie farthest from it."""
+        known = ~np.isnan(self.residuals)
+        if not known.any():
+            return ""
+        sizes, cell = np.unique(self.batch_sizes[known], return_inverse=True)
+        means = np.bincount(cell, self.residuals[known]) / np.bincount(cell)
+        worst = int(np.abs(means).argmax())
+        return f": at batch size {number(sizes[worst])} they take {number(math.exp(means[worst]))} times its steps"
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON: everything but the runs and the resamples; NaN and infinities are None, `text` says the meaning."""
         large = (
@@ -116,7 +141,7 @@ class CriticalBatchFit:
     def __str__(self) -> str:
         """``B_crit = 512 [401, 655] (95 %, n = 40; ...)``."""
         value = f"{self.text} {bounds_text(self.interval)}".strip()
-        why = f"; {self.statement}" if self.statement else ""
+        why = "".join(f"; {words}" for words in (self.statement, self.misfit_text) if words)
         return f"B_crit = {value} ({100 * self.level:.0f} %, n = {self.n}; {self.definition}{why})"
 
 

@@ -34,8 +34,8 @@ HEADS = (
 
 @chart_of(Section.TUNING)
 def step_sizes(one: Digest) -> Chart | None:
-    """The tuned step size against batch size, with grid edges and the two scaling rules."""
-    cells = one.tuning.cells
+    """The tuned step size against batch size, with grid edges and the two scaling rules; None where none is given."""
+    cells = tuple(cell for cell in one.tuning.cells if not math.isnan(cell.step_size))
     if not cells:
         return None
     shapes = list(dict.fromkeys(cell.shape for cell in cells))
