@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import argparse
 import functools
+import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from batchscope.analysis import batch_threshold
 from batchscope.analysis.digest import Digest, digest
@@ -24,7 +26,7 @@ from batchscope.report.charts.estimates import OUTSIDE, points
 from batchscope.report.charts.registry import CHARTS
 from batchscope.report.drawing import static
 from reproduction import lemma1
-from reproduction.evidence import LINEAR, MNIST, at_the_start, batch_sizes, results
+from reproduction.evidence import LINEAR, MNIST, RESULTS, at_the_start, batch_sizes, results
 
 OUT = Path(__file__).parent.parent / "docs" / "figures"
 HIGHEST = 1000.0  # ratios of suboptimality beyond are drawn there, as open triangles
@@ -117,6 +119,33 @@ def _ratios(name: str, hue: Hue, found: Sequence[lemma1.Line]) -> Points:
     return Points(name, hue, tuple(line.delta for line in found), heights, low, heights, marks=marks, hover=hover)
 
 
+def initialisations() -> tuple[Chart, str]:
+    """B_S of initial nets from wide to deep under four initialisations; linear nets, and ReLU nets."""
+    lines = json.loads((RESULTS / "initialisations.json").read_text())
+    studies = {"chen2018-figure2": "linear nets, synthetic", "chen2018-figure3b": "ReLU nets, MNIST"}
+    every = [bound for line in lines["lines"] for bound in line["bounds"]]
+    depths = list(dict.fromkeys(line["depth"] for line in lines["lines"]))
+    x, y = categories("hidden layers", [str(depth) for depth in depths]), doubling("B_S at the start (examples)", every)
+    panels = tuple(
+        Panel(x, y, tuple(_of_schemes([line for line in lines["lines"] if line["study"] == study])), name)
+        for study, name in studies.items()
+    )
+    of = f"geometric mean of {lines['seeds']} nets; bars: all of them"
+    caption = f"Nets of 16 384 weights, exact over the training set. Points: {of}."
+    return Chart("Gradient diversity of initial nets", caption, panels, legend="initial weights"), "nothing is trained"
+
+
+def _of_schemes(lines: Sequence[dict[str, Any]]) -> Iterator[Points | Line]:
+    """One series of points a scheme, joined, from wide to deep."""
+    schemes = list(dict.fromkeys(line["initialisation"] for line in lines))
+    for rank, scheme in enumerate(schemes):
+        mine = [line for line in lines if line["initialisation"] == scheme]
+        heights, places = tuple(line["mean"] for line in mine), tuple(float(k) for k in range(len(mine)))
+        low, high = (tuple(pick(line["bounds"]) for line in mine) for pick in (min, max))
+        yield Line("", Hue(rank, len(schemes)), places, heights, group=scheme)
+        yield Points(scheme, Hue(rank, len(schemes)), places, heights, low, high, group=scheme)
+
+
 def _decades(title: str, low: float, high: float) -> Axis:
     ends = range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)
     return replace(log_axis(title, [10.0**k for k in ends]), limits=(low, high))
@@ -132,6 +161,7 @@ FIGURES: dict[str, Callable[[], tuple[Chart, str]]] = {
     "figure5a": lambda: of_report(LINEAR, "largest_batch"),
     "figure5b": lambda: of_report(MNIST, "largest_batch"),
     "lemma1": lemma1_ratios,
+    "initialisations": initialisations,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +16,19 @@ from batchscope.analysis.formatting import number
 from batchscope.analysis.sweeps import Sweep
 from batchscope.records import Outcome, Rows
 from reproduction import variants  # noqa: F401  the page lists these and the claims first
-from reproduction.evidence import FAILS, HOLDS, IN_PART, LINEAR, MNIST, SGD_MNIST, Answer, at_the_start, claim, results
+from reproduction.evidence import (
+    FAILS,
+    HOLDS,
+    IN_PART,
+    LINEAR,
+    MNIST,
+    RESULTS,
+    SGD_MNIST,
+    Answer,
+    at_the_start,
+    claim,
+    results,
+)
 
 Array = NDArray[np.float64]
 # Rows of which panel, and the definition of the largest batch that its target and epochs suit.
@@ -125,3 +138,26 @@ def _least_squares(design: Array, y: Array) -> tuple[Array, Array]:
     error = np.sqrt(variance * np.diag(np.linalg.inv(design.T @ design)))
     half: Array = stats.t.ppf(0.975, freedom) * error
     return beta.astype(np.float64), half
+
+
+@claim(
+    "6d",
+    "(open) B_S of initial nets falls from wide to deep, with other weights than N(0, 1) too?",
+    "python -m reproduction.initialisations",
+)
+def _initialisations() -> Answer:
+    lines = json.loads((RESULTS / "initialisations.json").read_text())
+    at = {(line["study"], line["initialisation"], line["depth"]): line["mean"] for line in lines["lines"]}
+    parts, falls = [], []
+    for study, name in (("chen2018-figure2", "linear nets, synthetic"), ("chen2018-figure3b", "ReLU nets, MNIST")):
+        schemes = dict.fromkeys(scheme for one, scheme, _ in at if one == study)
+        values = {scheme: [at[study, scheme, depth] for depth in (1, 2, 5, 10)] for scheme in schemes}
+        shown = "; ".join(f"{scheme} {', '.join(map(number, means))}" for scheme, means in values.items())
+        parts.append(f"{name}: {shown}")
+        falls += [means[0] > means[-1] for means in values.values()]
+    return Answer(
+        f"B_S at L = 1, 2, 5, 10 (geometric mean of {lines['seeds']} nets). {'. '.join(parts)}",
+        HOLDS if all(falls) else IN_PART if any(falls) else FAILS,
+        f"{sum(falls)} of {len(falls)} fall from L = 1 to 10: all linear ones, and of the ReLU nets under "
+        "cross-entropy those with N(0, 1) weights only, by no more than single nets differ",
+    )

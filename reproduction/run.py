@@ -16,7 +16,7 @@ from batchscope.cli.main import main as batchscope
 from batchscope.recipes import find
 from batchscope.studies import StepSizes, Study
 from batchscope.studies.study import Studies
-from reproduction import conjecture, figures, keep, page
+from reproduction import conjecture, figures, initialisations, keep, page
 from reproduction.evidence import RESULTS, RUNS
 
 ENDS = (16, 64)  # batch sizes of the smoke form
@@ -72,6 +72,7 @@ def everything() -> None:
         batchscope(["plan", *words])
         batchscope(["run", *words, "--out", str(RESULTS / directory)])
     conjecture.main([])
+    initialisations.main([])
     figures.main([])
     page.main([])
 
