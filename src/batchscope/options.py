@@ -32,6 +32,9 @@ from typing import Any, cast
 
 from batchscope.errors import InputError, closest, shown
 
+# Traits of what is the user's own code, and of networks that draw their initial weights themselves.
+OWN_INITIAL_WEIGHTS = "networks that draw their own"
+OWN_NETWORKS, OWN_LOSSES, OWN_METRICS = "networks of your own", "a loss of your own", "a metric of your own"
 ALWAYS_A_CHOICE: Any = object()  # as the value before there was a choice: there was none
 _OFFERED: dict[str, Collection[str]] = {}
 # Counts and coefficients end far beyond what can be trained, so that every count of steps (of MOST_EXAMPLES, see
@@ -55,6 +58,7 @@ class Option:
     meaning: one line, for tables.
     choices: the names it may take, if it is a name; None for those that a room offers (see `offer`).
     by_family: whether every family has names of its own for it (`Family.choices`), the first of which is its default.
+    own: whether it names something of the user's own, ``package.module:name``.
     at_least, below: bounds of a number, included and excluded.
     formerly: what was done before there was a choice; left out of options as old as the first stored trials.
     families: traits of the families it is for (see `Family.traits`); none for all. optimizers: likewise, by name.
@@ -67,6 +71,7 @@ class Option:
     meaning: str
     choices: Collection[str] | None = ()
     by_family: bool = False
+    own: bool = False
     at_least: float | None = None
     below: float | None = None
     formerly: Any = ALWAYS_A_CHOICE
@@ -87,6 +92,8 @@ class Option:
     @property
     def domain(self) -> str:
         """The values it may take, in words: ``relu, tanh``, ``number, 0 <= x < 1``."""
+        if self.own:
+            return "package.module:name"
         if self.names:
             return ", ".join(self.names)
         noun = _NOUNS[type(self.default)].removeprefix("an ").removeprefix("a ")
@@ -102,7 +109,7 @@ class Option:
             return None
         if self.names and isinstance(value, str) and value not in self.names:
             return f"unknown {self.name} {shown(value)}: {closest(value, self.names)}"
-        if self._has_type(value) and self.in_range(value):
+        if self._has_type(value) and self.in_range(value) and (not self.own or ":" in value):
             return None
         return f"{self.name} = {shown(value)}; expected {self._expected}"
 
@@ -143,6 +150,8 @@ class Option:
 
     @property
     def _expected(self) -> str:
+        if self.own:
+            return "package.module:name of a function of your own"
         if self.names:
             return f"one of {', '.join(map(repr, self.names))}"
         bounds = [f"at least {self.at_least:g}"] if self.at_least is not None else []
@@ -171,6 +180,15 @@ class ArchitectureOptions:
         below=MOST_FILTERS,
         formerly=0,
         families=("nets with filters to choose",),
+    )
+    version: str = option(
+        "",
+        "a word of yours for what your network's code does not show; another word, another network",
+        formerly="",
+        families=(OWN_NETWORKS,),
+    )
+    source: str = option(
+        "", "hash of your network's code, filled in; changed code is refused", formerly="", families=(OWN_NETWORKS,)
     )
 
 
@@ -252,7 +270,13 @@ class TrainingOptions:
         below=MOST_EPOCHS,
         formerly=0.0,
     )
-    initialisation: str = option("glorot_uniform", "distribution of the initial weights", choices=None)
+    initialisation: str = option(
+        "glorot_uniform",
+        "distribution of the initial weights; as_made if left out for networks of your own and gpt",
+        choices=None,
+        families=(OWN_INITIAL_WEIGHTS,),
+        limited=("as_made",),
+    )
     sampling: str = option(
         "permutation", "every example once an epoch, or drawn anew (Eq. 3.1 of Chen et al. 2018)", choices=None
     )
@@ -273,6 +297,22 @@ class TrainingOptions:
         formerly="none",
         families=("families of images",),
     )
+    loss: str = option(
+        "",
+        "of each example, a function of (outputs, targets) that returns [N]; cross-entropy for classes and tokens, "
+        "else half the square, if left out",
+        own=True,
+        formerly="",
+    )
+    loss_source: str = option("", "hash of its code, filled in", formerly="", families=(OWN_LOSSES,))
+    metric: str = option(
+        "",
+        "of each example, a function of (outputs, targets) that returns [N], for the targets train_metric_at_least and "
+        "train_metric_at_most",
+        own=True,
+        formerly="",
+    )
+    metric_source: str = option("", "hash of its code, filled in", formerly="", families=(OWN_METRICS,))
     batchnorm_shares: int = option(
         1,
         "equal parts of a batch over each of which BatchNorm takes its statistics",

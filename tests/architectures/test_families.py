@@ -176,7 +176,6 @@ def own_module(tmp_path, monkeypatch):
         sys.modules.pop(name, None)
     from batchscope.architectures import architecture
 
-    architecture._own_family.cache_clear()
     architecture._parameters_of.cache_clear()
 
 
@@ -209,9 +208,8 @@ def test_counting_on_the_built_network_agrees_with_the_closed_form(family):
 
     shape = (3, 19, 23) if FAMILIES[family].takes_images else (13,)
     net = Architecture(family, shape, 5, depth=2, width=7)
-    assert count_tensors(lambda: net.kind.module(net), net.input_shape, net.d_out, net.family) == net.kind.parameters(
-        net
-    )
+    shapes, kind = (net.input_shape, net.output_shape), net.kind
+    assert count_tensors(lambda: kind.module(net), *shapes, family, kind.takes_tokens) == kind.parameters(net)
 
 
 def test_importing_families_needs_no_torch():
@@ -254,16 +252,19 @@ def test_an_instance_serves_too(own_module):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("surely_not_here:Net", "no module 'surely_not_here' in .*; start from the folder that holds it"),
+        ("surely_not_here:Net", "no module 'surely_not_here' in .*; put its file beside the study file, start from"),
         ("ownnets.deeper:Net", "no module 'ownnets.deeper'|raised ModuleNotFoundError"),
         ("ownnets:Skip5", "the module 'ownnets' has no 'Skip5'; check the name after the colon"),
-        ("ownnets:number", "is a int: expected a subclass of batchscope.architectures.Family"),
-        ("ownnets:Skip", "expected a subclass of batchscope.architectures.Family"),
+        (
+            "ownnets:number",
+            r"is a int: expected a function of \(depth, width, input_shape, d_out\) .*, or a subclass of",
+        ),
+        ("ownnets:Skip", r"takes \(width\); expected a function of \(depth, width, input_shape, d_out\) that returns"),
         ("ownnets:NeedsArguments", "expected a class that needs no arguments, or an instance"),
         ("ownbroken:Net", "importing 'ownbroken' raised ZeroDivisionError: division by zero"),
         ("ownmissing:Net", "importing 'ownmissing' raised ModuleNotFoundError: No module named 'surely_not_installed'"),
-        (":Net", "expected package.module:Name"),
-        ("fully_conected", "did you mean 'fully_connected'. A family of your own is named package.module:Name"),
+        (":Net", "expected package.module:name"),
+        ("fully_conected", "did you mean 'fully_connected'. One of your own is named package.module:name"),
     ],
 )
 def test_a_family_that_is_none_is_one_message(own_module, name, message):

@@ -143,7 +143,10 @@ def test_mnist_from_tiny_files(mnist_folder):
         ("mnits", "did you mean 'mnist'"),
         ("emnist_leters", "did you mean 'emnist_letters'"),
         ("zzz", "expected one of 'digits'"),
-        ("numbers.csv", "must end in .npz"),
+        (
+            "numbers.txt",
+            "a path that ends in .npz, .csv, .parquet, a folder saved by datasets, text:PATH or package.module",
+        ),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_closest(name, says):

@@ -342,7 +342,7 @@ def test_grey_images_get_a_channel():
 @pytest.mark.parametrize(
     ("arrays", "says"),
     [
-        ({"x": np.eye(3), "y": np.arange(3)}, r"found the arrays x, y; expected inputs and targets"),
+        ({"a": np.eye(3), "y": np.arange(3)}, r"found the arrays a, y; expected inputs and targets"),
         ({"inputs": np.eye(3)}, "found the arrays inputs; expected"),
         (
             {"inputs": np.eye(3), "targets": np.arange(3), "heldout_inputs": np.eye(3)},

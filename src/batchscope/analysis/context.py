@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from batchscope.analysis.formatting import grouped
 from batchscope.records.plain import AS_GIVEN
-from batchscope.records.row import ACCURACIES, METRICS, Row
+from batchscope.records.row import Row, Target
 from batchscope.records.rows import Rows
 
 
@@ -36,13 +36,12 @@ def context(rows: Iterable[Row]) -> Context:
     """Return what the reported runs (phase "final"; all of them when there is none) have in common."""
     given = Rows.of(rows)
     final = given.where(phase="final") or given
-    signs = {metric: "≥" if metric in ACCURACIES else "≤" for metric in METRICS}
     return Context(
         study=_join(final.entries("study")),
         dataset=_join(final.entries("dataset")),
         num_examples=_join(grouped(size) for (size,) in final.distinct("num_examples")),
         target=_join(
-            AS_GIVEN if metric == AS_GIVEN else f"{metric.replace('_', ' ')} {signs.get(metric, '=')} {value:g}"
+            AS_GIVEN if metric == AS_GIVEN else str(Target(metric, value)).replace(">=", "≥").replace("<=", "≤")
             for metric, value in final.distinct("target_metric", "target_value")
         ),
         protocol=_join(final.entries("protocol")),

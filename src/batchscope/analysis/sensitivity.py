@@ -23,7 +23,7 @@ from batchscope.analysis.threshold_estimate import ThresholdEstimate
 from batchscope.analysis.thresholds import batch_threshold, estimate
 from batchscope.errors import InputError
 from batchscope.records.histories import columns
-from batchscope.records.row import ACCURACIES, METRICS, Row
+from batchscope.records.row import ACCURACIES, METRICS, RISING, Row, Target
 from batchscope.records.rows import Rows
 
 EASIER = (1.0, 1.25, 1.5, 2.0, 3.0)  # default levels: the target's loss, or error rate, times these
@@ -77,13 +77,13 @@ def by_target(
 def _levels(metric: str, target: float) -> tuple[float, ...]:
     if metric in ACCURACIES:
         return tuple(level for factor in EASIER if (level := round(1 - factor * (1 - target), 12)) > 0)
-    return tuple(float(f"{factor * target:.12g}") for factor in EASIER)
+    return tuple(float(f"{target / factor if metric in RISING else factor * target:.12g}") for factor in EASIER)
 
 
 def _refuse_harder(metric: str, target: float, levels: Sequence[float]) -> None:
-    harder = [value for value in levels if (value > target if metric in ACCURACIES else value < target)]
+    harder = [value for value in levels if (value > target if metric in RISING else value < target)]
     if harder:
-        side = "at most" if metric in ACCURACIES else "at least"
+        side = "at most" if metric in RISING else "at least"
         raise InputError(
             f"level {harder[0]:g} is harder than the target, {metric} {target:g}, where the runs stopped; "
             f"expected {side} {target:g}, or a study run with the harder target"
@@ -93,13 +93,13 @@ def _refuse_harder(metric: str, target: float, levels: Sequence[float]) -> None:
 def _curves(runs: Rows, metric: str) -> tuple[Array, Array, Array]:
     """[N, E] metric, epoch and step of every check, padded with NaN."""
     histories = runs.entries("history")
-    return columns(histories, metric), columns(histories, "epoch"), columns(histories, "step")
+    return columns(histories, Target(metric, 1.0).measured), columns(histories, "epoch"), columns(histories, "step")
 
 
 def _at_level(sweep: Sweep, values: Array, epochs: Array, steps: Array, level: float, metric: str) -> Sweep:
     """The sweep had the target been `level`: the first check that meets it, and the one before."""
     with np.errstate(invalid="ignore"):
-        met = values >= level if metric in ACCURACIES else values <= level
+        met = values >= level if metric in RISING else values <= level
     reached: Booleans = np.asarray(met.any(axis=1))
     first = met.argmax(axis=1)
     runs = np.arange(len(values))

@@ -1,7 +1,8 @@
 """`Architecture`: what a network is, in numbers; `Family`: a way to draw one. torch is needed only to build it.
 
 A family is one file: a subclass of `Family`, registered by ``FAMILIES["name"] = ...`` and imported by the package. One
-of a user's own is named as ``package.module:Name`` and registered nowhere.
+of a user's own is named as ``package.module:name`` and registered nowhere: a `Family`, or a function that makes
+networks (factory.py).
 """
 
 from __future__ import annotations
@@ -9,15 +10,20 @@ from __future__ import annotations
 import abc
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from batchscope.architectures.budget import nearest_width
 from batchscope.architectures.parameter import Parameter
 from batchscope.errors import InputError, choose, shown
-from batchscope.importing import import_object
-from batchscope.options import ArchitectureOptions, check_options, offer
+from batchscope.options import (
+    OWN_INITIAL_WEIGHTS,
+    OWN_NETWORKS,
+    ArchitectureOptions,
+    check_options,
+    offer,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -50,6 +56,9 @@ class Family(abc.ABC):
         and bfloat16.
     stacked: whether its networks are linear layers with one activation, all hidden ones of one width, named as in
         `fully_connected`: cohorts then train as stacked tensors without autograd, else as modules.
+    takes_tokens: whether examples are token numbers [T], and outputs are [N, T, d_out].
+    draws_weights: whether its networks draw their initial weights themselves unless a study says otherwise.
+    source: hash of the code, of a user's function.
     identity: joins, and where names agree replaces, the architecture's fields in the identities of trials. A family of
         your own sets {"version": "2"} here when the same depth and width begin to mean another network.
     """
@@ -62,6 +71,9 @@ class Family(abc.ABC):
     norms: ClassVar[tuple[str, ...]] = ("",)
     default_filters: ClassVar[int] = 0
     takes_images: ClassVar[bool] = False
+    takes_tokens: ClassVar[bool] = False
+    draws_weights: ClassVar[bool] = False
+    source: str = ""
     stacked: ClassVar[bool] = False
     identity: ClassVar[Mapping[str, str]] = {}
 
@@ -77,6 +89,8 @@ class Family(abc.ABC):
             "families of images": self.takes_images,
             "nets with filters to choose": self.default_filters > 0,
             "nets with BatchNorm": (norm or self.norms[0]) == "batch_norm",
+            OWN_NETWORKS: self.source != "",
+            OWN_INITIAL_WEIGHTS: self.draws_weights,
         }
         return frozenset(trait for trait, true in found.items() if true)
 
@@ -92,7 +106,16 @@ class Family(abc.ABC):
         """Every trained tensor, in the order and with the names of the module."""
         from batchscope.architectures.counting import count_tensors
 
-        return count_tensors(lambda: self.module(net), net.input_shape, net.d_out, net.family)
+        shapes = net.input_shape, self.output_shape(net)
+        return count_tensors(lambda: self.module(net), *shapes, net.family, self.takes_tokens)
+
+    def multiply_adds(self, net: Architecture) -> int:
+        """Multiplications by a weight in the forward pass of one example."""
+        return sum(p.size * p.positions for p in _parameters_of(net).values() if p.is_weight)
+
+    def output_shape(self, net: Architecture) -> tuple[int, ...]:
+        """Shape of the outputs for one example."""
+        return (net.d_out,)
 
     def solve_width(self, net: Architecture, budget: int) -> int:
         """The width that brings `net`, whose own width is ignored, nearest to the budget."""
@@ -106,42 +129,25 @@ class Family(abc.ABC):
 
 
 FAMILIES: dict[str, Family] = {}
+# What finds a family of the user's own by (name, source); factory.py registers it.
+OWN: list[Callable[[str, str], Family]] = []
 
 
-def family_named(name: str) -> Family:
-    """Return the family of this name: one of FAMILIES, or ``package.module:Name`` of the user's own.
+def family_named(name: str, source: str = "") -> Family:
+    """Return the family of this name: one of FAMILIES, or ``package.module:name`` of the user's own.
 
-    Name is a subclass of `Family` or an instance of one. Raises InputError for an unknown name, a module that cannot be
-    imported, a name it does not have, and an object that is no family.
+    The user's own is a subclass of `Family`, an instance of one, or a function of (depth, width, input_shape, d_out)
+    that returns an nn.Module. source: the hash of that function's code, where it is known: then nothing is imported
+    before a network is built, which fails if the code is another.
+    Raises InputError for an unknown name, a module that cannot be imported, a name it does not have, and an object that
+    is neither.
     """
     if ":" in name:
-        return _own_family(name)
+        return OWN[-1](name, source)
     try:
         return FAMILIES[choose("family", name, FAMILIES)]
     except InputError as error:
-        raise InputError(f"{error} A family of your own is named package.module:Name.") from None
-
-
-@functools.cache
-def _own_family(name: str) -> Family:
-    found = import_object(name, "family")
-    if isinstance(found, type) and issubclass(found, Family):
-        found = _instance(name, found)
-    if not isinstance(found, Family):
-        raise InputError(
-            f"family {name!r} is a {type(found).__name__}: expected a subclass of batchscope.architectures.Family, or "
-            "an instance"
-        )
-    return found
-
-
-def _instance(name: str, kind: type[Family]) -> Family:
-    try:
-        return kind()
-    except TypeError as error:
-        raise InputError(
-            f"family {name!r}: {error}; expected a class that needs no arguments, or an instance"
-        ) from error
+        raise InputError(f"{error} One of your own is named package.module:name.") from None
 
 
 def hidden_label(depth: int, width: int) -> str:
@@ -157,7 +163,7 @@ def _counted(net: Architecture, counts: str) -> int:
 class Architecture(ArchitectureOptions):
     """A network of a family, at one depth and width.
 
-    family: name in FAMILIES, or package.module:Name. input_shape: shape of one example, such as (784,) or (1, 28, 28).
+    family: name in FAMILIES, or package.module:name. input_shape: shape of one example, such as (784,) or (1, 28, 28).
     d_out: outputs. depth: hidden layers L, each of `width` units K (so L + 1 weight matrices); for the families
         ``*_blocks`` residual blocks in the first chunk, and filters of the first chunk.
     By name alone, the fields of `ArchitectureOptions`.
@@ -165,6 +171,7 @@ class Architecture(ArchitectureOptions):
         net adds one (Keras' default, and ours).
     norm: "batch_norm" or "group_norm" in residual nets, empty elsewhere; left empty there it is batch_norm.
     filters: of the first chunk of ``resnet18_head``, 64 unless given; 0 elsewhere.
+    version, source: of a network that a user's function makes: a word of the user's, and the hash of the code.
 
     >>> print(Architecture("fully_connected", (1, 28, 28), 10, depth=10, width=17))
     784-17x10-10 relu (16 099 weights)
@@ -195,6 +202,7 @@ class Architecture(ArchitectureOptions):
             raise InputError(
                 f"filters = {self.filters} in family {self.family!r}, which has none to choose: leave it out"
             )
+        object.__setattr__(self, "source", kind.source)
         kind.check(self)
 
     @classmethod
@@ -217,7 +225,7 @@ class Architecture(ArchitectureOptions):
     @property
     def kind(self) -> Family:
         """The family itself."""
-        return family_named(self.family)
+        return family_named(self.family, self.source)
 
     @property
     def d_in(self) -> int:
@@ -237,7 +245,12 @@ class Architecture(ArchitectureOptions):
     @property
     def multiply_adds(self) -> int:
         """Multiplications by a weight in the forward pass of one example."""
-        return sum(p.size * p.positions for p in self._parameters.values() if p.is_weight)
+        return self.kind.multiply_adds(self)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of the outputs for one example: (d_out,), or (T, d_out) where every token has its own."""
+        return self.kind.output_shape(self)
 
     @property
     def num_layers(self) -> int:

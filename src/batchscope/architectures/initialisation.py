@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from batchscope.errors import choose
 from batchscope.options import offer
 
+AS_MADE = "as_made"  # no scheme: `build` leaves the weights as the module draws them
 # Scheme -> (distribution, source).
 INITIALISATIONS: dict[str, str] = {
     "glorot_uniform": "U(-a, a), a = sqrt(6 / (fan_in + fan_out)); Glorot & Bengio 2010, the default of Keras",
@@ -22,7 +23,9 @@ INITIALISATIONS: dict[str, str] = {
     "fan_in": "N(0, 1 / fan_in); LeCun et al. 1998",
     "standard_normal": "N(0, 1); the theorems of Chen et al. 2018",
 }
-offer("initialisation", INITIALISATIONS)
+offer(
+    "initialisation", {**INITIALISATIONS, AS_MADE: "what the network's own code draws, after torch.manual_seed(seed)"}
+)
 
 # Apart from the common streams of batchscope/data/seeding.py, which came later: drawn there, every seed would give
 # other initial weights than the stored results began from. No stream there can meet it: they are Philox under a spawn

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from batchscope.errors import InputError
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -25,3 +27,16 @@ class Parameter:
     def is_weight(self) -> bool:
         """Whether it multiplies activations: biases and the gains of normalisation layers have one dimension."""
         return len(self.shape) > 1
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What a network has that is known by building it. multiply_adds, output_shape: of one example."""
+
+    parameters: dict[str, Parameter]
+    multiply_adds: int
+    output_shape: tuple[int, ...]
+
+
+class RefusedError(InputError):
+    """A user's code raised an error where a network was to be made and run."""

@@ -227,19 +227,20 @@ def _time(study: Study, shapes: Sequence[str], arguments: argparse.Namespace) ->
 
     from batchscope.architectures.building import build
     from batchscope.studies.dataset import DataRequest, facts, load_data
-    from batchscope.studies.plan import architectures
-    from batchscope.training.modules.scoring import per_example
+    from batchscope.studies.plan import architectures, settings
+    from batchscope.studies.trial import FINAL
+    from batchscope.training.modules.scoring import Criterion
 
     dataset = load_data(DataRequest.of(study, arguments.data_dir))
     inputs, targets = (torch.as_tensor(array[:NUM_EXAMPLES_TIMED]) for array in (dataset.inputs, dataset.targets))
     assumed = {} if arguments.processes > 1 else {"bandwidth": BANDWIDTH, "latency": LATENCY}
-    found = {}
+    found, loss = {}, Criterion.of(settings(study, 1, FINAL)).loss
     for net in architectures(study, facts(dataset, study.seed)):
         if net.label in shapes:
             print(f"timing {net.label}", file=sys.stderr)
             shaped = inputs.reshape(len(inputs), *net.input_shape)
             options: dict[str, Any] = {"processes": arguments.processes, "seconds": SECONDS_PER_SHAPE, **assumed}
-            calibration = TimeModel.calibrate(build(net), per_example, shaped, targets, **options)
+            calibration = TimeModel.calibrate(build(net), loss, shaped, targets, **options)
             print(f"  {calibration.sentence}", file=sys.stderr)
             found[net.label] = calibration.model
     return found

@@ -13,6 +13,7 @@ from batchscope.cli.study import add_study, notes
 from batchscope.errors import InputError
 from batchscope.recipes import find
 from batchscope.running.devices import default_workers
+from batchscope.running.own_code_check import check_study
 from batchscope.studies.outline import FASTEST_EPOCHS, Outline, outline
 
 
@@ -27,6 +28,8 @@ def run(arguments: argparse.Namespace) -> int:
     workers = default_workers("cpu") if arguments.workers is None else arguments.workers
     if workers < 1:
         raise InputError(f"workers = {workers}; expected at least 1")
+    for study in studies:
+        check_study(study, arguments.data_dir)
     outlines = [outline(study, workers, arguments.data_dir) for study in studies]
     if arguments.json:
         print(json.dumps({"studies": [dataclasses.asdict(one) for one in outlines]}))

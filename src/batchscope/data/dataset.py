@@ -22,7 +22,8 @@ class Standardisation:
     """How raw inputs became `Dataset.inputs`: (raw / unit - mean) / std, with the statistics of the training part.
 
     scheme: "per_channel" (one mean and std per image channel), "per_feature" (one per flat feature), "global" (one
-    for all entries) or "none" (left as they are; mean and std empty).
+    for all entries), "none" (divided by the unit only; mean and std empty), "raw" (not even that) or "tokens" (whole
+    numbers that name things, as they are).
     mean, std: one number per channel, feature or set, in units of raw / unit; std divides by n, and is 1 where the
     raw values are constant (which then become 0).
     unit: what the raw values were divided by first, e.g. 255 for pixels stored as bytes.
@@ -40,8 +41,9 @@ class Standardisation:
 class RawData:
     """Arrays as a reader found them, before standardisation.
 
-    inputs [n, C, H, W] or [n, d], any real dtype; targets [n] integer classes or [n, q] float; the held-out pair
-    alike, or None. num_classes None = regression. scheme, unit, target_scale: see Standardisation.
+    inputs [n, C, H, W] or [n, d], any real dtype, or tokens [n, T], whole; targets [n] integer classes, [n, T] one of
+    each token, or [n, q] float; the held-out pair alike, or None. num_classes None = regression. scheme, unit,
+    target_scale: see Standardisation.
     """
 
     name: str
@@ -62,8 +64,9 @@ class Dataset:
     """Training and held-out examples, standardised and checked; n = `num_examples`.
 
     name: as given to `load` (a file's stem for .npz). title: the name to use in results, e.g. "EMNIST-47 (reduced)".
-    inputs: float32 [n, C, H, W] for images, [n, d] for flat features. targets: int64 [n], classes 0..num_classes-1,
-    or float32 [n, q] for regression. heldout_inputs, heldout_targets: alike, or both None.
+    inputs: float32 [n, C, H, W] for images, [n, d] for flat features; int64 [n, T] for tokens. targets: int64 [n],
+    classes 0..num_classes-1, or [n, T], one of each token; float32 [n, q] for regression. heldout_inputs,
+    heldout_targets: alike, or both None.
     num_classes: None for regression. fingerprint: first 16 hex digits of the sha256 over the raw arrays and the
     standardisation's scheme. standardisation: see there. source: where the data came from, with citation.
 
@@ -71,9 +74,9 @@ class Dataset:
     """
 
     name: str
-    inputs: NDArray[np.float32]
+    inputs: NDArray[Any]
     targets: NDArray[Any]
-    heldout_inputs: NDArray[np.float32] | None
+    heldout_inputs: NDArray[Any] | None
     heldout_targets: NDArray[Any] | None
     num_classes: int | None
     fingerprint: str
@@ -83,7 +86,10 @@ class Dataset:
 
     def __post_init__(self) -> None:
         check_record(self)
-        expected = (np.dtype(np.float32), np.dtype(np.float32 if self.num_classes is None else np.int64))
+        expected = (
+            np.dtype(np.int64 if self.is_tokens else np.float32),
+            np.dtype(np.float32 if self.num_classes is None else np.int64),
+        )
         if (self.inputs.dtype, self.targets.dtype) != expected:
             raise DataError(
                 f"{self.name}: inputs {self.inputs.dtype} and targets {self.targets.dtype}; "
@@ -104,6 +110,16 @@ class Dataset:
     def d_in(self) -> int:
         """Numbers per example, images flattened."""
         return math.prod(self.inputs.shape[1:])
+
+    @property
+    def is_tokens(self) -> bool:
+        """Whether inputs are the numbers of tokens."""
+        return self.standardisation.scheme == "tokens"
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """(T,) where each of an example's T tokens has a class of its own; () elsewhere."""
+        return () if self.num_classes is None else self.targets.shape[1:]
 
     @property
     def d_out(self) -> int:
@@ -137,6 +153,7 @@ class Dataset:
     def __str__(self) -> str:
         shape = "x".join(map(str, self.inputs.shape[1:]))
         task = f"{self.d_out} outputs, regression" if self.num_classes is None else f"{self.num_classes} classes"
+        task += f" at each of {self.positions[0]} tokens" if self.positions else ""
         return f"{self.title or self.name}: {self.num_examples} + {self.num_heldout} held out, inputs {shape}, {task}"
 
 
@@ -164,7 +181,7 @@ def check_part(where: str, inputs: Array, targets: Array, num_classes: int | Non
     if num_classes is None:
         _check_regression_targets(where, targets)
     else:
-        _check_labels(where, targets, num_classes)
+        _check_labels(where, targets, num_classes, inputs)
 
 
 def check_finite(what: str, array: Array) -> None:
@@ -202,11 +219,13 @@ def _check_regression_targets(where: str, targets: Array) -> None:
         )
 
 
-def _check_labels(where: str, targets: Array, num_classes: int) -> None:
-    if targets.ndim != 1 or targets.dtype.kind not in "iu":
+def _check_labels(where: str, targets: Array, num_classes: int, inputs: Array) -> None:
+    of_each_token = inputs.dtype.kind in "iu" and targets.shape == inputs.shape
+    if (targets.ndim != 1 and not of_each_token) or targets.dtype.kind not in "iu":
         raise DataError(f"{where}: labels are {targets.dtype} of shape {targets.shape}; expected whole numbers [n]")
     low, high = int(targets.min()), int(targets.max())
     if low < 0 or high >= num_classes:
+        targets = targets.ravel()
         first = int(((targets < 0) | (targets >= num_classes)).argmax())
         raise DataError(
             f"{where}: labels run from {low} to {high}; expected 0 to {num_classes - 1} for {num_classes} classes "

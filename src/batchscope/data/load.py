@@ -1,4 +1,4 @@
-"""`load`: a data set by name, or from a .npz file."""
+"""`load`: a data set by name, or one of the user's own: a file, a folder, or a function."""
 
 from __future__ import annotations
 
@@ -11,18 +11,25 @@ from typing import Any
 
 from batchscope.data import sets as sets  # registers them
 from batchscope.data.dataset import Dataset, RawData
+from batchscope.data.readers.function import read_function
 from batchscope.data.readers.npz import read_npz
+from batchscope.data.readers.table import read_csv, read_datasets_folder, read_parquet
+from batchscope.data.readers.text import read_text
 from batchscope.data.registry import BUILT_IN, READERS, names
 from batchscope.data.standardise import prepare
 from batchscope.errors import InputError, closest, shown
+from batchscope.importing import find_path
 
 _KINDS: dict[type, str] = {
     bool: "true or false",
     int: "a whole number",
     float: "a number",
     str: "a text",
-    tuple: "a list of whole numbers",
+    tuple: "a list of whole numbers or of names",
 }
+
+TEXT = "text:"  # before the path of any file
+FILES: dict[str, Callable[..., RawData]] = {".npz": read_npz, ".csv": read_csv, ".parquet": read_parquet}
 
 
 def load(
@@ -37,15 +44,17 @@ def load(
     """Return the data set `name`, checked and standardised with the statistics of its training part.
 
     name: digits, synthetic, gisette_like (nothing to download), mnist, fashion_mnist, emnist_letters, emnist47,
-    cifar10, gisette, or the path of a .npz file (arrays inputs, targets and optionally heldout_inputs,
-    heldout_targets; whole-number targets are classes, floats are regression targets).
+    cifar10, gisette; the path of a .npz file (arrays inputs, targets and optionally heldout_inputs, heldout_targets, or
+    X, y and X_test, y_test), of a .csv or .parquet file (option target: a column), or of a folder that Hugging Face's
+    datasets saved; text:PATH, the bytes of any file; or package.module:function of one's own, which returns arrays.
+    Whole-number targets are classes, floats are regression targets.
     data_dir: the first folder to look in; then $BATCHSCOPE_DATA, ../shared/data beside the checkout, the user's
     cache and the system's data folders.
     num_examples: how many examples to generate, or a subset drawn with `seed` from a set of fixed size.
     seed: also of everything else that is random here: generated sets, the held-out split of digits.
     standardise: "per_channel", "per_feature", "global", "none" (divided by the unit of the raw numbers only, 255 for
-    bytes) or "raw" (not even that); by default per channel for images, over all
-    entries for gisette (rare features would become huge), per feature for a flat .npz, none for synthetic.
+    bytes), "raw" (not even that) or "tokens" (whole numbers, for embeddings); by default per channel for images, over
+    all entries for gisette (rare features would become huge), per feature for a flat .npz, none for synthetic.
     options: those of the set's own function, e.g. d_in, d_out, teacher_widths, noise for synthetic.
 
     Raises InputError for a name, option or number that cannot be used, DataError for files that are missing or bad.
@@ -72,9 +81,18 @@ def _read(
         return _call(name, BUILT_IN[name].make, {"seed": seed, **size}, options)
     if name in READERS:
         return _call(name, READERS[name], {"name": name, "data_dir": data_dir}, options)
-    if Path(name).suffix == ".npz":
-        return _call(name, read_npz, {"path": Path(name).expanduser()}, options)
-    raise InputError(f"unknown data set {name!r}: {closest(name, names())} A path must end in .npz.")
+    if name.startswith(TEXT):
+        return _call(name, read_text, {"path": find_path(name.removeprefix(TEXT))}, options)
+    if Path(name).suffix.lower() in FILES:
+        return _call(name, FILES[Path(name).suffix.lower()], {"path": find_path(name)}, options)
+    if find_path(name).is_dir():
+        return _call(name, read_datasets_folder, {"path": find_path(name)}, options)
+    if ":" in name:
+        return read_function(name, seed, options)
+    raise InputError(
+        f"unknown data set {shown(name)}: {closest(name, names())} One of your own is a path that ends in "
+        f"{', '.join(FILES)}, a folder saved by datasets, {TEXT}PATH or package.module:function."
+    )
 
 
 def _call(name: str, reader: Callable[..., RawData], given: dict[str, Any], options: dict[str, Any]) -> RawData:
@@ -99,5 +117,5 @@ def _check_type(name: str, option: str, value: Any, default: Any) -> None:
 
 def _is(kind: type, value: Any) -> bool:
     if kind is tuple:
-        return isinstance(value, list | tuple) and all(type(entry) is int for entry in value)
+        return isinstance(value, list | tuple) and {type(entry) for entry in value} in (set(), {int}, {str})
     return type(value) is kind or (kind is float and type(value) is int)

@@ -18,6 +18,8 @@ class Stream(enum.IntEnum):
     SYNTHETIC = 3
     GISETTE_LIKE = 4
     AUGMENTATION = 5
+    MODULES = 6
+    GRAMMAR = 7
 
 
 def generator(seed: int, stream: Stream, *key: int) -> np.random.Generator:

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchscope.data.dataset import Array, Dataset, RawData, Standardisation, check_record, fingerprint
-from batchscope.errors import choose
+from batchscope.errors import DataError, choose
 
-SCHEMES = ("per_channel", "per_feature", "global", "none", "raw")
+SCHEMES = ("per_channel", "per_feature", "global", "none", "raw", "tokens")
 _CHUNK_BYTES = 2**21  # float64 working copy that stays in a core's cache
 
 
@@ -24,6 +24,8 @@ def default_scheme(inputs: Array) -> str:
 def prepare(raw: RawData) -> Dataset:
     """Check `raw`, standardise its inputs and return the `Dataset`. Raises DataError, see `Dataset`."""
     choose("standardise", raw.scheme, SCHEMES)
+    if raw.scheme == "tokens":
+        _check_tokens(raw)
     check_record(raw)  # before the statistics: one NaN would spoil them all
     target_type: type[np.float32 | np.int64] = np.float32 if raw.num_classes is None else np.int64
     with ThreadPoolExecutor(max_workers=1) as pool:  # hashing takes as long as the arithmetic, and needs no GIL
@@ -51,7 +53,7 @@ def statistics(raw: RawData) -> Standardisation:
     One pass: var = E[(x - s)^2] - (E[x] - s)^2 with s the mean of the first examples, which makes the subtraction
     harmless however far the data is from 0.
     """
-    if raw.scheme in ("none", "raw"):
+    if raw.scheme in ("none", "raw", "tokens"):
         unit = raw.unit if raw.scheme == "none" else 1.0
         return Standardisation(raw.scheme, unit=unit, target_scale=raw.target_scale)
     grouped = _grouped(raw.inputs, raw.scheme)
@@ -72,8 +74,10 @@ def statistics(raw: RawData) -> Standardisation:
     return Standardisation(raw.scheme, mean_in_units, std_in_units, raw.unit, raw.target_scale)
 
 
-def apply(standardisation: Standardisation, raw_inputs: Array) -> NDArray[np.float32]:
-    """Return (raw_inputs / unit - mean) / std as float32, in the shape of `raw_inputs`."""
+def apply(standardisation: Standardisation, raw_inputs: Array) -> NDArray[Any]:
+    """Return (raw_inputs / unit - mean) / std as float32, in the shape of `raw_inputs`; tokens as int64."""
+    if standardisation.scheme == "tokens":
+        return np.ascontiguousarray(raw_inputs, dtype=np.int64)
     if standardisation.scheme in ("none", "raw"):
         return np.ascontiguousarray(raw_inputs / standardisation.unit, dtype=np.float32)
     grouped = _grouped(raw_inputs, standardisation.scheme)
@@ -85,6 +89,15 @@ def apply(standardisation: Standardisation, raw_inputs: Array) -> NDArray[np.flo
     np.subtract(grouped, mean.astype(working), out=result, dtype=working, casting="same_kind")
     result *= scale.astype(np.float32)
     return result.reshape(raw_inputs.shape)
+
+
+def _check_tokens(raw: RawData) -> None:
+    whole = raw.inputs.dtype.kind in "iu" or bool((raw.inputs == np.floor(raw.inputs)).all())
+    if raw.inputs.ndim != 2 or not whole or raw.inputs.min(initial=0) < 0:
+        raise DataError(
+            f"{raw.name}: as tokens, inputs are {raw.inputs.dtype} of shape {raw.inputs.shape}; expected whole numbers "
+            "[n, T] from 0 on"
+        )
 
 
 def _grouped(inputs: Array, scheme: str) -> Array:

@@ -1,4 +1,7 @@
-"""Functions returning studies: the quickstart and the paper's figures. The command line only chooses among them."""
+"""Functions returning studies: the quickstart, the figures of papers, and their questions asked of transformers.
+
+The command line only chooses among them.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batchscope.errors import InputError, closest, shown
-from batchscope.recipes import beyond, chen2018, yin2018
+from batchscope.recipes import beyond, chen2018, modern, yin2018
 from batchscope.recipes.quick import quickstart
 from batchscope.studies import Study, read_studies
 from batchscope.studies.study import Studies, as_studies
 
-__all__ = ["RECIPES", "Recipe", "chen2018", "find", "quickstart"]
+__all__ = ["RECIPES", "Recipe", "chen2018", "find", "modern", "quickstart"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,9 @@ class Recipe:
 
 RECIPES: dict[str, Recipe] = {
     "quickstart": Recipe(quickstart, "wide or deep on digits and synthetic data: small, and real", "1"),
+    "modern/gpt-width-depth": Recipe(
+        modern.gpt_width_depth, "transformers, wide or deep: Adam on generated text", "about 10"
+    ),
     "chen2018/figure1": Recipe(chen2018.figure1, "MNIST: four shapes, up to 250 epochs", "about 40"),
     "chen2018/figure2": Recipe(
         chen2018.figure2, "synthetic data, linear nets, gradient diversity along training", "about 10"

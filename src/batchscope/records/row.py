@@ -34,7 +34,10 @@ _SENTENCES = {
 
 
 ACCURACIES = ("train_accuracy", "train_accuracy_running")
-METRICS = (*ACCURACIES, "train_loss")
+OWN_METRICS = ("train_metric_at_least", "train_metric_at_most")
+METRICS = (*ACCURACIES, "train_loss", "heldout_loss", *OWN_METRICS)
+# Those of which more is better.
+RISING = (*ACCURACIES, "train_metric_at_least")
 
 
 @dataclass(frozen=True)
@@ -43,24 +46,31 @@ class Target:
 
     metric: "train_accuracy" (fraction in (0, 1]) or "train_loss" (mean loss), over the whole training set; or
         "train_accuracy_running", the accuracy that Keras prints: over the mini-batches of an epoch, each before the
-        step it leads to, known at the epoch's end.
+        step it leads to, known at the epoch's end. "heldout_loss": mean loss over the held-out examples.
+        "train_metric_at_least", "train_metric_at_most": the mean of the user's own metric over the training set.
     """
 
     metric: str
     value: float
 
-    def met(self, train_loss: float, train_accuracy: float) -> bool:
-        """Whether a loss and an accuracy, the one that the metric names, meet it; NaN never does."""
-        return train_accuracy >= self.value if self.is_accuracy else train_loss <= self.value
+    @property
+    def measured(self) -> str:
+        """The field of `Evaluation` that it is about."""
+        return "train_metric" if self.metric in OWN_METRICS else self.metric
+
+    def met(self, state: Evaluation) -> bool:
+        """Whether a check of it meets it; NaN never does."""
+        number: float = getattr(state, self.measured)
+        return number >= self.value if self.metric in RISING else number <= self.value
 
     @property
     def is_accuracy(self) -> bool:
-        """Whether more is better."""
+        """Whether it is a fraction of right answers."""
         return self.metric in ACCURACIES
 
     def __str__(self) -> str:
-        sign = ">=" if self.is_accuracy else "<="
-        return f"{self.metric.replace('_', ' ')} {sign} {self.value:g}"
+        sign = ">=" if self.metric in RISING else "<="
+        return f"{self.measured.replace('_', ' ')} {sign} {self.value:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +84,8 @@ class Evaluation:
         on several processes gives for free; None on one process.
     train_accuracy_running: over the mini-batches of the epoch that ends here; NaN elsewhere and where it is not asked
         for as the target.
+    heldout_loss: mean loss over the held-out examples, NaN like heldout_accuracy. train_metric: mean of the user's own
+        metric over the training set, NaN where there is none.
     """
 
     epoch: float
@@ -84,6 +96,8 @@ class Evaluation:
     batch_size_bound: float | None = None
     noise_scale: float | None = None
     train_accuracy_running: float = math.nan
+    heldout_loss: float = math.nan
+    train_metric: float = math.nan
 
 
 def _same() -> Any:
@@ -131,6 +145,8 @@ class Row(ArchitectureOptions, TrainingOptions):
     train_accuracy: float | None
     heldout_accuracy: float | None
     batch_size_bound: float | None  # B_S, mean over the measurements made while training
+    heldout_loss: float | None = None  # likewise
+    train_metric: float | None = None  # mean of the user's own metric, likewise
     message: str = ""  # why it CRASHED, where it DIVERGED
     seconds: float = math.nan  # the cohort's wall time divided by its members
     device: str = ""

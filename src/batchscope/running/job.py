@@ -12,11 +12,15 @@ from batchscope.training.settings import MemberResult
 
 @dataclass(frozen=True)
 class Job:
-    """A cohort to train on requested data, going on from its checkpoint if there is one."""
+    """A cohort to train on requested data, going on from its checkpoint if there is one.
+
+    folders: where the user's own code and data are looked for (importing.py), for a worker that was started elsewhere.
+    """
 
     cohort: Cohort
     data: DataRequest
     checkpoint: str | None = None  # file for the state between epochs
+    folders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batchscope.errors import StoreError
+from batchscope.importing import looked_in
 from batchscope.records.row import Outcome, Row
 from batchscope.running import provenance
 from batchscope.running.devices import resolve_device
 from batchscope.running.executors import Executor, distributed, make_executor
 from batchscope.running.executors.base import ExecutorOptions
 from batchscope.running.job import Finished, Job
+from batchscope.running.own_code_check import check_own_code
 from batchscope.running.progress import OnStatus, Status, Tracker
 from batchscope.running.store import Shard, Store
 from batchscope.running.trained import rows_of
@@ -115,7 +117,7 @@ class _Run:
 
     def _enqueue(self, slot: _StudyCell) -> None:
         for cohort in next_cohorts(slot.study, slot.cell, self._done[slot.study.name]):
-            job = Job(cohort, slot.data, str(self._store.checkpoint(cohort)))
+            job = Job(cohort, slot.data, str(self._store.checkpoint(cohort)), looked_in())
             heapq.heappush(self._waiting, (-cohort_cost(cohort), next(self._number), slot, job))
 
     def _take(self, finished: Finished) -> None:
@@ -140,7 +142,9 @@ class _Run:
 
 def _slots(study: Study, request: DataRequest) -> list[_StudyCell]:
     data = facts(load_data(request), study.seed)
-    return [_StudyCell(study, cell, request) for cell in cells(study, data)]
+    planned = cells(study, data)
+    check_own_code(study, request, planned)
+    return [_StudyCell(study, cell, request) for cell in planned]
 
 
 def _share(slots: Sequence[_StudyCell], shard: Shard) -> list[_StudyCell]:

@@ -82,6 +82,8 @@ def _outcome(result: MemberResult) -> dict[str, Any]:
         "train_loss": _known(last.train_loss),
         "train_accuracy": _known(last.train_accuracy),
         "heldout_accuracy": _known(last.heldout_accuracy),
+        "heldout_loss": _known(last.heldout_loss),
+        "train_metric": _known(last.train_metric),
         "batch_size_bound": _known(math.fsum(bounds) / len(bounds)) if bounds else None,
         "message": result.message,
         "execution": str(result.execution),

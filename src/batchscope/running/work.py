@@ -8,6 +8,7 @@ from typing import Any
 from batchscope.data import Dataset
 from batchscope.data.dataset import fingerprint
 from batchscope.errors import DataError
+from batchscope.importing import look_in
 from batchscope.running.job import Job
 from batchscope.studies.dataset import load_data
 from batchscope.training.settings import MemberResult
@@ -38,6 +39,7 @@ def train(
     """Train a cohort on its data. options: of `train_cohort`. Out of memory becomes an error that says what fits."""
     from batchscope import training
 
+    look_in(*job.folders)
     cohort, request = job.cohort, job.data
     dataset = load_data(request) if dataset is None else dataset
     if dataset.fingerprint != cohort.data.fingerprint:

@@ -17,6 +17,8 @@ class DataFacts:
 
     fingerprint: identifies the raw data. num_examples: training examples used. input_shape: of one example.
     d_out: outputs of a network for it. num_classes: None for regression. seed: chose the subset, or drew the data.
+    num_heldout: examples held out. is_tokens: whether examples are token numbers. positions: (T,) where every one of T
+    tokens has a target, () where an example has one.
     """
 
     fingerprint: str
@@ -25,6 +27,9 @@ class DataFacts:
     d_out: int
     num_classes: int | None
     seed: int = 0
+    num_heldout: int = 0
+    is_tokens: bool = False
+    positions: tuple[int, ...] = ()
 
 
 class DatasetLike(Protocol):
@@ -50,11 +55,33 @@ class DatasetLike(Protocol):
     def inputs(self) -> object:
         """[n, *shape of an example]."""
 
+    @property
+    def num_heldout(self) -> int:
+        """Examples held out."""
+
+    @property
+    def is_tokens(self) -> bool:
+        """Whether inputs are the numbers of tokens."""
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """(T,) where every token has a target, else ()."""
+
 
 def facts(dataset: DatasetLike, seed: int) -> DataFacts:
     """Return what planning must know of a loaded data set."""
     shape = tuple(int(size) for size in dataset.inputs.shape[1:])  # type: ignore[attr-defined]
-    return DataFacts(dataset.fingerprint, dataset.num_examples, shape, dataset.d_out, dataset.num_classes, seed)
+    return DataFacts(
+        dataset.fingerprint,
+        dataset.num_examples,
+        shape,
+        dataset.d_out,
+        dataset.num_classes,
+        seed,
+        dataset.num_heldout,
+        dataset.is_tokens,
+        dataset.positions,
+    )
 
 
 @dataclass(frozen=True)

@@ -57,11 +57,36 @@ def cells(study: Study, data: DataFacts) -> tuple[PlannedCell, ...]:
             f"study {study.name!r}: the target is a training accuracy, but {study.dataset!r} has real-valued targets; "
             "use target = { train_loss = ... }"
         )
+    if study.target.metric == "heldout_loss" and not data.num_heldout:
+        raise InputError(
+            f"study {study.name!r}: the target is a held-out loss, but {study.dataset!r} holds nothing out; use target "
+            "= { train_loss = ... }, or data with a held-out part"
+        )
     nets = architectures(study, data)
     for net in nets:
         if max(net.num_parameters, net.multiply_adds) > bounds.LARGEST_COUNT:
             raise InputError(f"study {study.name!r}: {net.label} has more parameters than can be counted; narrow it")
+        _check_outputs(study, data, net)
     return tuple(PlannedCell(net, batch_size, data) for net in nets for batch_size in study.batch_sizes)
+
+
+def _check_outputs(study: Study, data: DataFacts, net: Architecture) -> None:
+    """Raise InputError unless the network takes such examples and gives outputs that the loss understands."""
+    if data.is_tokens != net.kind.takes_tokens and not net.source:
+        takes = "token numbers: data such as text:FILE or grammar" if net.kind.takes_tokens else "numbers, not tokens"
+        raise InputError(
+            f"study {study.name!r}: family {study.family!r} does not fit {study.dataset!r}; it takes {takes}"
+        )
+    expected = (*data.positions, data.d_out)
+    if not study.loss and net.output_shape != expected:
+        raise InputError(
+            f"study {study.name!r}: {net.label} makes outputs {_sizes(net.output_shape)} of examples "
+            f"{_sizes(net.input_shape)}; expected {_sizes(expected)} for {study.dataset!r}, or a loss of your own"
+        )
+
+
+def _sizes(shape: tuple[int, ...]) -> str:
+    return f"[{', '.join(map(str, ('N', *shape)))}]"
 
 
 def settings(study: Study, batch_size: int, phase: str) -> Settings:
@@ -80,7 +105,7 @@ def settings(study: Study, batch_size: int, phase: str) -> Settings:
 
 def options_in_force(study: Study, phase: str) -> dict[str, Any]:
     """Return every option of a study's networks and of their training in a phase, by name, and `stop_at_target`."""
-    kind, training = family_named(study.family), settings(study, 1, phase)
+    kind, training = family_named(study.family, study.source), settings(study, 1, phase)
     net = study.architecture_options
     net |= {name: net[name] or names[0] for name, names in kind.choices.items()}
     net["filters"] = study.filters or kind.default_filters

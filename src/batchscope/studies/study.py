@@ -24,15 +24,26 @@ from pydantic_core import PydanticCustomError
 
 from batchscope.architectures.architecture import DEEPEST, FAMILIES, WIDEST, Family, check_choice, family_named
 from batchscope.architectures.budget import LARGEST_BUDGET
+from batchscope.architectures.initialisation import AS_MADE
 from batchscope.errors import InputError, choose, closest, shown
-from batchscope.options import OPTIONS, ArchitectureOptions, TrainingOptions, options_of
+from batchscope.importing import look_in
+from batchscope.options import (
+    OPTIONS,
+    OWN_LOSSES,
+    OWN_METRICS,
+    ArchitectureOptions,
+    TrainingOptions,
+    options_of,
+)
+from batchscope.own_code import source_of
 from batchscope.records.row import ACCURACIES, METRICS, Target
+from batchscope.records.row import OWN_METRICS as TARGETS_OF_OWN_METRICS
 from batchscope.studies import bounds
 from batchscope.training import settings  # noqa: F401  offers the names that training options take
 
 PROTOCOLS = ("paper2018", "tuned", "fixed")
 # Key of study files -> the scheme of `batchscope.data.load`.
-INPUTS = {"standardised": None, "unit": "none", "raw": "raw"}
+INPUTS = {"standardised": None, "unit": "none", "raw": "raw", "tokens": "tokens"}
 MAX_STEP_SIZES = 100
 
 
@@ -51,7 +62,7 @@ LongName = Annotated[str, Field(strict=True, min_length=1, max_length=bounds.LON
 Budget = Annotated[int, Field(strict=True, ge=1, le=LARGEST_BUDGET)]
 Seeds = Annotated[int, Field(strict=True, ge=1, le=bounds.MOST_SEEDS)]
 Seed = Annotated[int, Field(strict=True, ge=0, le=bounds.LARGEST_SEED)]
-DataOption = bool | int | float | str | tuple[int, ...]
+DataOption = bool | int | float | str | tuple[int, ...] | tuple[str, ...]
 _FEW = Field(max_length=bounds.MOST_ENTRIES)
 Depths = Annotated[tuple[Depth, ...], _FEW]
 Shapes = Annotated[tuple[tuple[Depth, Width], ...], _FEW]
@@ -115,12 +126,14 @@ class Study(BaseModel, ArchitectureOptions, TrainingOptions, frozen=True, extra=
     """
 
     name: Annotated[Name, says("text", "how tables and directories call it")]
-    dataset: Annotated[LongName, says("a name that `batchscope data list` knows, or a .npz file", "what is trained on")]
+    dataset: Annotated[
+        LongName, says("a name that `batchscope data list` knows, or data of your own", 'see "Data of your own"')
+    ]
     num_examples: Annotated[
         Examples | None, says("integer", "a seeded subset of so many training examples; all if left out")
     ] = None
-    dataset_options: Annotated[dict[str, DataOption], says("such as { d_in = 100 }", "of a generated data set")] = {}
-    family: Annotated[Name, says(", ".join((*FAMILIES, "package.module:Name")), 'see "Families of networks"')] = (
+    dataset_options: Annotated[dict[str, DataOption], says("such as { d_in = 100 }", "of the data set")] = {}
+    family: Annotated[Name, says(", ".join((*FAMILIES, "package.module:name")), 'see "Families of networks"')] = (
         "fully_connected"
     )
     budget: Annotated[Budget | None, says("integer", "weights or parameters of every network; with `depths`")] = None
@@ -130,8 +143,9 @@ class Study(BaseModel, ArchitectureOptions, TrainingOptions, frozen=True, extra=
     target: Annotated[
         InstanceOf[Target],
         says(
-            "{ train_accuracy = fraction }, { train_accuracy_running = fraction } or { train_loss = value }",
-            "when a run has converged; running: over the mini-batches of an epoch, as Keras prints it",
+            "{ train_accuracy = fraction }, { train_accuracy_running = fraction }, { train_loss = value }, "
+            "{ heldout_loss = value }, { train_metric_at_least = value } or { train_metric_at_most = value }",
+            "when a run has converged; running: over the mini-batches of an epoch, as Keras prints it; see `metric`",
         ),
     ]
     num_seeds: Annotated[Seeds, says("integer", "reported runs of every cell; they use seed + 1, seed + 2, ...")] = 5
@@ -145,8 +159,12 @@ class Study(BaseModel, ArchitectureOptions, TrainingOptions, frozen=True, extra=
         Step | None, says("number", "for the sum of a batch's losses; with protocol fixed, which tunes nothing")
     ] = None
     inputs: Annotated[
-        Literal["standardised", "unit", "raw"],
-        says(", ".join(INPUTS), "as the data set standardises them, divided by its unit (255 for bytes), or as stored"),
+        Literal["standardised", "unit", "raw", "tokens"],
+        says(
+            ", ".join(INPUTS),
+            "as the data set standardises them, divided by its unit (255 for bytes), as stored, or whole numbers as "
+            "they are, for embeddings",
+        ),
     ] = "standardised"
     seed: Annotated[Seed, says("integer", "of the tuning runs, the subset and generated data")] = 0
     assumptions: Annotated[
@@ -155,6 +173,8 @@ class Study(BaseModel, ArchitectureOptions, TrainingOptions, frozen=True, extra=
     scaled: Annotated[str, says("text", "how it is smaller than what it stands for; outputs repeat it")] = ""
 
     def __init__(self, /, **values: Any) -> None:
+        if "data" in values and "dataset" not in values:  # as people write it where it is a function of theirs
+            values["dataset"] = values.pop("data")
         try:
             super().__init__(**values)
         except ValidationError as error:
@@ -226,11 +246,12 @@ class Study(BaseModel, ArchitectureOptions, TrainingOptions, frozen=True, extra=
 
     @property
     def _traits(self) -> frozenset[str]:
-        return self._kind.traits(self.norm)
+        own = {OWN_LOSSES: self.loss, OWN_METRICS: self.metric}
+        return self._kind.traits(self.norm) | {trait for trait, name in own.items() if name}
 
     @property
     def _kind(self) -> Family:
-        return family_named(self.family)
+        return family_named(self.family, self.source)
 
     @field_validator("dataset_options")
     @classmethod
@@ -246,7 +267,7 @@ class Study(BaseModel, ArchitectureOptions, TrainingOptions, frozen=True, extra=
         if isinstance(value, Target):
             value = {value.metric: value.value}
         if not isinstance(value, Mapping) or len(value) != 1:
-            raise ValueError("expected { train_accuracy = fraction } or { train_loss = value }")
+            raise ValueError(f"expected one of {', '.join(f'{{ {metric} = value }}' for metric in METRICS)}")
         metric, number = next(iter(value.items()))
         if metric not in METRICS:
             raise ValueError(f"unknown metric {shown(metric)}: {closest(str(metric), METRICS)}")
@@ -262,12 +283,6 @@ class Study(BaseModel, ArchitectureOptions, TrainingOptions, frozen=True, extra=
         problem = OPTIONS[str(info.field_name)].problem(value)
         if problem:
             raise PydanticCustomError("option", "{problem}", {"problem": problem})
-        return value
-
-    @field_validator("family")
-    @classmethod
-    def _known_family(cls, value: str) -> str:
-        family_named(value)
         return value
 
     @field_validator("inputs", mode="before")
@@ -299,6 +314,7 @@ class Study(BaseModel, ArchitectureOptions, TrainingOptions, frozen=True, extra=
             raise ValueError(f"got {given or 'none of budget, depths, shapes'}; expected budget with depths, or shapes")
         self._check_size()
         self._check_protocol()
+        self._fill_in()
         for name, names in self._kind.choices.items():
             if getattr(self, name):
                 check_choice(name, getattr(self, name), names, self.family)
@@ -308,6 +324,21 @@ class Study(BaseModel, ArchitectureOptions, TrainingOptions, frozen=True, extra=
             if problem:
                 raise ValueError(problem)
         return self
+
+    def _fill_in(self) -> None:
+        """What follows from own code and is not given. A run directory's file gives it: there nothing is imported."""
+        if not self.source:
+            object.__setattr__(self, "source", self._kind.source)
+        for name in ("loss", "metric"):
+            if getattr(self, name) and not getattr(self, f"{name}_source"):
+                object.__setattr__(self, f"{name}_source", source_of(getattr(self, name), name))
+        if self._kind.draws_weights and "initialisation" not in self.model_fields_set:
+            object.__setattr__(self, "initialisation", AS_MADE)
+        if bool(self.metric) != (self.target.metric in TARGETS_OF_OWN_METRICS):
+            raise ValueError(
+                f"metric = {self.metric!r} with the target {self.target.metric}; expected a metric of your own with "
+                f"the target {' or '.join(TARGETS_OF_OWN_METRICS)}, or neither"
+            )
 
 
 Studies = tuple[Study, ...]
@@ -327,7 +358,8 @@ def as_studies(study: Study | Sequence[Study]) -> Studies:
 def read_studies(source: str | Path) -> Studies:
     """Read all studies of a TOML file (a path) or of TOML text (a string with a line break or an equals sign).
 
-    Several studies are an array of tables ``[[studies]]``. Raises InputError for what cannot be read or is no study.
+    Several studies are an array of tables ``[[studies]]``. Own code and data that they name are looked for beside the
+    file too. Raises InputError for what cannot be read or is no study.
     """
     is_text = isinstance(source, str) and ("\n" in source or "=" in source)
     where = "the text" if is_text else str(source)
@@ -338,6 +370,8 @@ def read_studies(source: str | Path) -> Studies:
         raise InputError(
             f"{where} is not valid TOML: {str(error)[:200]}; every line is key = value, texts in quotes"
         ) from None
+    if not is_text:
+        look_in(Path(source).resolve().parent)
     given = values.get("studies")
     if isinstance(given, list):
         if len(given) > bounds.MOST_ENTRIES:

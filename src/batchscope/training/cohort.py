@@ -25,7 +25,7 @@ from batchscope.errors import InputError
 from batchscope.records.row import Evaluation, Outcome
 from batchscope.training.checkpoint import Checkpoint
 from batchscope.training.engine import Engine, Scores
-from batchscope.training.engine_choice import make_engine
+from batchscope.training.engine_choice import make_engine, trains_stacked
 from batchscope.training.execution import Execution
 from batchscope.training.parallel import ONE_RANK, Ranks
 from batchscope.training.schedule import step_size_factor
@@ -71,7 +71,7 @@ def train_cohort(
     _check(architecture, dataset, settings, members, ranks)
     kept = Checkpoint.of(checkpoint, architecture, settings, members, writes=ranks.rank == 0)
     saved = kept.load()
-    stacked = architecture.kind.stacked and ranks.size == 1
+    stacked = trains_stacked(architecture, settings, ranks)
     with torch.inference_mode() if stacked else contextlib.nullcontext():
         how = saved["execution"] if saved else execution
         how = Execution.parse(how) if isinstance(how, str) else how
@@ -154,8 +154,9 @@ class RunningCohort:
             state = _evaluation(epoch, step, scores[position], bounds[position], noises[position])
             state = dataclasses.replace(state, train_accuracy_running=running[position])
             ends = self._ends(member, state)
-            if (ends or epoch == self.settings.max_epochs) and math.isnan(state.heldout_accuracy):
-                state = dataclasses.replace(state, heldout_accuracy=self.engine.heldout_accuracy(position))
+            if (ends or epoch == self.settings.max_epochs) and math.isnan(state.heldout_loss):
+                accuracy, loss = self.engine.heldout(position)
+                state = dataclasses.replace(state, heldout_accuracy=accuracy, heldout_loss=loss)
             self.histories[member].append(state)
             if ends:
                 done.append(position)
@@ -205,18 +206,11 @@ class RunningCohort:
     def _evaluations(self) -> range:
         return range(1, self.settings.evaluations_per_epoch + 1)
 
-    def _accuracy(self, state: Evaluation) -> float:
-        return state.train_accuracy_running if self.settings.counts_correct else state.train_accuracy
-
     def _ends(self, member: int, state: Evaluation) -> bool:
         if not math.isfinite(state.train_loss):
             self.diverged.add(member)
             return True
-        if (
-            state.step
-            and member not in self.reached
-            and self.settings.target.met(state.train_loss, self._accuracy(state))
-        ):
+        if state.step and member not in self.reached and self.settings.target.met(state):
             self.reached[member] = state
         return member in self.reached and self.settings.stop_at_target
 
@@ -252,7 +246,17 @@ class RunningCohort:
 
 
 def _evaluation(epoch: float, step: int, scores: Scores, bound: float | None, noise: float | None) -> Evaluation:
-    return Evaluation(epoch, step, scores.train_loss, scores.train_accuracy, scores.heldout_accuracy, bound, noise)
+    return Evaluation(
+        epoch,
+        step,
+        scores.train_loss,
+        scores.train_accuracy,
+        scores.heldout_accuracy,
+        bound,
+        noise,
+        heldout_loss=scores.heldout_loss,
+        train_metric=scores.train_metric,
+    )
 
 
 def _check(

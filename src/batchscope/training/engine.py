@@ -15,14 +15,17 @@ from batchscope.training.execution import Execution
 
 @dataclass(frozen=True)
 class Scores:
-    """Mean loss and accuracy of one member over the training set, and accuracy over held-out examples.
+    """Mean loss and accuracy of one member over the training set and over held-out examples, and its own metric.
 
-    An accuracy is NaN for regression, and where nothing was held out or it is left to `heldout_accuracy`.
+    An accuracy is NaN for regression; what is of held-out examples where there are none or it is left to `heldout`;
+    train_metric where the study has no metric of the user's own.
     """
 
     train_loss: float
     train_accuracy: float
     heldout_accuracy: float = math.nan
+    heldout_loss: float = math.nan
+    train_metric: float = math.nan
 
 
 class Engine(abc.ABC):
@@ -60,10 +63,10 @@ class Engine(abc.ABC):
     def evaluate(self) -> Sequence[Scores]:
         """Scores of every member at this moment."""
 
-    def heldout_accuracy(self, position: int) -> float:
-        """Asked for when a member ends, by engines for which it costs too much to be part of every evaluation."""
+    def heldout(self, position: int) -> tuple[float, float]:
+        """(accuracy, loss) over held-out examples, when a member ends, if they are not part of every evaluation."""
         del position
-        return math.nan
+        return math.nan, math.nan
 
     @abc.abstractmethod
     def bounds(self) -> Sequence[float]:

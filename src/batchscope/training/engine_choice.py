@@ -45,7 +45,7 @@ def make_engine(
 
     Raises InputError for an execution that is not possible for them.
     """
-    if architecture.kind.stacked and ranks.size == 1:
+    if trains_stacked(architecture, settings, ranks):
         return StackEngine(architecture, dataset, settings, members, device)
     modules = _initial_modules(architecture, settings, members)
     ways = possible_executions(architecture, settings, len(members), device, ranks)
@@ -55,6 +55,11 @@ def make_engine(
     if execution not in ways:
         raise InputError(f"execution '{execution}' is not possible here; expected one of {[str(way) for way in ways]}")
     return _engine(execution, modules, dataset, settings, members, device, ranks)
+
+
+def trains_stacked(architecture: Architecture, settings: Settings, ranks: Ranks) -> bool:
+    """Whether a cohort trains as stacked tensors, which know the library's losses only."""
+    return architecture.kind.stacked and ranks.size == 1 and not settings.loss and not settings.metric
 
 
 def possible_executions(

@@ -10,6 +10,7 @@ import io
 import math
 import zipfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -22,6 +23,10 @@ from batchscope.errors import DataError
 
 REQUIRED = ("inputs", "targets")
 OPTIONAL = ("heldout_inputs", "heldout_targets")
+KEYS = (*REQUIRED, *OPTIONAL)
+# Other names in use, in small letters -> ours.
+ALIASES = {"x": "inputs", "y": "targets", "x_train": "inputs", "y_train": "targets"}
+ALIASES |= {"x_test": "heldout_inputs", "y_test": "heldout_targets"}
 # Bytes of all arrays together: they are read whole, and a float32 copy is made. An assumption about the machine; larger
 # data goes through `batchscope.data.from_arrays`, or as a subset.
 LIMIT = 4 << 30
@@ -33,11 +38,26 @@ _DEFLATE_AT_BEST = 1032  # bytes out of one byte, by the format (RFC 1951)
 def read_npz(*, path: Path) -> RawData:
     """Read the arrays inputs, targets and, together, heldout_inputs, heldout_targets from the .npz file at `path`.
 
+    X, y (or X_train, y_train) and X_test, y_test are other names of theirs, in capitals or not.
+
     inputs: [n, d], grey images [n, H, W] or images [n, C, H, W]. targets: whole numbers [n] are classes 0, 1, ...;
     floats [n] or [n, q] are regression targets. Raises DataError for a file that is damaged or promises what it does
     not hold or more than 4 GiB, for Python objects, and naming the arrays found where they are not those.
     """
-    return raw_from_arrays(**_read_arrays(path), name=path.stem, source=f"Read from {path}.")
+    return raw_from_arrays(**named_arrays(path, _read_arrays(path)), name=path.stem, source=f"Read from {path}.")
+
+
+def named_arrays(where: object, found: Mapping[str, Array]) -> dict[str, Array]:
+    """Arrays under our names; DataError for names that are missing, unknown or there twice."""
+    arrays = {ALIASES.get(key.lower(), key): array for key, array in found.items()}
+    missing = [key for key in REQUIRED if key not in arrays]
+    unknown = [key for key in arrays if key not in (*REQUIRED, *OPTIONAL)]
+    if missing or unknown or len(arrays) == 3 or len(arrays) < len(found):
+        raise DataError(
+            f"{where}: found the arrays {', '.join(found) or 'none'}; expected {' and '.join(REQUIRED)} (or X and y), "
+            f"and optionally {' with '.join(OPTIONAL)}: np.savez(path, inputs=..., targets=...)"
+        )
+    return arrays
 
 
 def _read_arrays(path: Path) -> dict[str, Array]:

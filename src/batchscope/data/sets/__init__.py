@@ -2,4 +2,14 @@
 
 from __future__ import annotations
 
-from batchscope.data.sets import cifar10, digits, emnist, fashion_mnist, gisette, gisette_like, mnist, synthetic  # noqa: F401
+from batchscope.data.sets import (  # noqa: F401
+    cifar10,
+    digits,
+    emnist,
+    fashion_mnist,
+    gisette,
+    gisette_like,
+    grammar,
+    mnist,
+    synthetic,
+)

@@ -75,6 +75,9 @@ PROVENANCE = {
     "data, sha256 (first 16 digits)": ("data_fingerprint",),
     "examples": ("num_examples",),
     "family": ("family",),
+    "code of the network, version": ("source", "version"),
+    "loss, its code": ("loss", "loss_source"),
+    "metric, its code": ("metric", "metric_source"),
     "initialisation": ("initialisation",),
     "optimizer, momentum": ("optimizer", "momentum"),
     "sampling": ("sampling",),
@@ -93,7 +96,11 @@ def provenance(rows: Rows) -> Table:
     """Return one line per fact; values that differ among the runs are all listed (the first dozen)."""
     lines = []
     for fact, fields in PROVENANCE.items():
-        lines.append((fact, _list(sorted(rows.distinct(*fields), key=str), most=12)))
+        values = sorted(rows.distinct(*fields), key=str)
+        if any(
+            value != "" for entry in values for value in entry
+        ):  # what is the user's own has lines where it is there
+            lines.append((fact, _list(values, most=12)))
     return Table(("fact", "value"), tuple(lines))
 
 

@@ -20,7 +20,7 @@ from batchscope.data import Dataset
 from batchscope.training.engine import Engine, Scores
 from batchscope.training.execution import ONE_AFTER_ANOTHER, STREAMS, Execution
 from batchscope.training.modules.network import Examples, Network
-from batchscope.training.modules.scoring import num_correct, per_example
+from batchscope.training.modules.scoring import num_correct
 from batchscope.training.optimizers import update_rule
 from batchscope.training.optimizers.rule import UpdateRule
 from batchscope.training.parallel import ONE_RANK, Ranks
@@ -43,7 +43,7 @@ class ModuleEngine(Engine):
         self.execution = execution
         examples = Examples.training(dataset, settings, device, execution.channels_last)
         self.examples, self.device = examples, device
-        self.heldout = Examples.heldout(dataset, settings, device, execution.channels_last)
+        self.held_out = Examples.heldout(dataset, settings, device, execution.channels_last)
         pairs = zip(modules, members, strict=True)
         self.networks = [
             Network(module, examples, settings, member, ranks, execution.replayed) for module, member in pairs
@@ -79,10 +79,13 @@ class ModuleEngine(Engine):
         return {position: step for position, step in failed if step is not None}
 
     def evaluate(self) -> list[Scores]:
-        return [Scores(*network.evaluate(self.examples)) for network in self.networks]
+        return [self._scores(position) for position in range(len(self.networks))]
 
-    def heldout_accuracy(self, position: int) -> float:
-        return self.networks[position].evaluate(self.heldout)[1] if self.heldout else math.nan
+    def heldout(self, position: int) -> tuple[float, float]:
+        if self.held_out is None:
+            return math.nan, math.nan
+        loss, accuracy, _ = self.networks[position].evaluate(self.held_out)
+        return accuracy, loss
 
     def bounds(self) -> list[float]:
         return [network.batch_size_bound() for network in self.networks]
@@ -100,6 +103,14 @@ class ModuleEngine(Engine):
     def load(self, state: Mapping[str, Any]) -> None:
         for network, saved in zip(self.networks, state["networks"], strict=True):
             network.load(saved)
+
+    def _scores(self, position: int) -> Scores:
+        """Held-out examples are looked at each time only where they are the target."""
+        network = self.networks[position]
+        loss, accuracy, metric = network.evaluate(self.examples)
+        looked = network.settings.target.metric == "heldout_loss"
+        heldout = self.heldout(position) if looked else (math.nan, math.nan)
+        return Scores(loss, accuracy, *heldout, metric)
 
     def _stream(self, position: int) -> contextlib.AbstractContextManager[object]:
         if not self._streams:
@@ -178,6 +189,6 @@ class VectorisedEngine(ModuleEngine):
 
     def _loss(self, parameters: Any, buffers: Any, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         outputs = torch.func.functional_call(self._template, (parameters, buffers), (inputs,))
-        loss = per_example(outputs, targets).sum()
+        loss = self.networks[0].criterion.loss(outputs, targets).sum()
         counted = self.networks[0].settings.counts_correct
         return loss, num_correct(outputs, targets) if counted else torch.zeros_like(loss, dtype=torch.float64)

@@ -15,7 +15,8 @@ from batchscope.data.seeding import Stream, generator
 from batchscope.training.cuda_graph import ReplayedStep
 from batchscope.training.modules.augmentation import pad_crop_flip
 from batchscope.training.modules.batchnorm import average_statistics, with_shares
-from batchscope.training.modules.scoring import num_correct, per_example
+from batchscope.training.modules.randomness import Randomness
+from batchscope.training.modules.scoring import Criterion, num_correct
 from batchscope.training.optimizers import update_rule
 from batchscope.training.parallel import ONE_RANK, NoiseGauge, Ranks, data_parallel
 from batchscope.training.settings import Member, Settings
@@ -49,7 +50,8 @@ class Examples:
     @classmethod
     def _of(cls, inputs: Any, targets: Any, settings: Settings, device: torch.device, channels_last: bool) -> Examples:
         dtype = storage_dtype(settings)
-        x, y = torch.as_tensor(inputs).to(device, dtype), torch.as_tensor(targets).to(device)
+        x, y = torch.as_tensor(inputs).to(device), torch.as_tensor(targets).to(device)
+        x = x.to(dtype) if x.is_floating_point() else x
         x = x.to(memory_format=torch.channels_last) if channels_last else x
         return cls(x, y.to(dtype) if y.is_floating_point() else y, channels_last)
 
@@ -88,6 +90,7 @@ class Network:
         if examples.channels_last:
             self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.examples, self.settings, self.member, self.ranks = examples, settings, member, ranks
+        self.criterion, self._randomness = Criterion.of(settings), Randomness()
         self.parameters = list(self.module.parameters())
         self.rules = [update_rule(settings, parameter.detach(), parameter.dim()) for parameter in self.parameters]
         self.step_size = torch.tensor(member.step_size, dtype=storage_dtype(settings), device=device)
@@ -105,6 +108,7 @@ class Network:
     def begin_epoch(self, epoch: int) -> None:
         """Start the random numbers of an epoch, which do not depend on earlier ones."""
         self._draws.manual_seed(int(generator(self.member.seed, Stream.AUGMENTATION, epoch).integers(2**63)))
+        self._randomness.begin_epoch(self.member.seed, epoch)
         self._failed_at.fill_(-1)
         self._steps.zero_()
         self._correct.zero_()
@@ -120,19 +124,17 @@ class Network:
         step = int(self._failed_at)
         return step if step >= 0 else None
 
-    def evaluate(self, examples: Examples) -> tuple[float, float]:
-        """Mean loss and accuracy over examples, in evaluation mode."""
+    def evaluate(self, examples: Examples) -> tuple[float, float, float]:
+        """Mean loss, accuracy and own metric over examples, in evaluation mode."""
         average_statistics(self.module, self.ranks)
         self.module.eval()
-        sums = torch.zeros(2, dtype=torch.float64, device=examples.inputs.device)
+        sums = torch.zeros(3, dtype=torch.float64, device=examples.inputs.device)
         with torch.no_grad():
             for inputs, targets in examples.chunks(self.ranks):
-                outputs = self._outputs(self.module, inputs)
-                loss = per_example(outputs, targets).sum(dtype=torch.float64)
-                sums += torch.stack((loss, num_correct(outputs, targets)))
+                sums += self.criterion.measured(self._outputs(self.module, inputs), targets)
         self.module.train()
-        loss, correct = (self.ranks.add(sums) / len(examples.inputs)).tolist()
-        return loss, correct
+        loss, correct, metric = (self.ranks.add(sums) / len(examples.inputs)).tolist()
+        return loss, correct, metric
 
     def batch_size_bound(self) -> float:
         """B_S over the training set, in evaluation mode (BatchNorm with its running statistics)."""
@@ -140,7 +142,9 @@ class Network:
 
         with evaluating(self.module):
             data = (self.examples.inputs, self.examples.targets)
-            report = measure(self.module, per_example, data, batch_size=EVALUATION_BATCH["cpu"], batchnorm="eval")
+            report = measure(
+                self.module, self.criterion.loss, data, batch_size=EVALUATION_BATCH["cpu"], batchnorm="eval"
+            )
         return float(report.batch_size_bound)
 
     def state(self) -> dict[str, Any]:
@@ -160,8 +164,9 @@ class Network:
         if self.settings.augmentation == "pad_crop_flip":
             inputs = pad_crop_flip(inputs, self._draws)  # of the whole batch: the same on any number of ranks
         inputs, targets = self.ranks.share(inputs), self.ranks.share(targets)
-        outputs = self._outputs(self._forward, inputs)
-        loss = per_example(outputs, targets).sum()
+        with self._randomness:
+            outputs = self._outputs(self._forward, inputs)
+        loss = self.criterion.loss(outputs, targets).sum()
         # The mean over ranks that data parallelism takes makes the sum over all examples a P-th of itself.
         torch.autograd.backward(loss * (self._scale * self.ranks.size / len(indices)))
         with torch.no_grad():

@@ -40,7 +40,7 @@ class StackEngine(Engine):
         self.settings, self.seeds = settings, [member.seed for member in members]
         self.inputs = torch.as_tensor(dataset.inputs).flatten(1).to(device, dtype)
         self.targets = Targets.of(dataset.targets, dataset.num_classes, device, dtype)
-        self.heldout = _heldout(dataset, device, dtype)
+        self.held_out = _heldout(dataset, device, dtype)
         self.stack = initial_stack(architecture, settings, members, device)
         self.rules = {
             name: update_rule(settings, tensor, 1 if "bias" in name else 2) for name, tensor, _ in self.stack.tensors()
@@ -68,8 +68,9 @@ class StackEngine(Engine):
 
     def evaluate(self) -> list[Scores]:
         loss, accuracy = evaluate(self.stack, self.inputs, self.targets)
-        heldout = evaluate(self.stack, *self.heldout)[1] if self.heldout else [math.nan] * len(loss)
-        return [Scores(*scores) for scores in zip(loss, accuracy, heldout, strict=True)]
+        nothing = [math.nan] * len(loss)
+        heldout_loss, heldout = evaluate(self.stack, *self.held_out) if self.held_out else (nothing, nothing)
+        return [Scores(*scores) for scores in zip(loss, accuracy, heldout, heldout_loss, strict=True)]
 
     def bounds(self) -> list[float]:
         return batch_size_bounds(self.stack, self.inputs, self.targets).tolist()

@@ -1,0 +1,105 @@
+"""Which code an object of the user's own is: a hash of its source, so that changed code does not pass for the old."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import io
+import sys
+import sysconfig
+import tokenize
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from batchscope.errors import InputError
+from batchscope.importing import import_object, parts_of
+
+# Object -> its hash when it was first seen: a file that is edited later is not the code that runs.
+_SEEN: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
+
+
+def source_of(name: str, what: str) -> str:
+    """Return the first 16 hex digits of the sha256 of the code that ``package.module:name`` is part of.
+
+    The code is the source of its module and of the modules in the same folder, or below it, that it imports; comments
+    and blank lines do not count. Of an installed package it is the one module. InputError as for `import_object`, and
+    for a module without a source file.
+    """
+    found = import_object(name, what)
+    try:
+        if found not in _SEEN:
+            _SEEN[found] = _hash(parts_of(name, what)[0], f"{what} {name!r}")
+        return _SEEN[found]
+    except TypeError:  # no weak references to it: a number, say
+        return _hash(parts_of(name, what)[0], f"{what} {name!r}")
+
+
+def check_source(name: str, source: str, what: str) -> None:
+    """Raise InputError unless the code of ``package.module:name`` is still that of this hash."""
+    now = source_of(name, what)
+    if now != source:
+        raise InputError(
+            f"{what} {name!r}: the code has changed (its hash is {now}, the study's {source}); restore it, or run the "
+            "changed code into another --out"
+        )
+
+
+def _hash(module_name: str, where: str) -> str:
+    file = getattr(sys.modules[module_name], "__file__", None)
+    if file is None or not Path(file).is_file():
+        raise InputError(f"{where}: the module {module_name!r} has no source file; expected a module in a .py file")
+    digest = hashlib.sha256()
+    for name, path in sorted(_own_files(module_name, Path(file)).items()):
+        digest.update(f"{name}\n".encode() + _without_comments(path))
+    return digest.hexdigest()[:16]
+
+
+def _own_files(module_name: str, file: Path) -> dict[str, Path]:
+    """Module -> file, of a module and of all that it imports from the folder in which its name begins."""
+    root = file.resolve().parents[module_name.count(".") + (file.name == "__init__.py")]
+    found, waiting = {}, [(module_name, file)]
+    while waiting:
+        name, path = waiting.pop()
+        found[name] = path
+        if path.suffix == ".py" and not _is_installed(root):
+            imported = ((other, _file_of(root, other)) for other in _imported(name, path))
+            waiting += [(other, place) for other, place in imported if place and other not in found]
+    return found
+
+
+def _is_installed(folder: Path) -> bool:
+    paths = sysconfig.get_paths()
+    return any(folder.is_relative_to(Path(paths[kind]).resolve()) for kind in ("stdlib", "purelib", "platlib"))
+
+
+def _file_of(root: Path, module_name: str) -> Path | None:
+    stem = root.joinpath(*module_name.split("."))
+    return next((path for path in (stem.with_suffix(".py"), stem / "__init__.py") if path.is_file()), None)
+
+
+def _imported(module_name: str, path: Path) -> Iterator[str]:
+    """Every name that may be a module which this one imports."""
+    package = module_name.split(".") if path.name == "__init__.py" else module_name.split(".")[:-1]
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            base = [*above, *([node.module] if node.module else [])]
+            yield from (".".join(part) for part in (base, *([*base, alias.name] for alias in node.names)) if part)
+
+
+def _without_comments(path: Path) -> bytes:
+    """The lines of a source file that do something; of any other file all of it."""
+    if path.suffix != ".py":
+        return path.read_bytes()
+    with tokenize.open(path) as file:
+        text = file.read()
+    lines = text.split("\n")
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    return "\n".join(line.rstrip() for line in lines if line.strip()).encode()
