@@ -10,7 +10,7 @@ import numpy as np
 
 from batchscope.data.dataset import RawData
 from batchscope.data.memory import raw_from_arrays
-from batchscope.data.readers.npz import KEYS, named_arrays
+from batchscope.data.readers.npz import KEYS, our_names
 from batchscope.errors import DataError, InputError
 from batchscope.importing import import_object
 
@@ -30,7 +30,8 @@ def read_function(name: str, seed: int, options: Mapping[str, Any]) -> RawData:
         made = make(**options, **({"seed": seed} if takes_seed else {}))
     except Exception as error:  # the function is not ours: whatever it raises is reported as it is
         raise InputError(f"dataset {name!r} raised {type(error).__name__}: {error}") from error
-    arrays = named_arrays(name, {key: _array(name, key, value) for key, value in _named(name, made).items()})
+    found = {str(key): _array(name, str(key), value) for key, value in _named(name, made).items()}
+    arrays = dict(zip(our_names(name, list(found)), found.values(), strict=True))
     return raw_from_arrays(**arrays, name=name.rpartition(":")[2], source=f"Returned by {name}.")
 
 

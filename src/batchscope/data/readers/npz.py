@@ -10,7 +10,7 @@ import io
 import math
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -44,20 +44,21 @@ def read_npz(*, path: Path) -> RawData:
     floats [n] or [n, q] are regression targets. Raises DataError for a file that is damaged or promises what it does
     not hold or more than 4 GiB, for Python objects, and naming the arrays found where they are not those.
     """
-    return raw_from_arrays(**named_arrays(path, _read_arrays(path)), name=path.stem, source=f"Read from {path}.")
+    return raw_from_arrays(**_read_arrays(path), name=path.stem, source=f"Read from {path}.")
 
 
-def named_arrays(where: object, found: Mapping[str, Array]) -> dict[str, Array]:
-    """Arrays under our names; DataError for names that are missing, unknown or there twice."""
-    arrays = {ALIASES.get(key.lower(), key): array for key, array in found.items()}
-    missing = [key for key in REQUIRED if key not in arrays]
-    unknown = [key for key in arrays if key not in (*REQUIRED, *OPTIONAL)]
-    if missing or unknown or len(arrays) == 3 or len(arrays) < len(found):
+def our_names(where: object, found: Sequence[str]) -> list[str]:
+    """The names of arrays as ours, in their order; DataError for names that are missing, unknown or there twice."""
+    names = [ALIASES.get(name.lower(), name) for name in found]
+    missing = [key for key in REQUIRED if key not in names]
+    unknown = [key for key in names if key not in KEYS]
+    if missing or unknown or len(names) == 3 or len(set(names)) < len(names):
+        told = ", ".join(name[:60] for name in found[:8]) + (", ..." if len(found) > 8 else "")
         raise DataError(
-            f"{where}: found the arrays {', '.join(found) or 'none'}; expected {' and '.join(REQUIRED)} (or X and y), "
+            f"{where}: found the arrays {told or 'none'}; expected {' and '.join(REQUIRED)} (or X and y), "
             f"and optionally {' with '.join(OPTIONAL)}: np.savez(path, inputs=..., targets=...)"
         )
-    return arrays
+    return names
 
 
 def _read_arrays(path: Path) -> dict[str, Array]:
@@ -89,15 +90,7 @@ def _check_kind(path: Path, first: bytes) -> None:
 def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     """Name of an array -> the member that holds it; those that are read, each once and plain or deflated."""
     members = archive.infolist()
-    names = [member.filename.removesuffix(".npy") for member in members]
-    missing = [key for key in REQUIRED if key not in names]
-    unknown = [key for key in names if key not in (*REQUIRED, *OPTIONAL)]
-    if missing or unknown or len(names) == 3 or len(set(names)) < len(names):
-        found = ", ".join(name[:60] for name in names[:8]) + (", ..." if len(names) > 8 else "")
-        raise DataError(
-            f"{path}: found the arrays {found or 'none'}; expected {' and '.join(REQUIRED)}, "
-            f"and optionally {' with '.join(OPTIONAL)}: np.savez(path, inputs=..., targets=...)"
-        )
+    names = our_names(path, [member.filename.removesuffix(".npy") for member in members])
     for member in members:
         if member.flag_bits & 1:
             raise DataError(f"{path}: {member.filename} is encrypted; write it again with np.savez")
