@@ -23,6 +23,7 @@ class CausalSelfAttention(nn.Module):
         self.out = nn.Linear(self.heads * self.units, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x: [N, T, width]; so is the result."""
         q, k, v = self.qkv(x).unflatten(2, (3, self.heads, self.units)).permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         return self.out(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
@@ -38,6 +39,7 @@ class TransformerBlock(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
     def forward(self, x: Tensor) -> Tensor:
+        """x: [N, T, width]; so is the result."""
         x = x + self.attention(self.norm1(x))
         return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
 
@@ -60,6 +62,7 @@ class GPT(nn.Module):
                 nn.init.zeros_(parameter)
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """tokens: [N, T] whole numbers; logits [N, T, num_tokens]."""
         x = self.tokens(tokens) + self.positions(torch.arange(tokens.shape[1], device=tokens.device))
         for block in self.blocks:
             x = block(x)
