@@ -25,7 +25,7 @@ def make(path: Path, chance: random.Random) -> None:
     if how < 0.2:
         HOSTILE[chance.choice([name for name in HOSTILE if "GiB" not in name])][0](path)
         return
-    if how < 0.6:
+    if how < 0.7:
         archive(path, _members(chance), chance.choice((0, 8)))
         return
     good = io.BytesIO()
@@ -56,7 +56,10 @@ def study(path: Path) -> bytes:
 
 
 def _members(chance: random.Random) -> dict[str, bytes]:
-    members = {"inputs.npy": _array(chance), "targets.npy": member(np.asarray(chance.choice(LABELS)))}
+    members = {
+        "inputs.npy": _array(chance),
+        "targets.npy": member(np.asarray(chance.choice(LABELS if chance.random() < 0.5 else LABELS[:2]))),
+    }
     if chance.random() < 0.3:
         members |= {"heldout_inputs.npy": _array(chance), "heldout_targets.npy": _array(chance)}
     if chance.random() < 0.3:
@@ -67,14 +70,15 @@ def _members(chance: random.Random) -> dict[str, bytes]:
 
 
 def _array(chance: random.Random) -> bytes:
-    if chance.random() < 0.3:
+    if chance.random() < 0.15:
         shape: Any = chance.choice(
             (*SHAPES, (10**12, 10**12), (-1, 5), (2**62, 4), "x", None, (1.5,), [7, 5], (True, 5))
         )
         return header(
             shape, chance.choice((*TYPES, "<f8", "V1000000000", 5, None, "x")), chance.choice((1, 2, 3, 9))
         ) + bytes(280)
-    shape, kind = chance.choice(SHAPES), chance.choice(TYPES[:6] if chance.random() < 0.6 else TYPES)
+    shape = chance.choice(SHAPES[:2] if chance.random() < 0.6 else SHAPES)
+    kind = chance.choice(TYPES[:6] if chance.random() < 0.8 else TYPES)
     if kind == "O":
         return header(shape, "|O") + b"\x80\x04N."
     array = np.zeros(shape, kind)

@@ -61,7 +61,8 @@ def writing(file: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        file.execute("ROLLBACK")
+        with contextlib.suppress(sqlite3.Error):  # SQLite may have done so itself, as on a full disk
+            file.execute("ROLLBACK")
         raise
     file.execute("COMMIT")
 

@@ -247,7 +247,9 @@ def is_of_access(error: sqlite3.Error) -> bool:
 
 def corrupt(path: Path, error: Exception) -> StoreError:
     """Return the error to raise for a file that is damaged."""
-    return StoreError(f"{path} is damaged ({error}); move it away and run again: only the trials it held are repeated")
+    return StoreError(
+        f"{path} is damaged ({str(error)[:200]}); move it away and run again: only the trials it held are repeated"
+    )
 
 
 def quoted(column: str) -> str:

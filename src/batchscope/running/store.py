@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from batchscope.errors import InputError, StoreError
 from batchscope.records.database import insert, open_file, writing
+from batchscope.records.reading import corrupt, is_of_access, read_runs
 from batchscope.records.row import Row
 from batchscope.records.rows import Rows
 from batchscope.studies.results import STUDY_FILE, recalled, rows_of_directory
@@ -63,13 +64,15 @@ class Store:
     def __init__(self, directory: str | Path, studies: Studies, shard: Shard | None = None) -> None:
         self.directory = Path(directory)
         shard = shard or Shard()
-        with contextlib.ExitStack() as stack, _explained(self.directory):
+        self.path = self.directory / f"results-{shard}.sqlite"
+        with contextlib.ExitStack() as stack, _explained(self.path):
             self.directory.mkdir(parents=True, exist_ok=True)
             for lock in _lock(self.directory, shard):
                 stack.enter_context(lock)
             _settle_study_file(self.directory, studies)
-            self._file = open_file(self.directory / f"results-{shard}.sqlite", recalled(studies))
+            self._file = open_file(self.path, recalled(studies))
             stack.callback(self._file.close)
+            read_runs(self.directory)  # damage is named now, and not after hours of training
             self._resources = stack.pop_all()
 
     def checkpoint(self, cohort: Cohort) -> Path:
@@ -84,12 +87,12 @@ class Store:
 
     def add(self, rows: Iterable[Row]) -> None:
         """Write the rows of one cohort in one transaction: a kill at any moment leaves all of them or none."""
-        with _explained(self.directory), writing(self._file):
+        with _explained(self.path), writing(self._file):
             insert(self._file, rows)
 
     def note_run(self, record: Mapping[str, Any]) -> None:
         """Write what this run is: its command, machine and choices (see `provenance.run_record`)."""
-        with _explained(self.directory), writing(self._file):
+        with _explained(self.path), writing(self._file):
             self._file.execute("INSERT INTO runs VALUES (?)", [json.dumps(record)])
 
     def rows(self) -> Rows:
@@ -160,11 +163,15 @@ def _flock(path: Path, exclusive: bool) -> IO[str]:
 
 
 @contextlib.contextmanager
-def _explained(directory: Path) -> Iterator[None]:
+def _explained(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, sqlite3.OperationalError) as error:
+    except (OSError, sqlite3.DatabaseError) as error:
+        if isinstance(error, sqlite3.ProgrammingError):
+            raise  # a value of ours that is no value
+        if isinstance(error, sqlite3.Error) and not is_of_access(error):
+            raise corrupt(path, error) from None
         reason = getattr(error, "strerror", None) or error
         raise StoreError(
-            f"{directory} cannot be written: {reason}; expected a directory with write permission and free space"
+            f"{path.parent} cannot be written: {reason}; expected a directory with write permission and free space"
         ) from None
