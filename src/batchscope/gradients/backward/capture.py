@@ -282,9 +282,13 @@ class Capture(Interceptor):
         if tensors:
             self._advance(event, args, kwargs)
         if not event.is_meeting:
-            roots = frozenset().union(*(operand.roots for operand in operands.values()))
-            self._shared.update((id(tensor), Shared(tensor, roots)) for tensor in tensors)
+            self._derive(operands, tensors)
         return output
+
+    def _derive(self, operands: Mapping[Position, Shared], tensors: Iterable[Tensor]) -> None:
+        """From here on the tensors are shared, made of the parameters that the operands are made of."""
+        roots = frozenset().union(*(operand.roots for operand in operands.values()))
+        self._shared.update((id(tensor), Shared(tensor, roots)) for tensor in tensors)
 
     def _meet(
         self,
@@ -294,16 +298,11 @@ class Capture(Interceptor):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
-        cut, named = replace_at(args, kwargs, {position: operand.value for position, operand in operands.items()})
-        rule = self._rules.get(func)
-        rule = rule if rule is not None and rule.accepts(event.layouts) else None
-        self._count(operands)
+        meeting = self._met(event, operands, func, args, kwargs)
+        cut, named = meeting.args, meeting.kwargs
         replaced = self._replace(func, event, operands, cut, named)
         if replaced is not NotImplemented:
             return replaced
-        meeting = _Meeting(func, cut, named, event, operands, rule, [])
-        if rule is None or rule.reads_inputs:
-            meeting.versions = [(tensor, tensor._version) for tensor in map(meeting.argument, event.layouts)]
         output = func(*cut, **named) if self._cut else func(*args, **kwargs)
         if output._is_view() and not any(output._base is tensor for _, tensor in tensors_in(args, kwargs)):
             # A view of memory nobody else has (F.linear with a bias on [N, T, d]) loses its hook when it is changed in
@@ -313,6 +312,25 @@ class Capture(Interceptor):
             output = _Tap.apply(self.anchor, [output])  # type: ignore[no-untyped-call]
         output.register_hook(partial(self._on_gradient, meeting))
         return output
+
+    def _met(
+        self,
+        event: Event,
+        operands: dict[Position, Shared],
+        func: Function,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> _Meeting:
+        """The meeting in a call, counted: its arguments with the parameters cut from the graph, its rule if it has one,
+        and the versions of what that reads."""
+        cut, named = replace_at(args, kwargs, {position: operand.value for position, operand in operands.items()})
+        rule = self._rules.get(func)
+        rule = rule if rule is not None and rule.accepts(event.layouts) else None
+        self._count(operands)
+        meeting = _Meeting(func, cut, named, event, operands, rule, [])
+        if rule is None or rule.reads_inputs:
+            meeting.versions = [(tensor, tensor._version) for tensor in map(meeting.argument, event.layouts)]
+        return meeting
 
     def _count(self, operands: dict[Position, Shared]) -> None:
         """Expect one Use of every operand of a meeting."""

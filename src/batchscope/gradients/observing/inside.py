@@ -16,7 +16,7 @@ from torch import Tensor
 from batchscope.gradients.backward.capture import Capture, Shared, _Meeting
 from batchscope.gradients.backward.collect import Collector
 from batchscope.gradients.backward.planner import Planner
-from batchscope.gradients.tracing.calls import Function, Position, is_in_place, replace_at, tensors_in, tensors_out
+from batchscope.gradients.tracing.calls import Function, Position, is_in_place, tensors_in, tensors_out
 from batchscope.gradients.tracing.trace import Event, Trace
 
 
@@ -105,8 +105,7 @@ class InsideCapture(Capture):
             self._expected = next(self._events, None)
         if event.is_meeting:
             raise CannotObserveInside(f"a call of {getattr(func, '__name__', func)} has a form that cannot be measured")
-        roots = frozenset().union(*(operand.roots for operand in operands.values()))
-        self._shared.update((id(tensor), Shared(tensor, roots)) for tensor in tensors)
+        self._derive(operands, tensors)
 
     def _watch(
         self,
@@ -118,13 +117,7 @@ class InsideCapture(Capture):
         output: Tensor,
     ) -> None:
         """Await the output gradient of a meeting."""
-        values, named = replace_at(args, kwargs, {position: operand.value for position, operand in operands.items()})
-        rule = self._rules.get(func)
-        rule = rule if rule is not None and rule.accepts(event.layouts) else None
-        self._count(operands)
-        meeting = _Meeting(func, values, named, event, operands, rule, [])
-        if rule is None or rule.reads_inputs:
-            meeting.versions = [(tensor, tensor._version) for tensor in map(meeting.argument, event.layouts)]
+        meeting = self._met(event, operands, func, args, kwargs)
         number = len(self._meetings)
         self._meetings.append(tuple({root: None for operand in operands.values() for root in operand.roots}))
         _on_gradient_of(output, args, lambda grad: self._receive_at(number, meeting, grad))

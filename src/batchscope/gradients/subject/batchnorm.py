@@ -10,7 +10,7 @@ Running statistics are never updated.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -63,21 +63,9 @@ class FrozenStatistics:
 
     def rewrites(self) -> Mapping[Function, Function]:
         """What to run in the place of F.batch_norm."""
-        return {F.batch_norm: self._batch_norm}
+        return {F.batch_norm: by_batch_statistics(self._batch_norm)}
 
-    def _batch_norm(
-        self,
-        input: Tensor,
-        running_mean: Tensor | None,
-        running_var: Tensor | None,
-        weight: Tensor | None = None,
-        bias: Tensor | None = None,
-        training: bool = False,
-        momentum: float = 0.1,
-        eps: float = 1e-5,
-    ) -> Any:
-        if not training:
-            return NotImplemented
+    def _batch_norm(self, input: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
         if self._recording:
             axes = [axis for axis in range(input.ndim) if axis != 1]
             variance, mean = torch.var_mean(input.detach(), axes, correction=0)
@@ -87,19 +75,27 @@ class FrozenStatistics:
         return F.batch_norm(input, mean, variance, weight, bias, False, 0.0, eps)
 
 
-def microbatch_norm(
-    input: Tensor,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Any:
-    """Rewrite of F.batch_norm: every example by its own statistics over its positions."""
-    if not training:
-        return NotImplemented
+def by_batch_statistics(normalise: Callable[[Tensor, Tensor | None, Tensor | None, float], Tensor]) -> Function:
+    """Rewrite of F.batch_norm: normalise(input, weight, bias, eps) where it would use the batch's own statistics."""
+
+    def batch_norm(
+        input: Tensor,
+        running_mean: Tensor | None,
+        running_var: Tensor | None,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        training: bool = False,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+    ) -> Any:
+        return normalise(input, weight, bias, eps) if training else NotImplemented
+
+    return batch_norm
+
+
+@by_batch_statistics
+def microbatch_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+    """Every example by its own statistics over its positions."""
     if input.ndim < 3:
         raise InputError(
             f"batchnorm='microbatch' on a BatchNorm of shape {list(input.shape)}: one example has a single position "
