@@ -135,10 +135,10 @@ def _train(architecture: Any, num_examples: int, settings: Settings, member: Mem
     for epoch in range(1, settings.max_epochs + 1):
         loss = math.exp(-rate * epoch) + 0.01 * member.step_size / settings.batch_size
         history.append(Evaluation(float(epoch), epoch * steps, loss, 1 - loss, 1 - 1.1 * loss))
-        if settings.stop_at_target and settings.target.met(loss, 1 - loss):
+        if settings.stop_at_target and settings.target.met(history[-1]):
             return MemberResult(member, Outcome.REACHED, float(epoch), epoch * steps, tuple(history))
     last = history[-1]
-    if settings.target.met(last.train_loss, last.train_accuracy):
+    if settings.target.met(last):
         return MemberResult(member, Outcome.REACHED, last.epoch, last.step, tuple(history))
     return MemberResult(member, Outcome.CENSORED, None, None, tuple(history))
 
