@@ -10,7 +10,8 @@ learns the model's calls and audits, is timed apart, as a multiple of a plain st
 memory (on CUDA: of allocated memory) of a fresh process over a few steps, model, data and optimizer included, observed
 over plain. Every row ends with a comparison of the parameters: bit for bit the same.
 
-Rows of Hugging Face's GPT-2 (plain, with LoRA, with activation checkpointing) need `transformers` and `peft`.
+Rows of Hugging Face's GPT-2 (plain, with LoRA, with activation checkpointing) need `transformers` and `peft`. The rows
+"lightning" and "huggingface" are trainers with and without the callback of batchscope.integrations; see `trainers`.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks import trainers
 from benchmarks.gradient_models import GPT
 from benchmarks.gradient_models import ROWS as MODELS
 from benchmarks.gradients import peak, reset_peak
@@ -187,7 +189,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--steps", type=int, default=10, help="steps in a turn where every step is observed")
-    parser.add_argument("--rows", default=",".join(ROWS))
+    parser.add_argument("--rows", default=",".join((*ROWS, *TRAINERS)))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--processor-time", action="store_true", help="instead of wall time: on a busy machine")
@@ -206,6 +208,9 @@ def main() -> None:
         "rounds": arguments.rounds, "clock": clock.__name__, "rows": {},
     }  # fmt: skip
     for name in arguments.rows.split(","):
+        if name in TRAINERS:
+            show_trainer(name, record, arguments.rounds, clock)
+            continue
         row = ROWS[name]
         print(f"\n{row.title}", flush=True)
         try:
@@ -222,6 +227,34 @@ def main() -> None:
         record["rows"][name] = found
         show(found)
     print("\nwritten to", write(arguments.out, record))
+
+
+TRAINERS = {
+    "lightning": lambda clock: (
+        lambda observed: trainers.lightning(
+            lambda: hugging_face("plain"), causal_loss, tokens(8, 64)[0], observed, clock
+        )
+    ),
+    "huggingface": lambda clock: (
+        lambda observed: trainers.hugging_face(lambda: hugging_face("plain"), tokens(8, 64)[0], observed, clock)
+    ),
+}
+
+
+def show_trainer(name: str, record: dict[str, Any], rounds: int, clock: Callable[[], float]) -> None:
+    """A row of a trainer with its callback, printed and kept."""
+    print(f"\n{name}: its trainer with the callback, GPT-2 of 4 layers, 128 units, 8 sequences of 64", flush=True)
+    try:
+        found = trainers.run(TRAINERS[name](clock), rounds)
+    except ImportError as error:
+        record["rows"][name] = {"error": str(error)}
+        print(f"  left out: {error}")
+        return
+    record["rows"][name] = {f"every={EVERY}": found}
+    print(
+        f"  every={EVERY}    x{found['ratio']:.3f} ({found['ratio_least']:.3f} to {found['ratio_most']:.3f}) of "
+        f"{found['plain_ms']:.2f} ms; parameters {'equal' if found['parameters_equal'] else 'DIFFER'}"
+    )
 
 
 def show(found: dict[str, Any]) -> None:

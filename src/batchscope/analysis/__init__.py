@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from batchscope.analysis.batch_schedule import BatchRule, BatchSchedule, schedule
+from batchscope.analysis.branches import BranchTest, branch_test
 from batchscope.analysis.definitions import DEFINITIONS
 from batchscope.analysis.findings import Correlation, Finding, correlate_diversity, findings
 from batchscope.analysis.fit.critical_batch import CriticalBatchFit, fit, fit_critical_batch
@@ -16,6 +17,7 @@ __all__ = [
     "DEFINITIONS",
     "BatchRule",
     "BatchSchedule",
+    "BranchTest",
     "Correlation",
     "CriticalBatchFit",
     "Finding",
@@ -25,6 +27,7 @@ __all__ = [
     "TuningGuard",
     "Verdict",
     "batch_threshold",
+    "branch_test",
     "compare",
     "compare_protocols",
     "correlate_diversity",

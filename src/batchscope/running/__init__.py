@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from batchscope.running.progress import Status
 from batchscope.running.runner import run
+from batchscope.running.study_loop import StudyLoop
 
-__all__ = ["Status", "run"]
+__all__ = ["Status", "StudyLoop", "run"]
