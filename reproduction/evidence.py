@@ -21,7 +21,16 @@ MNIST, LINEAR, LEMMA1 = "chen2018/figure2-mnist", "chen2018/figure2", "yin2018/l
 # 3(b) in those on MNIST.
 EMNIST = "chen2018/figure3c --variant three_passes+running+ends"
 ADAM = "chen2018/figure3b --variant adam+coarse"
-RUNS = {LINEAR: "figure2", MNIST: "figure2-mnist", ADAM: "figure3b-adam", EMNIST: "figure3c-ends", LEMMA1: "lemma1"}
+RULES, WEIGHTS, CHANGES = "beyond/rules", "beyond/initialisations", "beyond/changes"
+CONSTANT_WIDTH, CONSTANT_DEPTH = "beyond/constant-width", "beyond/constant-depth"
+RUNS = {
+    LINEAR: "figure2",
+    MNIST: "figure2-mnist",
+    ADAM: "figure3b-adam",
+    EMNIST: "figure3c-ends",
+    LEMMA1: "lemma1",
+    RULES: "beyond-rules",
+}
 
 HOLDS, IN_PART, FAILS, NOT_TESTED = "holds", "holds in part", "does not hold", "not tested"
 OF_DECISION = {"supported": HOLDS, "contradicted": FAILS, "undecided": "undecided"}

@@ -12,7 +12,7 @@ from pathlib import Path
 from batchscope.analysis.formatting import duration, grouped
 from batchscope.recipes import RECIPES
 from batchscope.records import Outcome, Rows
-from reproduction import open_questions  # noqa: F401  registers them, and the claims before
+from reproduction import small_studies  # noqa: F401  registers them, and the claims before
 from reproduction.evidence import CLAIMS, RUNS, results
 
 PAGE = Path(__file__).parent.parent / "REPRODUCTION.md"

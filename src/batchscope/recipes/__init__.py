@@ -85,9 +85,11 @@ RECIPES: dict[str, Recipe] = {
         for panel, cells in (("f", "3 x 3"), ("g", "3 x 3"), ("h", "2 x 3"))
     },
     "yin2018/lemma1": Recipe(yin2018.lemma1, "Lemma 1: one step size for the sum at every batch size", "about 3"),
-    "beyond/constant-width": Recipe(beyond.constant_width, "depth at constant width, 6000 images", "about 3"),
-    "beyond/constant-depth": Recipe(beyond.constant_depth, "width at constant depth, 6000 images", "about 3"),
-    "beyond/changes": Recipe(beyond.changes, "five nets of 16 000 weights: which change buys batch?", "about 5"),
+    "beyond/rules": Recipe(beyond.rules, "digits: the two-epoch rule against tuning to the target", "about 1"),
+    "beyond/initialisations": Recipe(beyond.initialisations, "digits: does the largest batch follow B_S?", "about 1"),
+    "beyond/constant-width": Recipe(beyond.constant_width, "digits: depth at constant width", "about 1"),
+    "beyond/constant-depth": Recipe(beyond.constant_depth, "digits: width at constant depth", "about 1"),
+    "beyond/changes": Recipe(beyond.changes, "digits: which change to a deep net buys batch?", "about 3"),
 }
 
 
