@@ -157,3 +157,26 @@ def test_an_ignored_interrupt_stays_ignored():
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+ODD = {
+    "a name too long for the system": (["export", "x" * 5000, "rows.csv"], "File name too long"),
+    "a file for a folder": (["report", "/dev/null/run"], "/dev/null/run"),
+    "an empty option that Python makes a list": (["plan", "quickstart", "--data-dir=--"], "expected one argument"),
+    "10^400 workers": (["plan", "quickstart", "--workers", "9" * 400], "an integer of about"),
+    "a range of 10^11": (["shapes", "--budget=9", "--d-in=1", "--d-out=1", "--depths=1-99999999999"], "at most 10000"),
+    "a budget of 10^400": (["shapes", f"--budget={'9' * 400}", "--d-in=1", "--d-out=1"], "an integer of about"),
+}
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_an_odd_word_is_one_short_message_and_status_2(what, capsys):
+    words, message = ODD[what]
+    try:
+        status = main(words)
+    except SystemExit as error:  # argparse
+        status = error.code
+    error = capsys.readouterr().err
+    assert status == 2
+    assert message in error
+    assert len(error) < 1500

@@ -16,7 +16,7 @@ from typing import Any
 
 from batchscope import __version__
 from batchscope.cli.streams import terminal
-from batchscope.errors import BatchscopeError
+from batchscope.errors import BatchscopeError, InputError, shown
 
 # Command -> one line of help. Each lives in cli/<command>.py (`import` in import_.py) as
 # `add_arguments(parser)` and `run(arguments) -> int`.
@@ -63,18 +63,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     with _quiet_start() as started, terminal():
         words = list(sys.argv[1:] if argv is None else argv)
         command = next((word for word in words if not word.startswith("-")), None)
-        arguments = build_parser(command).parse_args(words)
+        arguments = _parsed(build_parser(command), words)
         started()
         try:
             return int(_module(arguments.command).run(arguments))
         except BatchscopeError as error:
-            if arguments.json:
-                print(json.dumps({"error": str(error), "kind": type(error).__name__}))
-            print(f"batchscope {arguments.command}: {error}", file=sys.stderr)
-            return error.exit_status
+            return _refuse(arguments, error)
+        except OSError as error:
+            if error.filename is None:
+                raise
+            # A path that was given, and that the system refuses: too long, not permitted, in a file that is no folder.
+            return _refuse(arguments, InputError(f"{shown(error.filename)}: {error.strerror}"))
         except KeyboardInterrupt:
             print(INTERRUPTED, file=sys.stderr)
             return EXIT_INTERRUPTED
+
+
+def _parsed(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
+    for word in words:
+        if word.startswith("--") and word.endswith("=--"):  # Python would take it for the end of the options: a list
+            parser.error(f"argument {word.removesuffix('=--')}: expected one argument")
+    return parser.parse_args(words)
+
+
+def _refuse(arguments: argparse.Namespace, error: BatchscopeError) -> int:
+    if arguments.json:
+        print(json.dumps({"error": str(error), "kind": type(error).__name__}))
+    print(f"batchscope {arguments.command}: {error}", file=sys.stderr)
+    return error.exit_status
 
 
 @contextlib.contextmanager

@@ -10,9 +10,8 @@ import math
 from batchscope.analysis.formatting import number
 from batchscope.analysis.planning import LARGEST_CHECK, OWN_ERROR, SEEDS_SPREAD
 from batchscope.cli.study import add_study, notes
-from batchscope.errors import InputError
 from batchscope.recipes import find
-from batchscope.running.devices import default_workers
+from batchscope.running.devices import check_workers, default_workers
 from batchscope.running.own_code_check import check_study
 from batchscope.studies.outline import FASTEST_EPOCHS, Outline, outline
 
@@ -26,8 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print trials, cohorts, predicted time and what the study can decide; 0."""
     studies = find(arguments.study, arguments.variant)
     workers = default_workers("cpu") if arguments.workers is None else arguments.workers
-    if workers < 1:
-        raise InputError(f"workers = {workers}; expected at least 1")
+    check_workers(workers)
     for study in studies:
         check_study(study, arguments.data_dir)
     outlines = [outline(study, workers, arguments.data_dir) for study in studies]

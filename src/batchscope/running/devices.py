@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 
-from batchscope.errors import InputError, choose
+from batchscope.errors import InputError, choose, shown
 
 DEVICES = ("auto", "cpu", "cuda")
+MOST_WORKERS = 10_000  # beyond the processes that one machine starts, and the CPUs of most clusters
 
 
 def resolve_device(device: str) -> str:
@@ -19,6 +20,12 @@ def resolve_device(device: str) -> str:
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("device 'cuda' was asked for, but PyTorch sees no CUDA device; use cpu or auto")
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def check_workers(workers: int) -> None:
+    """Raise InputError for a number of processes that cannot be started."""
+    if not 1 <= workers <= MOST_WORKERS:
+        raise InputError(f"workers = {shown(workers)}; expected at least 1, and at most {MOST_WORKERS}")
 
 
 def default_workers(device: str) -> int:

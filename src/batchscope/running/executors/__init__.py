@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from batchscope.errors import InputError, choose
-from batchscope.running.devices import resolve_device
+from batchscope.errors import choose
+from batchscope.running.devices import check_workers, resolve_device
 from batchscope.running.executors.base import Executor, ExecutorOptions
 from batchscope.running.executors.distributed import DistributedExecutor
 from batchscope.running.executors.inline import InlineExecutor
@@ -31,6 +31,6 @@ def make_executor(name: str, options: ExecutorOptions) -> Executor:
     if name == "torchrun":
         return DistributedExecutor(resolve_device(options.device))
     choose("executor", name, EXECUTORS)
-    if options.workers is not None and options.workers < 1:
-        raise InputError(f"workers = {options.workers}; expected at least 1")
+    if options.workers is not None:
+        check_workers(options.workers)
     return EXECUTORS[name](options)
