@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from batchscope.cli import models
 from batchscope.cli.console import print_json
 from batchscope.cli.models import Model
 from batchscope.data import Dataset, load
-from batchscope.errors import InputError
+from batchscope.errors import InputError, shown
 
 if TYPE_CHECKING:
     from batchscope.gradients import Moments, Report
@@ -130,8 +131,11 @@ def _device(name: str) -> str:
 
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError(f"--device {name}: no CUDA device is available; use cpu or auto")
+    if not re.fullmatch(r"cpu|cuda(:[0-9]{1,3})?", name):
+        raise InputError(f"--device {shown(name)}: expected auto, cpu, cuda, or cuda:0, cuda:1, ...")
+    found = torch.cuda.device_count()
+    if name.startswith("cuda") and int(name.partition(":")[2] or 0) >= found:
+        raise InputError(f"--device {name}: {found or 'no'} CUDA devices are available; use cpu or auto")
     return name
 
 
