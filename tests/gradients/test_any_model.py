@@ -388,8 +388,45 @@ def test_a_model_with_its_own_loss():
     )
     assert own.sum_sq_norms == pytest.approx(named.sum_sq_norms, rel=1e-10)
     assert own.sq_norm_sum == pytest.approx(named.sq_norm_sum, rel=1e-10)
+    assert own.coverage.fallbacks == ()  # taken apart where the model forms the mean
     with pytest.raises(InputError, match="Are the labels among"):
         measure(nn.Embedding(9, 5), "model", [(i, t)])
+
+
+OWN = {
+    "weights and ignored": (lambda z, t: F.cross_entropy(z, t, WEIGHTS, ignore_index=0), True),
+    "smoothing": (lambda z, t: F.cross_entropy(z, t, label_smoothing=0.1), True),
+    "sum": (lambda z, t: F.cross_entropy(z, t, reduction="sum"), True),
+    "likelihood": (lambda z, t: F.nll_loss(z.log_softmax(1), t), True),
+    "module": (lambda z, t: nn.MSELoss()(z, F.one_hot(t, 9).double()), True),
+    "binary": (lambda z, t: F.binary_cross_entropy_with_logits(z, F.one_hot(t, 9).double()), True),
+    "two terms": (lambda z, t: F.cross_entropy(z, t) + 1e-2 * z.square().mean(), False),
+    "by hand": (lambda z, t: -z.log_softmax(1).gather(1, t[:, None]).mean(), False),
+}
+WEIGHTS = torch.linspace(0.5, 2, 9, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("form", OWN)
+def test_terms_of_a_models_own_loss(form):
+    """Recovered from one pass or not: what counts is the loss of each example alone."""
+    torch.manual_seed(0)
+    loss, is_recovered = OWN[form]
+
+    class Own(OwnLoss):
+        def forward(self, ids, labels):
+            return {"loss": loss(self.o(self.e(ids)).flatten(0, 1), labels.flatten())}
+
+    model, ids, labels = Own().double(), torch.randint(0, 9, (6, 4)), torch.randint(1, 9, (6, 4))
+    labels[torch.rand(6, 4) < 0.3] = 0
+    labels[:, 0] = 3
+    squares, total = 0.0, 0.0
+    for i, t in zip(ids, labels, strict=True):
+        gradients = torch.autograd.grad(model(i[None], t[None])["loss"], list(model.parameters()))
+        flat = torch.cat([g.flatten() for g in gradients])
+        squares, total = squares + float(flat @ flat), total + flat
+    report = measure(model, "model", [{"ids": ids, "labels": labels}])
+    assert (report.sum_sq_norms, report.sq_norm_sum) == pytest.approx((squares, float(total @ total)), rel=1e-9)
+    assert (report.coverage.fallbacks == ()) is is_recovered
 
 
 def test_losses_of_sequences():

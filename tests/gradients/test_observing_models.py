@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from torch.utils.checkpoint import checkpoint
 
 from batchscope.gradients import GroupMoments, observe
+from batchscope.gradients.observing.choosing import Way
 from tests.gradients.test_observing_steps import truth
 
 X, Y = torch.randn(7, 5, generator=torch.Generator().manual_seed(0)), torch.arange(7) % 3
@@ -148,6 +149,8 @@ def test_exact_and_the_step_untouched(name):
     for step in (0, 1):
         found = observed.history[step]
         assert (found.sum_sq_norms, found.sq_norm_sum) == pytest.approx(right, rel=2e-4)
+    is_inside = name in ("in-place add", "in-place relu", "masked_fill", "scalar parameter", "checkpointing")
+    assert observed.way == (Way.INSIDE if is_inside else Way.REPLAY).value
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from batchscope.gradients import observe
-from batchscope.gradients.observing.scale import derive
+from batchscope.gradients.observing.loss_forms import derive
 
 X, Y = torch.randn(28, 5, generator=torch.Generator().manual_seed(1)), torch.arange(28) % 3
 
@@ -177,6 +177,75 @@ def test_grad_scaler_is_seen_in_the_gradients():
     check(observed.history[0], right, 28)
 
 
+WEIGHTS = torch.tensor([0.5, 2.0, 1.0])
+
+
+def summed(z, y, weight=None, **options):
+    weight = None if weight is None else weight.to(z.dtype)
+    return F.cross_entropy(z, y, weight, reduction="sum", **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "remark"),
+    [
+        ({"label_smoothing": 0.1}, None),
+        ({"ignore_index": 1}, None),
+        ({"label_smoothing": 0.1, "ignore_index": 1}, None),
+        ({"weight": WEIGHTS}, "class weights"),
+        ({"weight": WEIGHTS, "ignore_index": 1}, "class weights"),
+        ({"weight": WEIGHTS, "label_smoothing": 0.1}, "could not be derived"),
+    ],
+)
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_means_whose_denominator_is_not_the_number_of_examples(options, remark, accumulation):
+    """Micro-batches of unequal denominators: ratios of the step are those of the un-reduced loss."""
+    torch.manual_seed(3)
+    model = net()
+    right = truth(model, X, Y, lambda z, y: summed(z, y, **options))
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with observe(model, optimizer=optimizer) as observed:
+        for x, y in zip(X.chunk(accumulation), Y.chunk(accumulation), strict=True):
+            F.cross_entropy(model(x), y, **options).backward()
+        optimizer.step()
+    assert ([remark in note.reason for note in observed.notes] == [True]) if remark else not observed.notes
+    if remark is None:
+        check(observed.history[0], right, 28)
+    elif "weights" in remark:  # known up to a factor
+        moments = observed.history[0]
+        assert moments.sum_sq_norms / moments.sq_norm_sum == pytest.approx(right[0] / right[1], rel=1e-4)
+
+
+def test_class_weights_keep_their_factor_from_step_to_step():
+    """The mean of a batch's weights changes; that of the classes does not."""
+    torch.manual_seed(3)
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), 0.0)
+    with observe(model, optimizer=optimizer) as observed:
+        for k in (0, 1, 2):
+            rows = slice(0, 28) if k != 1 else Y != 2  # one class is missing
+            optimizer.zero_grad()
+            F.cross_entropy(model(X[rows]), Y[rows], weight=WEIGHTS).backward()
+            optimizer.step()
+    for k in (0, 1, 2):
+        rows = slice(0, 28) if k != 1 else Y != 2
+        one = truth(model, X[rows], Y[rows], lambda z, y: summed(z, y, WEIGHTS))
+        factor = float(WEIGHTS.mean()) ** 2
+        assert observed.history[k].sum_sq_norms * factor == pytest.approx(one[0], rel=1e-3)
+
+
+def test_a_form_that_holds_in_the_rows_looked_at_alone_is_not_believed():
+    """The middle example has a weight of its own and a small gradient: the audit of single examples finds it."""
+    torch.manual_seed(0)
+    model = nn.Linear(5, 3)
+    weights = torch.ones(400)
+    weights[200] = 0.011
+    x, y = torch.randn(400, 5), torch.randint(0, 3, (400,))
+    with observe(model, reduction="mean") as observed:
+        (F.cross_entropy(model(x), y, reduction="none") * weights).mean().backward()
+    assert "looked like cross-entropy" in str(observed.notes)
+    assert "reduction=" in str(observed.notes)
+
+
 @pytest.mark.parametrize("scale", [1.0, 1 / 3, 65536.0])
 def test_forms_of_losses(scale):
     torch.manual_seed(0)
@@ -204,7 +273,6 @@ def test_forms_that_are_not_told_apart_are_not_guessed():
     y = torch.randint(0, 5, (7,))
     for loss in (
         (z - 1).square().mean(),
-        F.cross_entropy(z, y, label_smoothing=0.1),
         (F.cross_entropy(z, y, reduction="none") * torch.arange(1, 8)).sum(),
         F.binary_cross_entropy_with_logits(z, torch.rand(7, 5)),
     ):

@@ -35,11 +35,12 @@ from batchscope.gradients.subject.batches import (
 from batchscope.gradients.subject.failures import refuse_out_of_memory
 from batchscope.gradients.subject.losses import Loss
 from batchscope.gradients.subject.subject import Subject
-from batchscope.gradients.tracing.probe import Probe, coupling_error, probe
+from batchscope.gradients.tracing.probe import PROBED, Probe, coupling_error, probe
 
 JACKKNIFE_MEMORY = 2**30  # bytes for the summed gradients of the groups that give an interval
 DROPOUT_CHOICES = ("refuse", "eval", "sample")
 MODEL_LOSS = "model"
+RECOVERED = 1e-3  # relative, on losses: what is recovered from a batch against single examples, in any precision
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,8 @@ class Measurement:
 
     def _check(self, batch: Batch) -> Batch:
         """Probe the first batch: the batch, with inputs converted where the model needs it."""
+        if self.loss == MODEL_LOSS and self.subject.recover(batch.head(PROBED), RECOVERED):
+            self.measurer.given_up = ""
         try:
             found = probe(self.subject, batch)
         except Exception as error:

@@ -19,7 +19,7 @@ from batchscope.gradients.backward.capture import Shared
 from batchscope.gradients.backward.planner import KernelChoice, Planner
 from batchscope.gradients.kernels import chunks, sq_norms
 from batchscope.gradients.kernels.tied import cross_term
-from batchscope.gradients.rules.lazy_gradients import Factors, LookedUpRows, Use
+from batchscope.gradients.rules.lazy_gradients import Dense, Factors, LookedUpRows, Norms, Use
 from batchscope.gradients.subject.failures import refuse_out_of_memory
 from batchscope.gradients.tracing.calls import accumulation_dtype
 
@@ -118,6 +118,9 @@ class Collector:
         kinds = join(uses)
         if kinds is None:
             return self._dense([name], [(operand, use, "") for use in uses], rules)[name]
+        if self.norms_alone and isinstance(kinds[0], Dense):  # which has one kernel: nothing to choose
+            norms = (kinds[0].norms or Norms(kinds[0].grads)).squares
+            return Result(norms, norms.new_empty(0), Measured(rules, "direct"))
         (norms, total), choice = self._run(kinds[0])
         if len(kinds) == 2:  # a tied table: ‖a + b‖² = ‖a‖² + ‖b‖² + 2 <a, b>
             (more_norms, more), _ = self._run(kinds[1])

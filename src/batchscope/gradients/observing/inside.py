@@ -7,7 +7,8 @@ An error in here is kept and reported; it never reaches the model.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,8 +17,11 @@ from torch import Tensor
 from batchscope.gradients.backward.capture import Capture, Shared, _Meeting
 from batchscope.gradients.backward.collect import Collector
 from batchscope.gradients.backward.planner import Planner
+from batchscope.gradients.observing.linear_rows import LinearRow, linear_row, results_of_rows
 from batchscope.gradients.tracing.calls import Function, Position, is_in_place, tensors_in, tensors_out
 from batchscope.gradients.tracing.trace import Event, Trace
+
+TWICE = "the gradient is differentiated again, or there are two backward passes"
 
 
 class CannotObserveInside(Exception):  # noqa: N818 - a finding, not a fault
@@ -37,26 +41,45 @@ class InsideCapture(Capture):
         self.is_idle = False  # nothing more is to be seen
         self._fired: dict[int, int] = {}
         self._meetings: list[tuple[str, ...]] = []  # of each, the parameters
+        self._rows: list[LinearRow] = []
+        self._rowwise_functions = {function for function, rule in self._rules.items() if rule.is_linear}
 
     def __torch_function__(
         self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if self.is_idle or self.error is not None:
+        if (
+            self.is_idle
+            or self.error is not None
+            or not (self._touches(args) or (kwargs and self._touches(kwargs.values())))
+            or not torch.is_grad_enabled()
+        ):
             return func(*args, **kwargs)
-        try:
-            expected = self._recognise(func, args, kwargs)
-        except Exception as error:
-            self.error, expected = error, None
+        shared = self._shared  # what was in place before the call: its arguments may be changed by it
+        operands = {place: shared[id(tensor)] for place, tensor in tensors_in(args, kwargs) if id(tensor) in shared}
         output = func(*args, **kwargs)
-        if expected is not None:
-            try:
-                self._follow(expected, func, args, kwargs, output)
-            except Exception as error:
-                self.error = error
+        try:
+            self._see(func, args, kwargs, operands, output)
+        except Exception as error:
+            self.error = error
         return output
 
-    def finish(self, reached: Mapping[str, object]) -> None:
+    def _see(
+        self,
+        func: Function,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        operands: dict[Position, Shared],
+        output: Any,
+    ) -> None:
+        """A call with parameters, or with what is computed from parameters alone, has been made."""
+        event = self._expected
+        if event is not None and (event.function != func or event.shared != tuple(operands)):
+            event = None
+        if event is None or func not in self._rowwise_functions or kwargs or not self._row(event, args, output):
+            self._follow(event, operands, func, args, kwargs, output)
+
+    def finish(self, reached: Container[str]) -> None:
         """After the backward pass: raise what went wrong. reached: the parameters that got a gradient."""
         if self.error is not None:
             raise self.error
@@ -68,31 +91,49 @@ class InsideCapture(Capture):
                 raise CannotObserveInside(
                     f"a gradient reached {names[0]!r} {times} times, not once, at one of its calls"
                 )
-        if unseen := [name for name in reached if not self.meetings_of[name]]:
+        for call in self._rows:
+            if call.times != 1 and any(name in reached for name in call.names):
+                raise CannotObserveInside(
+                    f"a gradient reached the call of {call.names[0]!r} {call.times} times, not once"
+                )
+        if unseen := [name for name, count in self.meetings_of.items() if not count and name in reached]:
             raise CannotObserveInside(f"{unseen[0]!r} got a gradient from a call that was not seen")
         self.collector.finish()
+        self.collector.add_rowwise(results_of_rows(self._rows))
 
-    def _recognise(
-        self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Event | None, dict[Position, Shared]] | None:
-        if not torch.is_grad_enabled() or not (self._touches(args) or (kwargs and self._touches(kwargs.values()))):
-            return None
-        shared = self._shared
-        operands = {p: shared[id(tensor)] for p, tensor in tensors_in(args, kwargs) if id(tensor) in shared}
-        event = self._expected
-        if event is None or event.function != func or event.shared != tuple(operands):
-            return None, operands
-        return event, operands
+    def _row(self, event: Event, args: tuple[Any, ...], output: Tensor) -> bool:
+        """Watch an ordinary linear layer on a row per example; False where it is none."""
+        with_sums = not self.collector.norms_alone
+        call = linear_row(event, args, output, self._names, self._num_examples, with_sums)
+        if call is None or not output.requires_grad:
+            return False
+        self._expected = next(self._events, None)
+        self._rows.append(call)
+        for name in call.names:
+            self.meetings_of[name] += 1
+
+        output.register_hook(partial(self._receive_row, call))  # type: ignore[no-untyped-call]
+        return True
+
+    def _receive_row(self, call: LinearRow, grad: Tensor) -> None:
+        if self.error is not None or self.is_idle:
+            return
+        try:
+            if not call.receive(grad):
+                what = f"the input of the call of {call.names[0]!r} was changed in place"
+                self.error = CannotObserveInside(f"{what}, or {TWICE}")
+        except Exception as error:
+            self.error = error
 
     def _follow(
         self,
-        expected: tuple[Event | None, dict[Position, Shared]],
+        event: Event | None,
+        operands: dict[Position, Shared],
         func: Function,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         output: Any,
     ) -> None:
-        event, operands = expected
         tensors = [tensor for tensor in tensors_out(output) if tensor.requires_grad]
         if event is None:
             self.has_left_trace |= bool(tensors)
@@ -120,7 +161,7 @@ class InsideCapture(Capture):
         meeting = self._met(event, operands, func, args, kwargs)
         number = len(self._meetings)
         self._meetings.append(tuple({root: None for operand in operands.values() for root in operand.roots}))
-        _on_gradient_of(output, args, lambda grad: self._receive_at(number, meeting, grad))
+        _on_gradient_of(output, args, partial(self._receive_at, number, meeting))
 
     def _receive_at(self, number: int, meeting: _Meeting, grad: Tensor) -> None:
         if self.error is not None or self.is_idle:
@@ -128,7 +169,7 @@ class InsideCapture(Capture):
         self._fired[number] = self._fired.get(number, 0) + 1
         try:
             if torch.is_grad_enabled() or self._fired[number] > 1:
-                raise CannotObserveInside("the gradient is differentiated again, or there are two backward passes")
+                raise CannotObserveInside(TWICE)
             with torch.no_grad():
                 for operand, use, rule in meeting.uses(grad, self._num_examples):
                     self._receive(operand, use, rule)
@@ -144,16 +185,8 @@ def _on_gradient_of(output: Tensor, args: tuple[Any, ...], receive: Any) -> None
     place out of the graph; the place of what it is a view of stays.
     """
     base = output._base if output._is_view() else None
-    operands = {id(tensor) for tensor in args if isinstance(tensor, Tensor)}
-    operands |= {id(tensor._base) for tensor in args if isinstance(tensor, Tensor) and tensor._base is not None}
-    if (
-        base is None
-        or base.grad_fn is None
-        or id(base) in operands
-        or base.numel() != output.numel()
-        or not (base.is_contiguous() and output.is_contiguous())
-    ):
-        output.register_hook(lambda grad: receive(grad))  # type: ignore[no-untyped-call]
+    if base is None or base.grad_fn is None or not _is_whole(output, base) or _is_operand(base, args):
+        output.register_hook(receive)  # type: ignore[no-untyped-call]
         return
     shape = output.shape
 
@@ -162,3 +195,13 @@ def _on_gradient_of(output: Tensor, args: tuple[Any, ...], receive: Any) -> None
             receive(grads[0].reshape(shape))
 
     base.grad_fn.register_prehook(before)
+
+
+def _is_whole(view: Tensor, base: Tensor) -> bool:
+    """Whether a view shows all of its base, in order."""
+    return base.numel() == view.numel() and base.is_contiguous() and view.is_contiguous()
+
+
+def _is_operand(base: Tensor, args: tuple[Any, ...]) -> bool:
+    """Whether a tensor, or a view of it, is among the arguments of a call."""
+    return any(base is tensor or base is tensor._base for tensor in args if isinstance(tensor, Tensor))

@@ -1,13 +1,15 @@
-"""The gradients of the loop's own backward passes, read as they are added to `.grad`.
+"""The gradients of the loop's own backward passes.
 
-Two hooks on every parameter, on observed steps only: one sees the gradient of this backward pass before it is added to
-what `.grad` holds, one confirms that it was added (`torch.autograd.grad` inside a model sends gradients to parameters
-without adding them). Neither changes anything. Distributed wrappers average afterwards: these are the rank's own.
+Where `.grad` was empty before a backward pass, it holds that pass's gradients afterwards (`are_empty`, `held`): nothing
+has to be attached. Else they are read as they are added to `.grad`, by two hooks on every parameter, on observed steps
+only: one sees the gradient of this backward pass before it is added to what `.grad` holds, one confirms that it was
+added (`torch.autograd.grad` inside a model sends gradients to parameters without adding them). Neither changes
+anything. Distributed wrappers average afterwards: these are the rank's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -53,6 +55,17 @@ class LoopGradients:
             self._on_gradient(name, gradient.detach())
 
 
+def are_empty(parameters: Mapping[str, Tensor]) -> bool:
+    """Whether what the next backward pass leaves in `.grad` will be its gradients and nothing else: nothing is there
+    yet, and no hook of the user takes them away (an optimizer fused into the backward pass)."""
+    return all(p.grad is None and not p._post_accumulate_grad_hooks for p in parameters.values())
+
+
+def held(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Parameter -> what `.grad` holds."""
+    return {name: p.grad.detach() for name, p in parameters.items() if p.grad is not None}
+
+
 def sq_norm(gradient: Tensor) -> Tensor:
     """‖gradient‖², a float64 scalar tensor; sparse and complex gradients too."""
     gradient = gradient.coalesce().values() if gradient.is_sparse else gradient
@@ -62,17 +75,19 @@ def sq_norm(gradient: Tensor) -> Tensor:
     return row_norms(gradient.reshape(1, -1)).double().square().squeeze(0)
 
 
-FEW = 2**13  # entries up to which squares may be added up in one go, see `row_norms`
+FEW = 2**16  # entries up to which squares may be added up in one go, see `row_norms`
 
 
-def sq_norms(gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`sq_norm` of each; small ones of one kind together, in few operations."""
-    small = {name: g for name, g in gradients.items() if g.numel() <= FEW and g.dtype in (torch.float32, torch.float64)}
-    small = {name: g for name, g in small.items() if g.layout == torch.strided}
-    norms = torch._foreach_norm(list(small.values())) if small else []
-    together = torch.stack([norm.double() for norm in norms]).square().unbind() if norms else ()
-    found = dict(zip(small, together, strict=True))
-    return {name: found[name] if name in found else sq_norm(gradient) for name, gradient in gradients.items()}
+def sq_norms(gradients: Collection[Tensor]) -> Tensor:
+    """`sq_norm` of each, in order; small ones of one kind together, in few operations."""
+    small = [g for g in gradients if g.numel() <= FEW and g.dtype == torch.float32 and g.layout == torch.strided]
+    if not small:
+        return torch.stack([sq_norm(gradient) for gradient in gradients])
+    together = torch.stack(torch._foreach_norm(small)).double().square()
+    if len(small) == len(gradients):
+        return together
+    found = dict(zip(map(id, small), together.unbind(), strict=True))
+    return torch.stack([found[id(g)] if id(g) in found else sq_norm(g) for g in gradients])
 
 
 def dense(gradient: Tensor) -> Tensor:

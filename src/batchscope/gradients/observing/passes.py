@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,8 +16,8 @@ from batchscope.gradients.estimands import Moments
 from batchscope.gradients.observing.history import GroupMoments, StepMoments
 from batchscope.gradients.observing.inside import InsideCapture
 from batchscope.gradients.observing.loop_gradients import dense, sq_norm, sq_norms
+from batchscope.gradients.observing.loss_forms import Scale
 from batchscope.gradients.observing.replay import Recording
-from batchscope.gradients.observing.scale import Scale
 
 
 @dataclass(eq=False)
@@ -61,13 +61,22 @@ class BackwardPass:
     """One backward pass of the loop.
 
     gradients: parameter -> its gradient as the loop got it, private copies. seen: the loop's own tensors with their
-    versions, where no copy is needed. sq_norms: of both, once the pass has ended.
+    versions, where no copy is needed. reached: the parameters of both, and squares: their squared norms, float64 in the
+    same order, once the pass has ended.
     """
 
     passes: list[ForwardPass]
     gradients: dict[str, Tensor] = field(default_factory=dict)
     seen: dict[str, tuple[Tensor, int]] = field(default_factory=dict)
-    sq_norms: dict[str, Tensor] = field(default_factory=dict)
+    reached: tuple[str, ...] = ()
+    squares: Tensor | None = None
+
+    def take(self, gradients: Mapping[str, Tensor], is_needed: bool) -> None:
+        """All gradients at once, after the pass. is_needed: to be copied."""
+        if is_needed:
+            self.gradients = {name: dense(gradient) for name, gradient in gradients.items()}
+        else:
+            self.seen = {name: (gradient, gradient._version) for name, gradient in gradients.items()}
 
     def add(self, name: str, gradient: Tensor, is_needed: bool) -> None:
         """The gradient of a parameter. is_needed: to be copied."""
@@ -86,8 +95,14 @@ class BackwardPass:
             if gradient._version != version:
                 raise MeasurementError(f"the gradient of {name!r} was changed during the backward pass")
         gradients = self.gradients | {name: gradient for name, (gradient, _) in self.seen.items()}
-        self.sq_norms = sq_norms(gradients)
-        self.seen = {}
+        self.reached, self.seen = tuple(gradients), {}
+        if gradients:
+            self.squares = sq_norms(gradients.values())
+
+    @property
+    def sq_norms(self) -> dict[str, Tensor]:
+        """Parameter -> its squared norm."""
+        return {} if self.squares is None else dict(zip(self.reached, self.squares.unbind(), strict=True))
 
     @property
     def factor(self) -> float:
@@ -104,14 +119,16 @@ class BackwardPass:
 class StepSums:
     """Sums over the backward passes of one step, in units of the per-example loss.
 
-    keeps: whether gradients are kept, as several passes need (Q is of their sum); of a single pass, norms will do.
+    names: all parameters. keeps: whether gradients are kept, as several passes need (Q is of their sum); of a single
+    pass, norms will do. norms: S1 of every parameter; squares: Q of every parameter of the last pass; float64.
     """
 
+    names: tuple[str, ...]
     keeps: bool
     num_backward: int = 0
     num_examples: int = 0
-    norms: dict[str, Tensor] = field(default_factory=dict)
-    squares: dict[str, Tensor] = field(default_factory=dict)
+    norms: Tensor | None = None
+    squares: Tensor | None = None
     gradients: dict[str, Tensor] = field(default_factory=dict)
     sizes: list[int] = field(default_factory=list)
     group_sq_norms: float = 0.0
@@ -122,20 +139,36 @@ class StepSums:
         self.num_backward += 1
         self.num_examples += backward.num_examples
         factor = backward.factor
-        for name, value in backward.sq_norms.items():
-            self.squares[name] = value * factor**2
+        assert backward.squares is not None
+        self.squares = self._aligned(backward.reached, backward.squares * factor**2)
         for name, gradient in backward.gradients.items():
             if name in self.gradients:
                 self.gradients[name].add_(gradient, alpha=factor)
             else:
                 self.gradients[name] = gradient.mul_(factor)
 
+    def _aligned(self, names: tuple[str, ...], values: Tensor) -> Tensor:
+        """The values of some parameters among those of all; the others' are 0."""
+        if names == self.names:
+            return values
+        places = {name: place for place, name in enumerate(self.names)}
+        index = torch.tensor([places[name] for name in names], device=values.device)
+        return values.new_zeros(len(self.names)).index_copy_(0, index, values)
+
+    def reached(self) -> list[str]:
+        """Parameters whose gradient was not zero in the last pass."""
+        squares = [] if self.squares is None else self.squares.tolist()
+        return [name for name, square in zip(self.names, squares, strict=False) if square > 0]
+
     def recover(self, parameters: Mapping[str, Tensor], factor: float) -> None:
         """Take the gradients of the one pass so far from `.grad`, where they still are; MeasurementError if not."""
-        for name, square in self.squares.items():
+        squares = [] if self.squares is None else self.squares.tolist()
+        for name, square in zip(self.names, squares, strict=False):
             held = parameters[name].grad
             gradient = None if held is None else dense(held).mul_(factor)
-            if gradient is None or not abs(float(sq_norm(gradient)) - float(square)) <= 1e-4 * float(square):
+            if square == 0:
+                continue
+            if gradient is None or not abs(float(sq_norm(gradient)) - square) <= 1e-4 * square:
                 raise MeasurementError(
                     "a second backward pass came in a step where the first steps had one: its gradients cannot be added"
                 )
@@ -146,34 +179,40 @@ class StepSums:
         """Per-example norms of one forward pass."""
         if not results:
             return
-        sums = torch.stack([result.sq_norms.sum(dtype=torch.float64) for result in results.values()]) * factor**2
-        for name, value in zip(results, sums.unbind(), strict=True):
-            self.norms[name] = self.norms[name] + value if name in self.norms else value
+        sums = self._aligned(tuple(results), _sums_of([result.sq_norms for result in results.values()]) * factor**2)
+        self.norms = sums if self.norms is None else self.norms + sums
 
     def add_group(self, backward: BackwardPass) -> None:
         """The backward pass as one group of examples that influence each other."""
         size = backward.num_examples
-        total = float(torch.stack(list(backward.sq_norms.values())).sum()) * backward.factor**2
+        assert backward.squares is not None
+        total = float(backward.squares.sum()) * backward.factor**2
         self.sizes.append(size)
         self.group_sq_norms += total / size
         self.last = backward.passes[-1]
 
-    def sq_norm_sums(self, names: Mapping[str, Tensor]) -> Tensor:
+    def sq_norm_sums(self) -> Tensor:
         """Q of every parameter, float64."""
-        zero = torch.zeros((), dtype=torch.float64, device=next(iter(names.values())).device)
-        if self.num_backward == 1 and not self.gradients:
-            return torch.stack([self.squares.get(name, zero) for name in names])
-        found = {name: sq_norm(gradient) for name, gradient in self.gradients.items()}
-        return torch.stack([found.get(name, zero) for name in names])
+        if self.num_backward == 1 and not self.gradients and self.squares is not None:
+            return self.squares
+        found = sq_norms(self.gradients.values())
+        return self._aligned(tuple(self.gradients), found)
 
-    def sum_sq_norms(self, names: Mapping[str, Tensor]) -> Tensor:
+    def sum_sq_norms(self) -> Tensor:
         """S1 of every parameter, float64."""
-        zero = torch.zeros((), dtype=torch.float64, device=next(iter(names.values())).device)
-        return torch.stack([self.norms.get(name, zero) for name in names])
+        assert self.squares is not None
+        return torch.zeros_like(self.squares) if self.norms is None else self.norms
+
+
+def _sums_of(norms: Sequence[Tensor]) -> Tensor:
+    """The sum of each, float64."""
+    if len({norm.dtype for norm in norms}) == 1:
+        return torch.stack(list(norms)).sum(1, dtype=torch.float64)
+    return torch.stack([norm.sum(dtype=torch.float64) for norm in norms])
 
 
 def step_moments(
-    num_examples: int, names: Mapping[str, Tensor], norms: Tensor, squares: Tensor, population: float
+    num_examples: int, names: Iterable[str], norms: Tensor, squares: Tensor, population: float
 ) -> StepMoments:
     """The moments of a step from S1 and Q of every parameter."""
     parts = {

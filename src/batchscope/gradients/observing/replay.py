@@ -11,7 +11,7 @@ never passed off as a measurement.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,15 +52,16 @@ class Recording:
     gradients: dict[int, Tensor] = field(default_factory=dict)
 
     @classmethod
-    def start(cls, model: nn.Module, batch: Batch, copies: bool = False) -> Recording:
-        """Before the forward pass. copies: keep copies of the inputs, because something changes them in place."""
+    def start(cls, model: nn.Module, parameters: Collection[Tensor], batch: Batch, copies: bool = False) -> Recording:
+        """Before the forward pass. parameters: all of the model's. copies: keep copies of the inputs, because something
+        changes them in place."""
         batch = batch.map_inputs(copy_of) if copies else batch
-        device = next(model.parameters()).device
+        device = next(iter(parameters)).device
         kind = device.type
         autocast = (kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind))
         cuda = torch.cuda.get_rng_state(device) if kind == "cuda" else None
         randomness, buffers = torch.random.get_rng_state(), Buffers(model)
-        return cls(model, batch, randomness, cuda, buffers, autocast, version_of(model), _input_versions(batch))
+        return cls(model, batch, randomness, cuda, buffers, autocast, versions_of(parameters), _input_versions(batch))
 
     @property
     def has_its_inputs(self) -> bool:
@@ -220,7 +221,12 @@ def _input_versions(batch: Batch) -> list[int]:
 
 def version_of(model: nn.Module) -> int:
     """Grows whenever a parameter is changed in place."""
-    return sum(parameter._version for parameter in model.parameters())
+    return versions_of(model.parameters())
+
+
+def versions_of(parameters: Iterable[Tensor]) -> int:
+    """Grows whenever one of them is changed in place."""
+    return sum(parameter._version for parameter in parameters)
 
 
 @contextmanager

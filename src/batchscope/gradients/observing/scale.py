@@ -1,17 +1,11 @@
 """The scale of the loss, derived from what was backpropagated.
 
 A loop backpropagates L = c · sum_i ℓ_i with some c: 1/N for a mean over examples, 1/(number of tokens) for a mean over
-tokens, 1/(tokens of the whole step) after "sum / num_items", any of these times 1/accumulation or a GradScaler's scale.
-The gradient v = ∂L/∂z that arrives at the model's output z gives c away whenever the form of the loss can be told from
-z and v:
-
-    cross-entropy on logits          v = c (softmax(z) - onehot(y)) at every position that counts
-    binary cross-entropy on logits   v = c (σ(z) - y), y in {0, 1}
-    likelihood of log-probabilities  v = -c onehot(y), exp(z) sums to 1
-    outputs that are losses          v = c everywhere
-
-and g_i = (1/c) · (what example i contributed): the gradient of the *sum* of example i's terms, as in `measure`. For any
-other loss (a squared error: its target cannot be told from z and v) `reduction` and `loss_scale` are believed.
+tokens, 1/(sum of the weights) for a mean with class weights, 1/(tokens of the whole step) after "sum / num_items", any
+of these times 1/accumulation or a GradScaler's scale. The gradient v = ∂L/∂z that arrives at the model's output z gives
+c away whenever the form of the loss can be told from z and v (`loss_forms`), and g_i = (1/c) · (what example i
+contributed): the gradient of the *sum* of example i's terms, as in `measure`. For any other loss (a squared error: its
+target cannot be told from z and v) `reduction` and `loss_scale` are believed.
 """
 
 from __future__ import annotations
@@ -20,88 +14,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-POSITIONS = 32  # looked at, those with the largest gradients: enough to tell one c from several
-TOLERANCE = 1e-3  # relative; of two forms of a loss, the wrong one is off by far more
-LEAST = 1e-2  # of the largest
-HALF_TOLERANCE = 3e-2  # where z or v were rounded to 8 bits
+from batchscope.gradients.observing.loss_forms import (
+    BINARY,
+    CROSS_ENTROPY,
+    HALF_TOLERANCE,
+    LIKELIHOOD,
+    LOSSES,
+    SMOOTHED,
+    TOLERANCE,
+    WEIGHTED,
+    Scale,
+    rows_of,
+)
 
-
-@dataclass(frozen=True)
-class Scale:
-    """factor: 1/c, what the loop's gradients are to be multiplied by. form: of the loss, in words."""
-
-    factor: float
-    form: str
-    axis: int = 0  # of the classes, where the form has any
-
-
-def derive(z: Tensor, v: Tensor) -> Scale | None:
-    """The scale of the loss whose gradient at the output z is v, None when its form cannot be told.
-
-    z, v: of one shape, [N, ...]. None also when different terms have different weights.
-    """
-    if z.is_complex() or not z.is_floating_point() or z.shape != v.shape or z.ndim == 0 or v.is_sparse:
-        return None
-    half = z.dtype.itemsize < 4 or v.dtype.itemsize < 4
-    tolerance = HALF_TOLERANCE if half else TOLERANCE
-    for axis in dict.fromkeys((z.ndim - 1, 1)) if z.ndim > 1 and z.shape[0] else ():
-        found = _along(z.detach(), v.detach(), axis, tolerance)
-        if found is not None:
-            return found
-    return _everywhere(z, v, tolerance)
-
-
-def _along(z: Tensor, v: Tensor, axis: int, tolerance: float) -> Scale | None:
-    """The forms with classes along an axis."""
-    if z.shape[axis] < 2:
-        return None
-    rows, grads = _largest(z.movedim(axis, -1).flatten(0, -2), v.movedim(axis, -1).flatten(0, -2))
-    if not len(rows):
-        return None
-    target = grads.argmin(1, keepdim=True)
-    hot = torch.zeros_like(rows).scatter_(1, target, 1.0)
-    for form, direction in (("cross-entropy", rows.softmax(1) - hot), ("likelihood of log-probabilities", -hot)):
-        if form[0] == "l" and not bool(((rows.exp().sum(1) - 1).abs() < tolerance).all()):
-            continue
-        # least squares in each row, then the same number in all rows
-        c = (grads * direction).sum(1) / direction.square().sum(1)
-        fits = ((grads - c[:, None] * direction).abs().amax(1) <= tolerance * grads.abs().amax(1)).all()
-        scale = _common(c, tolerance) if fits else None
-        if scale is not None:
-            return Scale(scale, form, axis)
-    return None
-
-
-def _everywhere(z: Tensor, v: Tensor, tolerance: float) -> Scale | None:
-    """The forms with independent entries."""
-    first = float(v.flatten()[0]) if v.numel() > 1 else 0.0
-    if first and bool((v == first).all()):
-        return Scale(abs(1 / first), "outputs that are losses")
-    rows, grads = _largest(z.detach().reshape(-1, 1), v.detach().reshape(-1, 1))
-    if len(rows) < 4:  # too few to tell a form from chance
-        return None
-    probability = rows.sigmoid()
-    c = torch.where(grads < 0, -grads / (1 - probability), grads / probability)
-    scale = _common(c.flatten(), tolerance)
-    return None if scale is None else Scale(scale, "binary cross-entropy")
-
-
-def _largest(z: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    """The rows with the largest gradients, in float64; rows without gradient do not count."""
-    size = v.abs().amax(1)  # faster than an infinity norm
-    size, index = size.topk(min(POSITIONS, len(size)))
-    index = index[size > LEAST * size[0]] if len(size) else index  # small ones are mostly rounding
-    return z[index].double(), v[index].double()
-
-
-def _common(c: Tensor, tolerance: float) -> float | None:
-    """1/c when all are the same positive number."""
-    middle = float(c.median())
-    if not middle > 0 or not bool(((c - middle).abs() <= tolerance * middle).all()):
-        return None
-    return 1 / middle
+AGREEMENT = 1e-2  # of two factors
+ROUNDING = 1e-5  # of a probability, where it is subtracted from one close to it
 
 
 def losses_of(scale: Scale, v: Tensor) -> Callable[[Tensor, Tensor], Tensor] | None:
@@ -109,19 +39,70 @@ def losses_of(scale: Scale, v: Tensor) -> Callable[[Tensor, Tensor], Tensor] | N
 
     None where v does not give the targets away; then <z, v> is the loss to first order.
     """
-    if scale.form == "cross-entropy":
-        return lambda z, v: _cross_entropy(z, v, scale.axis)
-    if scale.form == "binary cross-entropy":
-        return lambda z, v: torch.nn.functional.binary_cross_entropy_with_logits(
-            z, (v < 0).to(z.dtype), reduction="sum"
-        )
+    if scale.form in (CROSS_ENTROPY, WEIGHTED):
+        return lambda z, v: _cross_entropy(z, v, scale)
+    if scale.form == BINARY:
+        return lambda z, v: F.binary_cross_entropy_with_logits(z, (v < 0).to(z.dtype), reduction="sum")
     return None
 
 
-def _cross_entropy(z: Tensor, v: Tensor, axis: int) -> Tensor:
-    target = v.argmin(axis, keepdim=True)
-    counts = (v != 0).any(axis, keepdim=True)
-    return ((z.logsumexp(axis, keepdim=True) - z.gather(axis, target)) * counts).sum()
+def _cross_entropy(z: Tensor, v: Tensor, scale: Scale) -> Tensor:
+    rows, grads = rows_of(z, scale.axis), rows_of(v, scale.axis)
+    counts = (grads != 0).any(1)
+    return F.cross_entropy(
+        rows, torch.where(counts, grads.argmin(1), -100), _weights(scale, rows), reduction="sum", ignore_index=-100
+    )
+
+
+def _weights(scale: Scale, rows: Tensor) -> Tensor | None:
+    if not scale.weights:
+        return None
+    weights = rows.new_ones(rows.shape[1])
+    weights[list(scale.weights)] = rows.new_tensor(list(scale.weights.values()))
+    return weights
+
+
+def misfit(scale: Scale, z: Tensor, v: Tensor) -> tuple[str, str] | None:
+    """(reason, remedy) where the loss that was told from a few rows is not that of single examples.
+
+    z, v: [N, ...] with the examples first. The first, middle and last example's loss is written down anew and
+    differentiated by plain autograd.
+    """
+    n = len(z)
+    for i in sorted({0, n // 2, n - 1}):
+        one, sent = z[i : i + 1].detach().float().requires_grad_(), v[i : i + 1].detach().float()
+        with torch.enable_grad():
+            (right,) = torch.autograd.grad(_loss_of_one(scale, one, sent), one)
+        size = float(right.abs().max()) / scale.factor
+        tolerance = HALF_TOLERANCE if z.dtype.itemsize < 4 or v.dtype.itemsize < 4 else 10 * TOLERANCE
+        allowed = tolerance * max(size, float(sent.abs().max())) + ROUNDING / scale.factor
+        if not float((right / scale.factor - sent).abs().max()) <= allowed:
+            return _explained(scale, i, n, float(sent.norm()) / max(float(right.norm()), 1e-300))
+    return None
+
+
+def _loss_of_one(scale: Scale, z: Tensor, v: Tensor) -> Tensor:
+    if scale.form == LOSSES:
+        return z.sum()
+    if scale.form == LIKELIHOOD:
+        return -(z * (v < 0)).sum()
+    if scale.form == SMOOTHED:
+        rows, grads = rows_of(z, scale.axis), rows_of(v, scale.axis)
+        target = (grads - rows.detach().softmax(1) / scale.factor).argmin(1)
+        target = torch.where((grads != 0).any(1), target, -100)
+        return F.cross_entropy(rows, target, reduction="sum", label_smoothing=scale.smoothing, ignore_index=-100)
+    exact = losses_of(scale, v)
+    assert exact is not None
+    return exact(z, v)
+
+
+def _explained(scale: Scale, i: int, n: int, c: float) -> tuple[str, str]:
+    fitting = [reduction for reduction, size in (("mean", n), ("sum", 1)) if abs(c * size - 1) < AGREEMENT]
+    return (
+        f"the loop's loss looked like {scale.form} times {1 / scale.factor:.6g}, but example {i}'s gradient is "
+        f"{c:.6g} times that of its own loss",
+        f"reduction={fitting[0]!r} fits that example" if fitting else "say reduction= and loss_scale=",
+    )
 
 
 @dataclass(frozen=True)
@@ -140,6 +121,8 @@ class Told:
         """(reason, remedy) where what was told is missing and needed, or is not what the loop does."""
         if derived is None:
             return None if self.reduction is not None else UNKNOWN_SCALE
+        if derived.weights:
+            return CLASS_WEIGHTS
         is_told = self.reduction is not None or self.loss_scale is not None
         if not is_told or abs(self.factor(num_examples) / derived.factor - 1) < AGREEMENT:
             return None
@@ -162,7 +145,11 @@ class Told:
         return 1.0 if scale is None else float(scale)
 
 
-AGREEMENT = 1e-2  # of two factors
+CLASS_WEIGHTS = (
+    "the loss has class weights, which its gradient shows up to a common factor: they are taken to have mean 1 over "
+    "the classes of the first observed pass",
+    "ratios such as the noise scale do not depend on that factor",
+)
 UNKNOWN_SCALE = (
     "the scale of the loss could not be derived from its gradient: it is taken for a mean over examples",
     "say reduction= and loss_scale=; ratios such as the noise scale do not depend on a constant scale",

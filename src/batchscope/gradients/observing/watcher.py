@@ -26,12 +26,13 @@ from batchscope.gradients.observing.choosing import Choice, Way
 from batchscope.gradients.observing.halves import of_halves
 from batchscope.gradients.observing.history import StepMoments
 from batchscope.gradients.observing.inside import CannotObserveInside, InsideCapture
-from batchscope.gradients.observing.loop_gradients import LoopGradients
+from batchscope.gradients.observing.loop_gradients import LoopGradients, are_empty, held
+from batchscope.gradients.observing.loss_forms import Scale, derive_again
 from batchscope.gradients.observing.notes import Notes
 from batchscope.gradients.observing.outputs import batch_of, before_cast, tensors_of
 from batchscope.gradients.observing.passes import BackwardPass, ForwardPass, StepSums, group_moments, step_moments
 from batchscope.gradients.observing.replay import Recording, measure_again
-from batchscope.gradients.observing.scale import Told, derive
+from batchscope.gradients.observing.scale import Told, misfit
 from batchscope.gradients.observing.steps import Steps
 
 PATIENCE = 3  # observed steps in a row that may fail before observing ends
@@ -71,7 +72,9 @@ class Watcher:
         self._keeps = True  # whether steps have had several backward passes, or may have
         self._num_observed, self._failures = 0, 0
         self._copies_inputs = False  # whether the loop or the model has changed inputs in place
-        self._gradients: LoopGradients | None = None
+        self._gradients: LoopGradients | None = None  # while hooks on the parameters are needed
+        self._last_scale: Scale | None = None
+        self._tells_forms = True  # whether the form of the loss is told from its gradients
         self._active: ForwardPass | None = None
         self._passes: list[ForwardPass] = []  # of the step, in order
         self._begin_step()
@@ -79,7 +82,7 @@ class Watcher:
     def _begin_step(self) -> None:
         self._release()
         self._backward: BackwardPass | None = None
-        self._sums = StepSums(self._keeps or self._options.is_distributed)
+        self._sums = StepSums(tuple(self._parameters), self._keeps or self._options.is_distributed)
         self._versions: int | None = None
         self._broken = False  # whether the step cannot be observed
 
@@ -178,12 +181,13 @@ class Watcher:
         batch = batch_of(args, kwargs)
         if not batch.num_examples:
             return
-        recording = Recording.start(self._model, batch, self._copies_inputs)
+        everything = list(self._model.parameters())
+        recording = Recording.start(self._model, everything, batch, self._copies_inputs)
         if self._versions is not None and self._versions != recording.versions:
             self._leave_out()
             return
         self._forget_discarded()
-        self._watch_parameters()
+        self._follow_parameters(everything)
         self._in_own_pass(self._choice.make, batch, self._parameters)
         one = ForwardPass(
             recording,
@@ -224,6 +228,8 @@ class Watcher:
         if not outputs:
             return
         one.recording.outputs = outputs
+        if self._sums.keeps or any(output._is_view() for output in outputs):  # changed in place, a view loses its hook
+            self._watch_parameters()
         for position, tensor in enumerate(outputs):
             hook = _Forward(self._on_output_gradient, one, position)
             one.handles.append(tensor.register_hook(hook))  # type: ignore[no-untyped-call]
@@ -246,13 +252,17 @@ class Watcher:
                 tensor.register_hook(count)  # type: ignore[no-untyped-call]
                 return
 
-    def _watch_parameters(self) -> None:
-        if self._gradients is not None:
+    def _follow_parameters(self, everything: list[nn.Parameter]) -> None:
+        """Which parameters are trained may change from step to step."""
+        if self._gradients is not None or self._passes:
             return
-        parameters = trainable(self._model)
-        if [id(p) for p in parameters.values()] != [id(p) for p in self._parameters.values()]:
-            self._parameters, self._choice.way = parameters, Way.UNKNOWN  # some were frozen, freed or replaced
-        self._gradients = LoopGradients(self._parameters, self._receive_parameter, self.guard)
+        if [id(p) for p in everything if p.requires_grad] != [id(p) for p in self._parameters.values()]:
+            self._parameters = trainable(self._model)  # some were frozen, freed or replaced
+            self._sums.names, self._choice.way = tuple(self._parameters), Way.UNKNOWN
+
+    def _watch_parameters(self) -> None:
+        if self._gradients is None:
+            self._gradients = LoopGradients(self._parameters, self._receive_parameter, self.guard)
 
     def _forget_discarded(self) -> None:
         """Passes whose gradients the loop has thrown away (zero_grad) are not part of its step."""
@@ -260,13 +270,13 @@ class Watcher:
         if not done or self._sums.num_backward == 0:
             return
         # a gradient may be zero on its own (LoRA at its start): look at one that was not
-        reached = [self._parameters[name] for name, square in self._sums.squares.items() if float(square) > 0]
+        reached = [self._parameters[name] for name in self._sums.reached()]
         smallest = min(reached, key=lambda p: p.numel(), default=None)
         is_gone = smallest is not None and (smallest.grad is None or not bool(smallest.grad.any()))
         if is_gone and self._steps.is_optimizers:
             self._release()
             self._versions = None
-            self._sums = StepSums(self._sums.keeps)
+            self._sums = StepSums(self._sums.names, self._sums.keeps)
             return
         if not self._sums.keeps:
             self._sums.recover(self._parameters, done[-1].factor)
@@ -283,10 +293,13 @@ class Watcher:
             one.recording.gradients = {}
         one.recording.gradients[position] = gradient
         z = one.recording.outputs[position]
-        if one.scale is None and z.ndim:
-            one.scale = derive(z, gradient)
+        if one.scale is None and z.ndim and self._tells_forms:
+            one.scale = derive_again(self._last_scale, z, gradient)
+            self._last_scale = one.scale or self._last_scale
 
     def _begin_backward(self) -> BackwardPass:
+        if self._gradients is None and not are_empty(self._parameters):
+            self._watch_parameters()
         self._backward = BackwardPass([])
         Variable._execution_engine.queue_callback(self._on_end_of_backward)
         return self._backward
@@ -296,16 +309,21 @@ class Watcher:
         if self._busy:
             return
         backward = self._backward or self._begin_backward()
-        is_needed = self._sums.keeps or any(one.is_audited or one.capture is None for one in backward.passes)
-        backward.add(name, gradient, is_needed)
+        backward.add(name, gradient, self._is_needed(backward))
+
+    def _is_needed(self, backward: BackwardPass) -> bool:
+        """Whether the gradients themselves are needed, not only their norms."""
+        return self._sums.keeps or any(one.is_audited or one.capture is None for one in backward.passes)
 
     def _end_of_backward(self) -> None:
         """A backward pass has ended: add it to its step."""
         backward, self._backward = self._backward, None
-        if backward is None or self._broken or self._gradients is None:
+        if backward is None or self._broken:
             return
+        if self._gradients is None:
+            backward.take(held(self._parameters), self._is_needed(backward))
         backward.finish()
-        if not backward.sq_norms:
+        if not backward.reached:
             return
         if not backward.passes:  # the outputs were changed in place, which takes them out of the graph
             backward.passes = [one for one in self._passes if not one.is_done]
@@ -321,7 +339,11 @@ class Watcher:
         one = backward.passes[0]
         if len(backward.passes) > 1 and any(one.scale is None for one in backward.passes):
             self._notes.remark(self._steps.current, *SEVERAL_CALLS)
-        remark = self._options.told.remark(one.scale, one.num_examples)
+        remark = self._misfit(one) if one.is_audited else None
+        if remark is not None:
+            self._tells_forms, one.scale = False, None
+        elif self._tells_forms:
+            remark = self._options.told.remark(one.scale, one.num_examples)
         if remark is not None:
             self._notes.remark(self._steps.current, *remark)
         if self.way is Way.GROUPS:
@@ -334,6 +356,15 @@ class Watcher:
         self._sums.add_gradients(backward)
         for one in backward.passes:
             one.is_done, self._versions = True, one.recording.versions
+
+    @staticmethod
+    def _misfit(one: ForwardPass) -> tuple[str, str] | None:
+        """Why the scale that was found does not hold, by plain autograd of single examples' losses."""
+        if one.scale is None or len(one.recording.gradients) != 1:
+            return None
+        ((position, v),) = one.recording.gradients.items()
+        z = one.recording.outputs[position]
+        return misfit(one.scale, z, v) if len(z) == one.num_examples else None
 
     def _check(self, backward: BackwardPass) -> None:
         """What one backward pass must be for its numbers to mean anything."""
@@ -348,7 +379,7 @@ class Watcher:
             raise MeasurementError(
                 "one backward pass went through several calls of the model whose losses have different scales"
             )
-        if not math.isfinite(float(torch.stack(list(backward.sq_norms.values())).sum())):
+        if backward.squares is not None and not math.isfinite(float(backward.squares.sum())):
             raise MeasurementError("the gradient of the loop is not finite (an overflow, or a diverging run)")
 
     def _norms(self, one: ForwardPass, backward: BackwardPass) -> dict[str, Any]:
@@ -357,11 +388,11 @@ class Watcher:
         recording = one.recording
         if capture is not None:
             try:
-                capture.finish(backward.sq_norms)
+                capture.finish(backward.reached)
                 results = dict(capture.collector.results)
                 if one.is_audited:
                     self._in_own_pass(audit, recording, results, _only(one, backward), self._choice.rehearsal.is_random)
-                return {name: results[name] for name in results if name in backward.sq_norms}
+                return {name: results[name] for name in backward.reached if name in results}
             except Exception as error:  # the thorough way decides; its own error is reported
                 if capture.has_left_trace:
                     self._choice.way = Way.UNKNOWN
@@ -411,7 +442,7 @@ class Watcher:
             )
 
     def _example_moments(self, sums: StepSums) -> StepMoments:
-        norms, squares = sums.sum_sq_norms(self._parameters), sums.sq_norm_sums(self._parameters)
+        norms, squares = sums.sum_sq_norms(), sums.sq_norm_sums()
         num_examples = sums.num_examples
         if self._options.is_distributed:
             num_examples, norms, squares = distributed.summed(sums, norms, self._parameters)
@@ -419,7 +450,7 @@ class Watcher:
 
     def _group_moments(self, sums: StepSums) -> StepMoments:
         sizes, group_sq_norms = sums.sizes, sums.group_sq_norms
-        squares, source = sums.sq_norm_sums(self._parameters), "micro-batches of the loop"
+        squares, source = sums.sq_norm_sums(), "micro-batches of the loop"
         if self._options.is_distributed:
             sizes, group_sq_norms, squares = distributed.summed_groups(sums, self._parameters)
             source = "ranks" if len(sums.sizes) == 1 else "micro-batches of all ranks"

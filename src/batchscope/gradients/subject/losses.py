@@ -98,7 +98,7 @@ def own_loss(outputs: Any) -> Tensor:
             f'loss="model", but the model returned {type(outputs).__name__} with {len(numbers)} single numbers: '
             "expected its loss, alone, as `.loss`, or beside other outputs. Are the labels among the model's inputs?"
         )
-    return numbers[0].reshape(())
+    return numbers[0] if numbers[0].ndim == 0 else numbers[0].reshape(())
 
 
 def sum_of_outputs(outputs: Any, targets: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from batchscope.gradients.subject.batches import Batch, call, leaves_of, map_lea
 from batchscope.gradients.subject.batchnorm import FrozenStatistics, microbatch_norm
 from batchscope.gradients.subject.failures import refuse_out_of_memory
 from batchscope.gradients.subject.losses import Loss, own_loss, per_example_losses, unreduced
+from batchscope.gradients.subject.own_loss import OwnLoss
 from batchscope.gradients.subject.state import Buffers, eager, untouched
 from batchscope.gradients.tracing.calls import Function, Interceptor
 
@@ -30,7 +31,8 @@ class Subject:
     """A model whose per-example gradients are asked for.
 
     loss: loss(outputs, targets) -> per-example losses; `sum_of_outputs` where there is none; "model" where the model
-    computes its own, whose per-example loss is that of a batch of one.
+    computes its own, whose per-example loss is that of a batch of one. `terms`: how the losses of a larger batch are
+    recovered from one pass, where `recover` has found that they can be.
     batchnorm: the choice for BatchNorm, see batchnorm.py. notes: conversions that were made, for the report.
     copies: examples in a "batch of one". 1, or more copies of the same example for a model that loses the axis of
     examples when there is one (`squeeze()`), or that only runs on batches of a fixed size.
@@ -45,6 +47,7 @@ class Subject:
     def __post_init__(self) -> None:
         self._unreduced = None if isinstance(self.loss, str) else unreduced(self.loss, self.say)
         self._frozen = FrozenStatistics() if self.batchnorm == "frozen" else None
+        self.terms: OwnLoss | None = None
         self._buffers: Buffers | None = None
         self._writes_inputs: bool | None = None  # whether the forward pass changes its inputs in place; None: not known
 
@@ -66,9 +69,10 @@ class Subject:
     @property
     def meaning(self) -> Mapping[Function, Function]:
         """Rewrites that define what is measured (the choice for BatchNorm); the plain gradients run under them too."""
+        terms = {} if self.terms is None else self.terms.rewrites
         if self._frozen is not None:
-            return self._frozen.rewrites()
-        return {F.batch_norm: microbatch_norm} if self.batchnorm == "microbatch" else {}
+            return {**terms, **self._frozen.rewrites()}
+        return {**terms, F.batch_norm: microbatch_norm} if self.batchnorm == "microbatch" else terms
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -97,6 +101,8 @@ class Subject:
             if self._unreduced is not None:
                 outputs = self.outputs(batch)
                 return per_example_losses(self._unreduced, outputs, batch.targets, batch.num_examples, self.say)
+            if self.terms is not None and batch.num_examples > 1:
+                return self.terms.losses(own_loss(self.outputs(batch)), batch.num_examples)
             singles = (batch.take(torch.tensor([i])) for i in range(batch.num_examples))
             return torch.stack([own_loss(self.outputs(single)) for single in singles])
 
@@ -148,6 +154,19 @@ class Subject:
                 return loss
         assert first is not None
         raise first
+
+    def recover(self, batch: Batch, tolerance: float) -> bool:
+        """Try to recover the losses of a batch from one pass; believed where it gives those of single examples.
+
+        tolerance: relative, on losses.
+        """
+        with suppress(Exception):  # of a model that computes its loss in another way; one at a time does for all
+            singles = self.losses(batch).detach()
+            self.terms = OwnLoss()
+            if torch.allclose(self.losses(batch).detach(), singles, rtol=tolerance, atol=tolerance):
+                return True
+        self.terms = None
+        return False
 
     def settle_copies(self, batch: Batch, losses: Tensor, tolerance: float) -> None:
         """Set `copies` to the least number with which the first example's loss is the one it has in the batch."""
