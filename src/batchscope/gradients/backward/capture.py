@@ -214,7 +214,10 @@ class Capture(Interceptor):
 
     def _advance(self, event: Event, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Go to the next event, after comparing the sizes of this one with what a trace promised."""
-        sizes = event.sizes(args, kwargs, self._num_examples) if event.measurable or not event.depends else ()
+        is_checked = event.measurable or not event.depends
+        self._go_on(event, event.sizes(args, kwargs, self._num_examples) if is_checked else ())
+
+    def _go_on(self, event: Event, sizes: Sizes) -> None:
         place = len(self.sizes)
         self.sizes.append(sizes)
         self._expected = next(self._events, None)
@@ -237,7 +240,7 @@ class Capture(Interceptor):
         output, call = call_rowwise(names, x, tuple(map(self._stand_in, names, parameters)))
         if output.dtype != x.dtype or output.dtype.itemsize < 4:  # autocast: the rule rounds the inputs too
             return NotImplemented
-        self._advance(event, args, kwargs)
+        self._go_on(event, ((1, x.shape[1]),))
         self.rowwise.append(call)
         for name in names:
             self.meetings_of[name] += 1

@@ -207,7 +207,7 @@ class Measurer:
     @staticmethod
     def _check(losses: Tensor) -> None:
         """InputError for losses that are no numbers: everything that follows would be none."""
-        if not bool(losses.isfinite().all()):
+        if not math.isfinite(losses.detach().sum()) and not bool(losses.isfinite().all()):  # finite ones may overflow
             i = int((~losses.isfinite()).nonzero()[0])
             raise InputError(
                 f"the loss of example {i} of a batch is {float(losses[i])}: expected finite losses. Look for NaN or "

@@ -75,7 +75,7 @@ def _counts(function: Function, named: Mapping[str, Any], each: Tensor) -> Tenso
     target: Tensor = named["target"]
     if function not in OF_CLASSES or target.is_floating_point():  # numbers, or probabilities of classes
         return torch.ones_like(each)
-    counted = (target != named["ignore_index"]).to(each.dtype)
+    counted: Tensor = (target != named["ignore_index"]).to(each.dtype)
     weight: Tensor | None = named["weight"]
     if weight is None:
         return counted
