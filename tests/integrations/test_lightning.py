@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger  # noqa: E402
 
 from batchscope.analysis import BatchRule  # noqa: E402
 from batchscope.gradients.observing import ObserveWarning  # noqa: E402
+from batchscope.integrations.first_called import FirstCalled  # noqa: E402
 from batchscope.integrations.lightning import NoiseScaleCallback  # noqa: E402
 from tests.integrations.oracle import events, moments  # noqa: E402
 
@@ -98,6 +99,23 @@ def test_the_moments_are_those_of_the_examples_of_a_step_and_the_run_is_as_witho
     found = noise.history[0].sum_sq_norms, noise.history[0].sq_norm_sum
     assert found == pytest.approx(moments(start, losses, range(15)), rel=1e-4)
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
+
+
+def test_a_redirected_call_is_passed_over_and_what_it_calls_is_observed():
+    """With several processes Lightning calls the whole module by a forward that runs training_step."""
+    module, found = Plain(), []
+    search = FirstCalled(module, found.append)
+    batch = next(iter(loader()))
+
+    def step(*batch):
+        del module.forward
+        return module.training_step(batch, 0)
+
+    module.forward = step
+    module(*batch)
+    assert found == [module]  # the call within training_step, not the one around it
+    search.end()
+    assert not any(part._forward_pre_hooks for part in module.modules())
 
 
 def test_every_logger_of_the_trainer_gets_the_numbers(fit, tmp_path):

@@ -35,7 +35,9 @@ class FirstCalled:
             )
 
     def _on_call(self, part: nn.Module, args: Any, kwargs: Any) -> None:
-        if not self._handles or not torch.is_grad_enabled():
+        # with several processes Lightning redirects a call of the whole module to its training_step, by a forward that
+        # it puts on the instance: what that calls comes next
+        if not self._handles or not torch.is_grad_enabled() or "forward" in vars(part):
             return
         self._remove()
         before = set(part._forward_pre_hooks)
