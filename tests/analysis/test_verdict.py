@@ -143,8 +143,14 @@ def test_shapes_are_drawn_apart_from_distributions_that_no_seed_changes(study):
 
 
 def test_unequal_parameters_are_shouted(study):
-    rows = [replace(row, num_weights=431_080) if row.depth == 10 else row for row in study()]
-    assert "NOT at equal parameters: 15880 and 431080 weights" in compare(rows).sentence
+    def told(**counts):
+        return compare([replace(row, **counts) if row.depth == 10 else row for row in study()]).sentence
+
+    total = study()[0].num_parameters
+    assert "NOT at equal parameters: 15880 and 431080 weights" in told(num_weights=431_080, num_parameters=431_500)
+    assert f"; at equal parameters: {total} and {total + 1} parameters" in told(
+        num_weights=17_000, num_parameters=total + 1
+    )
 
 
 def test_one_seed_gives_no_probability(study):

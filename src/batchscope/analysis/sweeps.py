@@ -75,6 +75,7 @@ class Sweep:
     measured_at: Array
     measured: Array
     num_crashed: int
+    num_parameters: int = 0  # weights, biases and gains; 0 where it is not said
 
     @property
     def num_runs(self) -> int:
@@ -214,6 +215,7 @@ def sweep_of(group: Rows) -> Sweep:
         depth=first.depth,
         width=first.width,
         num_weights=first.num_weights,
+        num_parameters=first.num_parameters,
         multiply_adds=first.multiply_adds or first.num_weights,
         num_examples=first.num_examples * first.passes_per_epoch,
         target=f"{first.target_metric.replace('_', ' ')} {first.target_value:g}",

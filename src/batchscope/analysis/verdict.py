@@ -128,13 +128,17 @@ def compare(
 
 
 def _condition(one: Sweep, other: Sweep) -> str:
-    """Whether the two have the same number of weights, in words."""
-    weights = sorted((one.num_weights, other.num_weights))
-    if not weights[0]:
+    """Whether the two have the same number of weights, or of all parameters, in words: budgets count one or the other."""
+    weights, parameters = (one.num_weights, other.num_weights), (one.num_parameters, other.num_parameters)
+    if not min(weights):
         return "numbers of weights not given"
-    same = weights[1] <= (1 + EQUAL_PARAMETERS) * weights[0]
-    words = "at equal parameters" if same else "NOT at equal parameters"
-    return f"{words}: {one.num_weights} and {other.num_weights} weights"
+    counted, what = (weights, "weights") if _same(weights) or not _same(parameters) else (parameters, "parameters")
+    words = "at equal parameters" if _same(counted) else "NOT at equal parameters"
+    return f"{words}: {counted[0]} and {counted[1]} {what}"
+
+
+def _same(counts: tuple[int, int]) -> bool:
+    return 0 < max(counts) <= (1 + EQUAL_PARAMETERS) * min(counts)
 
 
 def _at_budget(one: Sweep, other: Sweep, equal: str, budget: float | None) -> str:
