@@ -67,6 +67,10 @@ def test_everything_that_affects_numbers_is_in_the_id():
         "schedule": "cosine",
         "schedule_epochs": 7,
         "warmup_epochs": 0.5,
+        "loss": "own:loss",
+        "loss_source": "0" * 16,
+        "metric": "own:metric",
+        "metric_source": "0" * 16,
         "passes_per_epoch": 3,
     }
     assert set(changes) == {field.name for field in dataclasses.fields(Settings)}

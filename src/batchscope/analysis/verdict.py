@@ -128,7 +128,7 @@ def compare(
 
 
 def _condition(one: Sweep, other: Sweep) -> str:
-    """Whether the two have the same number of weights, or of all parameters, in words: budgets count one or the other."""
+    """Whether the two have the same number of weights, or of all parameters: budgets count either."""
     weights, parameters = (one.num_weights, other.num_weights), (one.num_parameters, other.num_parameters)
     if not min(weights):
         return "numbers of weights not given"

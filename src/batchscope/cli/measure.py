@@ -75,7 +75,8 @@ def _measure(arguments: argparse.Namespace, model: Model, dataset: Dataset) -> R
     from batchscope.gradients import measure
 
     dtype = getattr(torch, arguments.dtype)
-    inputs, targets = torch.from_numpy(dataset.inputs).to(dtype), torch.from_numpy(dataset.targets)
+    inputs, targets = torch.from_numpy(dataset.inputs), torch.from_numpy(dataset.targets)
+    inputs = inputs if dataset.is_tokens else inputs.to(dtype)
     return measure(
         model.module.to(_device(arguments.device), dtype),
         _loss(arguments.loss, dataset),
@@ -142,6 +143,10 @@ def _device(name: str) -> str:
 def _loss(name: str, dataset: Dataset) -> Any:
     import torch.nn.functional as F
 
+    if dataset.positions:
+        from batchscope.training.modules.scoring import per_example
+
+        return per_example  # the mean over an example's tokens
     if name == "cross_entropy" or (name == "auto" and dataset.num_classes is not None):
         return F.cross_entropy
     return F.mse_loss

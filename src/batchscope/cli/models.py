@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from batchscope.architectures import INITIALISATIONS, Architecture
 from batchscope.architectures.architecture import ACTIVATIONS, FAMILIES, NORMS
+from batchscope.architectures.initialisation import AS_MADE
 from batchscope.data import Dataset
 from batchscope.errors import InputError, RunError, closest
 from batchscope.importing import import_object
@@ -49,7 +50,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     family.add_argument("--filters", type=int, help="filters of the first chunk of a residual net")
     family.add_argument("--norm", choices=NORMS, help="of a residual net; batch_norm if left out")
     family.add_argument("--activation", choices=ACTIVATIONS, help="the first that the family has, relu, if left out")
-    family.add_argument("--initialisation", choices=tuple(INITIALISATIONS), help="glorot_uniform if left out")
+    family.add_argument(
+        "--initialisation", choices=tuple(INITIALISATIONS), help="glorot_uniform, for gpt its own, if left out"
+    )
 
 
 def make(arguments: argparse.Namespace, dataset: Dataset) -> Model:
@@ -71,7 +74,7 @@ def _of_family(arguments: argparse.Namespace, dataset: Dataset) -> Model:
     from batchscope.architectures import build
 
     architecture = _architecture(arguments, dataset)
-    initialisation = arguments.initialisation or "glorot_uniform"
+    initialisation = arguments.initialisation or (AS_MADE if architecture.kind.draws_weights else "glorot_uniform")
     module = build(architecture, initialisation, arguments.seed, getattr(torch, arguments.dtype))
     return Model(module, architecture, f"{architecture}, initial weights {initialisation}, seed {arguments.seed}")
 
