@@ -20,6 +20,7 @@ from batchscope.running.executors import EXECUTORS
 from batchscope.running.executors.distributed import leads
 from batchscope.running.executors.ray import CHECKPOINTS
 from batchscope.running.runner import run as run_studies
+from batchscope.running.work import LONGEST_MESSAGE
 from batchscope.studies import Results, Study
 
 EXIT_DONE, EXIT_CRASHED_TRIALS = 0, 1
@@ -71,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print("\n".join(_ending(results, studies, out, arguments.report)))
     if crashed:
-        message = next(row.message for row in results.rows if row.outcome == Outcome.CRASHED)
+        message = next(row.message for row in results.rows if row.outcome == Outcome.CRASHED)[:LONGEST_MESSAGE]
         print(f"{crashed} trials crashed; the first: {message}. The same command tries them again.", file=sys.stderr)
     return EXIT_CRASHED_TRIALS if crashed else EXIT_DONE
 

@@ -24,6 +24,7 @@ _ABOVE_0 = ("step_size", "target_value")
 _NAMES = {"phase": ("tune", "final"), "target_metric": METRICS}
 # SQLite keeps integers up to 2^63, float64 those up to 2^53: no run takes more steps.
 _MOST_STEPS = 2.0**53
+_LONGEST_TEXT = 5000  # characters: a path of a data set is the longest; the messages of errors are what they are
 
 
 def check_rows(rows: Rows) -> None:
@@ -59,6 +60,8 @@ def _check_texts(name: str, column: NDArray[Any], optional: bool) -> None:
     for value in set(column.tolist()) if name != "trial_id" else column.tolist():
         if not isinstance(value, str) and not (optional and value is None):
             raise ValueError(f"{name} is {str(value)[:100]!r}, not a text")
+        if isinstance(value, str) and len(value) > _LONGEST_TEXT and name != "message":
+            raise ValueError(f"{name} is a text of {len(value)} characters")
 
 
 def _refuse(name: str, column: NDArray[Any], allowed: NDArray[np.bool_]) -> None:

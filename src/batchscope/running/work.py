@@ -13,6 +13,7 @@ from batchscope.running.job import Job
 from batchscope.studies.dataset import load_data
 from batchscope.training.settings import MemberResult
 
+LONGEST_MESSAGE = 2000  # characters of an error that are kept with a trial: some libraries print whole tensors
 OnEpoch = Callable[[int, int], None]
 
 
@@ -62,7 +63,7 @@ def train(
 
 def explain(error: BaseException) -> str:
     """Return an exception as the message of a crashed trial."""
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {error}"[:LONGEST_MESSAGE]
 
 
 def data_checksum(dataset: Dataset) -> str:
