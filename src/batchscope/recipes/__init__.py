@@ -36,7 +36,7 @@ class Recipe:
 RECIPES: dict[str, Recipe] = {
     "quickstart": Recipe(quickstart, "wide or deep on digits and synthetic data: small, and real", "1"),
     "modern/gpt-width-depth": Recipe(
-        modern.gpt_width_depth, "transformers, wide or deep: Adam on generated text", "about 10"
+        modern.gpt_width_depth, "transformers, wide or deep: Adam on generated text", "about 15"
     ),
     "chen2018/figure1": Recipe(chen2018.figure1, "MNIST: four shapes, up to 250 epochs", "about 40"),
     "chen2018/figure2": Recipe(

@@ -20,7 +20,7 @@ def gpt_width_depth() -> Study:
         family="gpt",
         budget=12_000,
         depths=(1, 2, 4),
-        batch_sizes=(8, 32, 128, 256),
+        batch_sizes=(4, 8, 16, 32, 64, 128, 256),
         target={"train_loss": 1.9},
         max_epochs=40,
         evaluations_per_epoch=2,
