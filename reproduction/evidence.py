@@ -30,6 +30,7 @@ RUNS = {
     EMNIST: "figure3c-ends",
     LEMMA1: "lemma1",
     RULES: "beyond-rules",
+    CONSTANT_DEPTH: "beyond-constant-depth",
 }
 
 HOLDS, IN_PART, FAILS, NOT_TESTED = "holds", "holds in part", "does not hold", "not tested"

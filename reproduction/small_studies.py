@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from batchscope.analysis import batch_threshold
+from batchscope.analysis.cells import Cell, cells
 from batchscope.analysis.findings import findings
 from batchscope.analysis.same_batch import EpochRatios
 from batchscope.studies import Results
 from reproduction import open_questions  # noqa: F401  the page lists these first
 from reproduction.evidence import (
+    CONSTANT_DEPTH,
     FAILS,
     HOLDS,
+    IN_PART,
     OF_DECISION,
     RULES,
     Answer,
@@ -25,6 +30,11 @@ def _named(given: str, first: str) -> dict[str, Results]:
     """The studies of a directory by what their names have after `first`."""
     found = results(given)
     return {study.name.removeprefix(first): found.of(study.name) for study in found.studies}
+
+
+def _epochs(of: Iterable[Cell]) -> str:
+    """Epochs at every batch size, ascending."""
+    return ", ".join(cell.epochs_text for cell in sorted(of, key=lambda cell: cell.batch_size))
 
 
 def _ratios(rows: Results) -> tuple[EpochRatios, str]:
@@ -46,3 +56,25 @@ def _rules() -> Answer:
         )
     tuned = OF_DECISION[decisions["tuned"]]
     return Answer("; ".join(parts), {HOLDS: FAILS, FAILS: HOLDS}.get(tuned, tuned), f"{UNDER}, or by the rule")
+
+
+@claim("6f", "(open) is it depth or width? Narrower layers at constant depth need more epochs", CONSTANT_DEPTH)
+def _width_alone() -> Answer:
+    return _alone(
+        CONSTANT_DEPTH, "of the narrower over the wider", "four layers at every width; more weights where wider"
+    )
+
+
+def _alone(given: str, ratio_of: str, under: str) -> Answer:
+    rows = results(given)
+    of: dict[str, list[Cell]] = {}
+    for cell in cells(rows.rows):
+        of.setdefault(f"{cell.depth} x {cell.width}", []).append(cell)
+    ratio, decision = _ratios(rows)
+    shown = "; ".join(f"{name} {_epochs(line)}" for name, line in of.items())
+    verdict = OF_DECISION[decision]
+    return Answer(
+        f"epochs at B = 16, 64, 256, 1024: {shown}; epochs {ratio_of} {ratio.short}",
+        verdict if verdict != FAILS or ratio.num_faster == 0 else IN_PART,
+        f"{UNDER.replace('4000 weights, ', '')}; {under}",
+    )

@@ -43,12 +43,13 @@ def changes() -> tuple[Study, ...]:
 
     All have 4000 weights to within 4 %; LayerNorm adds 340 gains and shifts.
     """
+    of: dict[str, Any] = {"shapes": (DEEP,), "batch_sizes": (64, 256, 1024)}
     return (
-        _small("shallow", shapes=((1, 54),)),
-        _small("deep", shapes=(DEEP,)),
-        _small("deep-he", shapes=(DEEP,), initialisation="he"),
-        _small("deep-skip", shapes=(DEEP,), family="resmlp"),
-        _small("deep-layer-norm", shapes=(DEEP,), family="mlp_layer_norm"),
+        _small("shallow", **of | {"shapes": ((1, 54),)}),
+        _small("deep", **of),
+        _small("deep-he", **of, initialisation="he"),
+        _small("deep-skip", **of, family="resmlp"),
+        _small("deep-layer-norm", **of, family="mlp_layer_norm"),
     )
 
 
