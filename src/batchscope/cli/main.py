@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "run": "finish a study, or what is left of it",
     "report": "verdict, table, figures and one HTML page of a run directory or a CSV; a gate for CI",
     "advise": "time and cost to target against the number of workers, wide against deep",
+    "merge": "the results of several run directories, of shards for example, in one",
     "export": "the rows of a run directory as csv, parquet or json",
     "import": "results of other tools (CSV, W&B, Optuna, batch_science) as a CSV that report reads",
     "recipes": "the paper's experiments and the quickstart, with their costs",

@@ -52,10 +52,11 @@ def run(arguments: argparse.Namespace) -> int:
     gates = _gates(digests, arguments.require)
     written = _write(arguments, digests, about)
     if arguments.json:
-        print_json(_record(arguments, digests, gates, written))
+        record = _record(arguments, digests, gates, written)
+        print_json(record | {"missing_shards": [one.as_dict() for one in about.missing_shards]})
     else:
         _print(digests, gates)
-        for line in (*(note for said in about.notes.values() for note in said), *written):
+        for line in (*(note for said in about.notes.values() for note in said), *about.unfinished, *written):
             print(line)
     return EXIT_DONE if all(gate.passed for gate in gates.values()) else EXIT_DOES_NOT_HOLD
 
@@ -102,7 +103,7 @@ def write_page_of(digests: dict[str, Digest], about: Reported, file: str | Path)
         command=shlex.join(["batchscope", *sys.argv[1:]]),
         study_file=about.study_file,
         runs=about.runs,
-        notes=about.notes,
+        notes={name: [*said, *about.unfinished] for name, said in about.notes.items()},
     )
     return write_page(digests, file, origin)
 

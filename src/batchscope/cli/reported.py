@@ -11,6 +11,7 @@ from batchscope.cli.study import notes
 from batchscope.errors import choose
 from batchscope.records.plain import runs, unknowns
 from batchscope.records.row import Row
+from batchscope.running.shards import ShardProgress, missing_shards
 from batchscope.studies import Results, read
 from batchscope.studies.study import to_toml
 
@@ -18,12 +19,22 @@ from batchscope.studies.study import to_toml
 @dataclass(frozen=True)
 class Reported:
     """rows, notes: study name -> its rows, what every output about it repeats. study_file, runs: what was run; empty
-    for plain numbers."""
+    for plain numbers. missing_shards: that have something left to train."""
 
     rows: Mapping[str, Sequence[Row]]
     notes: Mapping[str, Sequence[str]]
     study_file: str = ""
     runs: Sequence[Mapping[str, Any]] = ()
+    missing_shards: Sequence[ShardProgress] = ()
+
+    @property
+    def unfinished(self) -> list[str]:
+        """What a study that was trained in shards still lacks, in a line; nothing where it lacks nothing."""
+        if not self.missing_shards:
+            return []
+        what = "shard" if len(self.missing_shards) == 1 else "shards"
+        listed = ", ".join(map(str, self.missing_shards))
+        return [f"Not finished: {what} {listed}; the same command trains what is left"]
 
     def counterpart(self, study: str) -> Sequence[Row]:
         """The rows of the study of that name, or of the only one. Raises InputError where there is neither."""
@@ -45,6 +56,7 @@ def of_results(results: Results) -> Reported:
         {study.name: notes(study) for study in results.studies},
         to_toml(*results.studies),
         results.runs,
+        missing_shards(results),
     )
 
 

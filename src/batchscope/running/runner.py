@@ -18,6 +18,7 @@ from batchscope.running.executors.base import ExecutorOptions
 from batchscope.running.job import Finished, Job
 from batchscope.running.own_code_check import check_own_code
 from batchscope.running.progress import OnStatus, Status, Tracker
+from batchscope.running.shards import data_record, share
 from batchscope.running.store import Shard, Store
 from batchscope.running.trained import rows_of
 from batchscope.studies.cost import cell_cost, cohort_cost
@@ -76,8 +77,10 @@ def run(
         Store(out, studies, part) as store,
     ):
         choices = {"executor": executor, "workers": pool.capacity, "device": pool.device, "shard": str(part)}
+        if part.count > 1:
+            choices["data"] = data_record({slot.study.name: slot.cell.data for slot in slots})
         store.note_run(provenance.run_record(**choices))
-        _Run(_share(slots, part), store, pool, progress).finish()
+        _Run(share(slots, part), store, pool, progress).finish()
     return read(out)
 
 
@@ -145,14 +148,6 @@ def _slots(study: Study, request: DataRequest) -> list[_StudyCell]:
     planned = cells(study, data)
     check_own_code(study, request, planned)
     return [_StudyCell(study, cell, request) for cell in planned]
-
-
-def _share(slots: Sequence[_StudyCell], shard: Shard) -> list[_StudyCell]:
-    """Deal the cells out to the shards, the costliest first, so that every shard gets its part of those."""
-    if shard.count == 1:
-        return list(slots)
-    costliest_first = sorted(slots, key=lambda slot: -sum(cell_cost(slot.study, slot.cell).values()))
-    return costliest_first[shard.index - 1 :: shard.count]
 
 
 def _finished_rows(slots: Sequence[_StudyCell], store: Store) -> dict[str, dict[str, Row]]:

@@ -115,7 +115,7 @@ def _settle_study_file(directory: Path, studies: Studies) -> None:
     path = directory / STUDY_FILE
     if path.exists():
         known = read_studies(path)
-        problem = next(filter(None, (_difference(old, studies) for old in known)), None)
+        problem = next(filter(None, (difference(old, studies) for old in known)), None)
         if problem:
             raise StoreError(f"{directory} holds another study: {problem}; choose another --out, or go back to {path}")
         if known == studies:
@@ -123,7 +123,7 @@ def _settle_study_file(directory: Path, studies: Studies) -> None:
     write_text(path, to_toml(*studies))
 
 
-def _difference(old: Study, studies: Studies) -> str | None:
+def difference(old: Study, studies: Studies) -> str | None:
     """Return in words why `studies` does not continue `old`, or None: it may have more cells or more seeds."""
     new = next((study for study in studies if study.name == old.name), None)
     if new is None:

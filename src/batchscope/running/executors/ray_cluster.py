@@ -30,7 +30,8 @@ signal.alarm(int(sys.argv[2]))
 try:
     ray.init(address=sys.argv[1], log_to_driver=False, logging_level="ERROR")
 except Exception as error:
-    print(error)
+    cause = str(error.__cause__ or "")
+    print(error, *[line for line in cause.splitlines() if "Error: " in line][-1:], sep="; ")
     sys.exit(1)
 """
 
