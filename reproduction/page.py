@@ -43,7 +43,14 @@ def text() -> str:
 
 def _runs() -> list[str]:
     """What each committed run directory holds, and how to make it again."""
-    heads = ("command", "rows", "reached", "minutes on two cores", "processor time", "machine")
+    heads = (
+        "command",
+        "rows",
+        "reached",
+        "minutes on two free cores",
+        "time of all workers, other work beside",
+        "machine",
+    )
     lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
     for recipe, directory in RUNS.items():
         found = results(recipe)
