@@ -43,6 +43,7 @@ class OwnLoss:
 
     @property
     def rewrites(self) -> Mapping[Function, Function]:
+        """What to run in the place of each function."""
         return {function: functools.partial(self._call, function) for function in OF_CLASSES + OF_NUMBERS}
 
     def _call(self, function: Function, *args: Any, **kwargs: Any) -> Any:
