@@ -133,6 +133,7 @@ class RayExecutor(Executor):
             self._failed_starts += 1
             if self._failed_starts >= MAX_FAILED_STARTS:
                 raise RunError(f"no worker could be started, {self._failed_starts} times: {_reason(error)}") from error
+            self._end_actor(place)  # or it would keep the room that the next one needs
             place.actor, place.awaited = self._new_actor()
             return
         _refuse_others(node, versions, self._expected)
