@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from batchscope.analysis.fit.arrivals import cells_of, log_probability, pooled_spread, typical_times
+from batchscope.analysis.fit.arrivals import log_prior, pooled_spread, summarise, typical_times
+from batchscope.analysis.fit.likelihood import Cells, cells_of, log_likelihood
 
 
 def seen(times, check):
@@ -72,9 +73,40 @@ def test_cells_do_not_see_each_other():
 
 
 def test_probabilities_agree_with_the_normal_distribution_far_out_too():
-    low, high = np.array([-1.0, 8.0, -np.inf, 2.0]), np.array([0.5, 9.0, 0.0, np.inf])
-    expected = [stats.norm.cdf(0.5) - stats.norm.cdf(-1), stats.norm.sf(8) - stats.norm.sf(9), 0.5, stats.norm.sf(2)]
-    np.testing.assert_allclose(np.exp(log_probability(low, high, 0.0, 1.0)), expected, rtol=1e-6)
+    low = np.array([-1.0, 8.0, -9.0, -np.inf, 2.0, -60.0, -np.inf, 40.0, -41.0])
+    high = np.array([0.5, 9.0, -8.0, 0.0, np.inf, 50.0, 50.0, 41.0, -40.0])
+    cells = Cells(low[:, None], high[:, None], np.ones((len(low), 1)))
+    got = log_likelihood(cells, np.zeros((len(low), 1, 1)), np.ones((len(low), 1)))[:, 0, 0]
+    expected = np.log(stats.norm.cdf(high[:7]) - stats.norm.cdf(low[:7]))
+    tail = stats.norm.logcdf(-8) + np.log1p(-np.exp(stats.norm.logcdf(-9) - stats.norm.logcdf(-8)))
+    far = stats.norm.logcdf(-40)  # of which beyond 41 is e^-40
+    np.testing.assert_allclose(got, [expected[0], tail, tail, *expected[3:], far, far], rtol=1e-6, atol=1e-12)
+
+
+def test_a_likelihood_is_that_of_its_runs_one_by_one():
+    rng = np.random.default_rng(4)
+    low = np.array([-np.inf, 0.0, 0.5, 0.5, 1.0, 1.5, 0.8, 0.81])  # neighbours, gaps, a point, one as good as a point
+    high = np.array([0.0, 0.5, 1.0, 1.0, np.inf, 2.0, 0.8, 0.82])
+    cell = np.repeat(np.arange(3), 8)
+    cells = cells_of(np.exp(np.tile(low, 3)), np.exp(np.tile(high, 3)), cell, 3)
+    points, spread = rng.normal(0.5, 0.5, (3, 2, 5)), rng.uniform(0.2, 0.6, (3, 2))
+    mu, sigma = points[..., None], spread[..., None, None]
+    ends = stats.norm.cdf((high[:6] - mu) / sigma) - stats.norm.cdf((low[:6] - mu) / sigma)
+    point = stats.norm.logpdf((0.8 - mu) / sigma) - np.log(sigma)
+    short = np.log(stats.norm.cdf((0.82 - mu) / sigma) - stats.norm.cdf((0.81 - mu) / sigma))
+    expected = np.log(ends).sum(axis=-1) + (point + short)[..., 0]
+    np.testing.assert_allclose(log_likelihood(cells, points, spread), expected, rtol=1e-4)
+
+
+def test_the_common_spread_is_the_best_of_every_one_tried():
+    rng = np.random.default_rng(5)
+    for spread, check in ((0.05, 1.0), (0.3, 1.0), (0.3, 0.1), (1.0, 3.0)):
+        cell = np.repeat(np.arange(4), 5)
+        low, high = seen(np.exp(rng.normal(1.0 + cell / 2, spread)), check)
+        cells = cells_of(low, high, cell, 4)
+        tried = np.geomspace(0.005, 3.0, 300)
+        score = np.nansum(summarise(cells, tried).evidence, axis=0) + log_prior(tried)
+        assert pooled_spread(cells) == pytest.approx(tried[score.argmax()], rel=0.04)
 
 
 def test_the_common_spread_allows_for_a_mean_of_every_cell():

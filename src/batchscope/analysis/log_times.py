@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from batchscope.analysis.fit.arrivals import TYPICAL_SPREAD, Cells, cells_of, pooled_spread, summarise
+from batchscope.analysis.fit.arrivals import TYPICAL_SPREAD, pooled_spread, summarise
+from batchscope.analysis.fit.likelihood import Cells, cells_of
 from batchscope.analysis.sweeps import Array, Booleans, Sweep, once_per_sweep
 
 SUREST = 0.9999  # further out a normal distribution is not to be trusted

@@ -1,10 +1,7 @@
 """Times to a target known only to lie in an interval, cell by cell: their typical value, its interval, their spread.
 
-A *cell* is one shape at one batch size; its runs differ in the seed. Model: log T = mu + sigma z, z standard normal, mu
-of each cell free (flat prior). A run whose target was met between two checks contributes P(low < T <= high), one that
-was stopped before P(T > low). A run that diverged counts as slower than every run of its cell that arrived: Type II
-censoring (Lawless 2003, Statistical Models and Methods for Lifetime Data, section 2.4), as the median over runs has it.
-Integrals over mu and sigma are sums on grids; nothing is drawn at random.
+The model is that of `fit.likelihood`, with a flat prior of mu. Integrals over mu and sigma are sums on grids; nothing
+is drawn at random.
 """
 
 from __future__ import annotations
@@ -15,88 +12,27 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy import special
+from numpy.typing import ArrayLike
 
-Array = NDArray[np.float64]
-Booleans = NDArray[np.bool_]
-Integers = NDArray[np.int64]
+from batchscope.analysis.fit.likelihood import (
+    Array,
+    Cells,
+    Integers,
+    cells_of,
+    log_likelihood,
+    log_likelihoods,
+)
 
 # Weak prior, an assumption of ours: seeds differ by 15 %, within a factor of e^1.5 either way. It decides only what the
 # runs leave open, such as sigma when all runs of a cell report the same check, and vanishes against a handful of runs.
 TYPICAL_SPREAD, SPREAD_OF_SPREAD = 0.15, 1.5
 SPREADS = np.geomspace(0.005, 3.0, 17)  # the first grid of sigma
 PLACES = np.linspace(-1.0, 1.0, 65)  # the grid of mu, in units of how far it reaches
-NARROW = 0.1  # an interval below this share of sigma is as good as a point
-_LOG_ROOT_2_PI = 0.5 * math.log(2 * math.pi)
-_CHUNK = 2_000_000  # numbers held at once
+FEW_PLACES = PLACES[::2]  # enough for sums over it (half a standard error apart), not for quantiles
+SMOOTH = 4.0  # a likelihood of intervals below so many sigma has no edges
+CUT_OFF = 1e-8  # of the mass at an end of the grid: more of it lies beyond
 
 Statistic = Literal["median", "mean"]
-
-
-@dataclass(frozen=True)
-class Cells:
-    """Distinct observations of m cells, [m, r] each, padded with `counts` 0: log low, log high, how many runs.
-
-    low = -inf: met by the first check; high = inf: not met; low = high: met exactly then.
-    """
-
-    low: Array
-    high: Array
-    counts: Array
-
-    @property
-    def num_runs(self) -> Array:
-        """[m]"""
-        total: Array = self.counts.sum(axis=1)
-        return total
-
-    @property
-    def num_arrived(self) -> Array:
-        """[m] runs that met the target."""
-        total: Array = (self.counts * np.isfinite(self.high)).sum(axis=1)
-        return total
-
-    @property
-    def bounded(self) -> Booleans:
-        """[m] whether the runs bound mu on both sides: some arrived, and not all by the first check."""
-        above = (self.counts * np.isfinite(self.low)).sum(axis=1) > 0
-        both: Booleans = above & (self.num_arrived > 0)
-        return both
-
-    def at(self, kept: Booleans) -> Cells:
-        """Some of the cells."""
-        return Cells(self.low[kept], self.high[kept], self.counts[kept])
-
-
-def cells_of(
-    low: ArrayLike, high: ArrayLike, cell: Integers, num_cells: int, diverged: Booleans | None = None
-) -> Cells:
-    """The runs [N], met in (low, high] (in any unit of time; high inf: not met), as `Cells` of logarithms.
-
-    cell: [N] which of `num_cells` each belongs to. diverged: [N] runs that count as slower than all that arrived in
-    their cell; they say nothing where none did. Such runs are left out, as are cells' paddings.
-    """
-    lows, highs = np.asarray(low, dtype=float).copy(), np.asarray(high, dtype=float)
-    kept = np.ones(len(lows), dtype=bool)
-    if diverged is not None and diverged.any():
-        slowest = np.full(num_cells, -np.inf)
-        arrived = np.isfinite(highs) & ~diverged
-        np.maximum.at(slowest, cell[arrived], highs[arrived])
-        lows, highs = np.where(diverged, slowest[cell], lows), np.where(diverged, np.inf, highs)
-        kept = lows > -np.inf
-    kept &= (lows > 0) | np.isfinite(highs)  # stopped at once: nothing is known
-    table = np.stack([cell[kept], lows[kept], highs[kept]], axis=1)
-    distinct, counts = np.unique(table, axis=0, return_counts=True)
-    owner = distinct[:, 0].astype(np.int64)
-    per_cell = np.bincount(owner, minlength=num_cells)
-    place = np.arange(len(owner)) - (np.cumsum(per_cell) - per_cell)[owner]
-    shape = num_cells, max(int(per_cell.max(initial=0)), 1)
-    padded = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-    with np.errstate(divide="ignore"):
-        for array, values in zip(padded, (np.log(distinct[:, 1]), np.log(distinct[:, 2]), counts), strict=True):
-            array[owner, place] = values
-    return Cells(*padded)
 
 
 @dataclass(frozen=True)
@@ -117,101 +53,88 @@ class Summaries:
 def summarise(cells: Cells, spreads: Array) -> Summaries:
     """Integrate over mu. spreads: [S], or [m, S] where each cell has its own."""
     spread = np.broadcast_to(spreads, (len(cells.low), np.shape(spreads)[-1]))
-    size = max(1, _CHUNK // max(1, spread.shape[1] * len(PLACES) * cells.low.shape[1]))
-    pieces = [
-        _summarise(
-            Cells(cells.low[k : k + size], cells.high[k : k + size], cells.counts[k : k + size]), spread[k : k + size]
-        )
-        for k in range(0, max(len(spread), 1), size)
-    ]
-    names = ("evidence", "mean", "variance", "points", "weights")
-    return Summaries(**{name: np.concatenate([getattr(piece, name) for piece in pieces]) for name in names})
+    pairs = cells.at(np.repeat(np.arange(len(spread)), spread.shape[1]))
+    found = _summarise(pairs, spread.reshape(-1), PLACES)
+    return Summaries(**{name: array.reshape(*spread.shape, *array.shape[1:]) for name, array in vars(found).items()})
 
 
-def _summarise(cells: Cells, spread: Array) -> Summaries:
-    centre, reach = _window(cells, spread)
-    result = _integrate(cells, spread, centre, reach)
+def log_evidence(cells: Cells, spreads: Array) -> Array:
+    """[m, S] the evidence alone, for spreads [S]: as exact, from fewer places where the likelihood is smooth."""
+    spread = np.tile(spreads, len(cells.low))
+    pairs = cells.at(np.repeat(np.arange(len(cells.low)), len(spreads)))
+    smooth = _widths(pairs) < SMOOTH * spread
+    result = np.empty(len(spread))
+    for which, places in ((smooth, FEW_PLACES), (~smooth, PLACES)):
+        if which.any():
+            result[which] = _summarise(pairs.at(which), spread[which], places).evidence
+    return result.reshape(-1, len(spreads))
+
+
+def _summarise(cells: Cells, spread: Array, places: Array) -> Summaries:
+    """The same of m cells under a spread of their own each, [m] for [m, S]. Few places start where mass is likely."""
+    centre, likely, widest = _window(cells, spread)
+    reach = likely if len(places) < len(PLACES) else widest
+    result, spacing = _integrate(cells, spread, centre, reach, places), places[1] - places[0]
+    cut = (result.weights[:, [0, -1]].max(axis=1) > CUT_OFF) & (reach < widest)
+    reach = np.where(cut, widest, reach)
+    _replace(result, np.flatnonzero(cut), cells, spread, centre, reach, places)
     for _ in range(4):  # a window that intervals without an end made too wide is closed about the mass it holds
-        step = reach * (PLACES[1] - PLACES[0])
-        coarse = result.variance < (1.5 * step) ** 2
-        if not coarse.any():
+        again = np.flatnonzero(result.variance < (1.5 * reach * spacing) ** 2)
+        if not len(again):
             break
-        error = np.sqrt(np.where(coarse, np.maximum(result.variance, (0.5 * step) ** 2), 0.0))
-        centre, reach = np.where(coarse, result.mean, centre), np.where(coarse, np.minimum(reach, 10 * error), reach)
-        result = _integrate(cells, spread, centre, reach)
+        error = np.sqrt(np.maximum(result.variance, (0.5 * reach * spacing) ** 2))
+        centre[again] = result.mean[again]
+        reach[again] = np.minimum(reach, 10 * error)[again]
+        _replace(result, again, cells, spread, centre, reach, places)
     return result
 
 
-def _integrate(cells: Cells, spread: Array, centre: Array, reach: Array) -> Summaries:
-    points = centre[..., None] + reach[..., None] * PLACES
-    log_density = log_likelihood(cells, points, spread[..., None])
-    top = log_density.max(axis=-1, keepdims=True)
+def _replace(
+    result: Summaries, again: Integers, cells: Cells, spread: Array, centre: Array, reach: Array, places: Array
+) -> None:
+    """Integrate some of the cells once more, on other grids."""
+    if len(again):
+        better = _integrate(cells.at(again), spread[again], centre[again], reach[again], places)
+        for name, array in vars(result).items():
+            array[again] = getattr(better, name)
+
+
+def _integrate(cells: Cells, spread: Array, centre: Array, reach: Array, places: Array) -> Summaries:
+    points = centre[:, None] + reach[:, None] * places
+    log_density = log_likelihoods(cells, points, spread)
+    top = log_density.max(axis=1, keepdims=True)
     density = np.exp(log_density - top)
-    total = density.sum(axis=-1, keepdims=True)
+    total = density.sum(axis=1, keepdims=True)
     weights = density / total
-    mean = (weights * points).sum(axis=-1)
-    variance = (weights * (points - mean[..., None]) ** 2).sum(axis=-1)
-    evidence = top[..., 0] + np.log(total[..., 0] * reach * (PLACES[1] - PLACES[0]))
-    known = cells.bounded[:, None]
+    mean = (weights * points).sum(axis=1)
+    variance = (weights * (points - mean[:, None]) ** 2).sum(axis=1)
+    evidence = top[:, 0] + np.log(total[:, 0] * reach * (places[1] - places[0]))
+    known = cells.bounded
     evidence, mean, variance = (np.where(known, x, np.nan) for x in (evidence, mean, variance))
     return Summaries(evidence, mean, variance, points, weights)
 
 
-def log_likelihood(cells: Cells, points: Array, spread: Array) -> Array:
-    """[m, S, G] of mu at `points` [m, S, G] under `spread` (broadcast to it), summed over the runs of each cell."""
-    result = np.zeros(points.shape)
-    for k in range(cells.low.shape[1]):
-        low, high, counts = (x[:, k, None, None] for x in (cells.low, cells.high, cells.counts))
-        here = np.flatnonzero(cells.counts[:, k])
-        if len(here):
-            spreads = np.broadcast_to(spread, points.shape)[here]
-            result[here] += counts[here] * log_probability(low[here], high[here], points[here], spreads)
-    return result
+def _window(cells: Cells, spread: Array) -> tuple[Array, Array, Array]:
+    """([m] centre, [m] reach, [m] the widest reach) of the grid of mu: where the likelihood is, most likely and surely.
+
+    With eight standard errors about it, rounded times having a variance of width^2 / 12 more (Sheppard).
+    """
+    used, sides, width = cells.counts > 0, spread[:, None], _widths(cells)
+    before, after = cells.high - np.maximum(sides, 0.5), cells.low + sides
+    middle = np.where(np.isinf(cells.high), after, np.where(np.isinf(cells.low), before, (cells.low + cells.high) / 2))
+    centre = (cells.counts * np.where(used, middle, 0.0)).sum(axis=1) / np.maximum(cells.num_runs, 1)
+    arrived = np.sqrt(np.maximum(cells.num_arrived, 1))
+    widest = 8 * spread / arrived + 0.6 * width + (used & np.isinf(cells.low)).any(axis=1)
+    rounded = 8 * np.sqrt(spread**2 + width**2 / 12) / arrived
+    whole = ~(used & (np.isinf(cells.low) | np.isinf(cells.high))).any(axis=1)
+    return centre, np.where(whole, np.minimum(rounded, widest), widest), widest
 
 
-def log_probability(low: Array, high: Array, mean: Array, spread: Array) -> Array:
-    """log P(low < mean + spread z <= high), arguments broadcast; of a point (low = high) the log density of z."""
-    width = (high - low) / spread
-    narrow = width < NARROW
-    with np.errstate(invalid="ignore", divide="ignore"):
-        if not narrow.any():  # most often one of the two is enough, and each costs as much as the rest of a report
-            return _log_between((low - mean) / spread, (high - mean) / spread)
-        middle = (0.5 * (low + high) - mean) / spread
-        point: Array = -0.5 * middle**2 - _LOG_ROOT_2_PI + np.log(np.where(width > 0, width, 1.0 / spread))
-        if narrow.all():
-            return point
-        return np.where(narrow, point, _log_between((low - mean) / spread, (high - mean) / spread))
-
-
-def _log_between(low: Array, high: Array) -> Array:
-    """log(Phi(high) - Phi(low)), from the tail that keeps its digits."""
-    mirrored = low > 0
-    small, large = np.where(mirrored, -high, low), np.where(mirrored, -low, high)
-    result: Array = np.log(special.ndtr(large) - special.ndtr(small))
-    tail = np.broadcast_to(large < -5, result.shape)
-    if tail.any():
-        upper, lower = special.log_ndtr(large[tail]), special.log_ndtr(small[tail])
-        result[tail] = upper + np.log1p(-np.exp(lower - upper))
-    return result
-
-
-def _window(cells: Cells, spread: Array) -> tuple[Array, Array]:
-    """([m, S] centre, [m, S] reach) of the grid of mu: where the likelihood is, with eight standard errors about it."""
-    counts = cells.counts[:, None, :]
+def _widths(cells: Cells) -> Array:
+    """[m] the widest interval with two ends."""
     with np.errstate(invalid="ignore"):
-        widths = np.where(np.isfinite(cells.low) & np.isfinite(cells.high), cells.high - cells.low, 0.0)
-    sides = spread[..., None]
-    low, high = cells.low[:, None, :], cells.high[:, None, :]
-    middle = np.where(
-        np.isinf(high), low + sides, np.where(np.isinf(low), high - np.maximum(sides, 0.5), 0.5 * (low + high))
-    )
-    middle = np.where(counts > 0, middle, 0.0)
-    runs = np.maximum(cells.num_runs, 1)[:, None]
-    centre = (counts * middle).sum(axis=-1) / runs
-    arrived = np.maximum(np.minimum(cells.num_arrived, cells.num_runs), 1)[:, None]
-    open_left = ((cells.counts > 0) & np.isinf(cells.low)).any(axis=1)
-    reach = 8 * spread / np.sqrt(arrived) + (0.6 * (widths * (cells.counts > 0)).max(axis=1) + open_left)[:, None]
-    return centre, reach
+        widths = cells.high - cells.low
+    return np.where((cells.counts > 0) & np.isfinite(widths), widths, 0.0).max(axis=1)
 
 
 def log_prior(spread: Array) -> Array:
@@ -227,17 +150,42 @@ def pooled_spread(cells: Cells) -> float:
     return _pooled_spread(use.low.shape, *(array.tobytes() for array in arrays)) if len(use.low) else math.nan
 
 
-@functools.lru_cache(maxsize=256)  # fits, thresholds and ratios of a study ask it of the same runs
+@functools.lru_cache(maxsize=1024)  # fits, thresholds and ratios of a study ask it of the same runs
 def _pooled_spread(shape: tuple[int, int], *arrays: bytes) -> float:
     """The same of the low, high and counts of cells that bound mu, as bytes."""
-    use = Cells(*(np.frombuffer(array).reshape(shape) for array in arrays))
+    score = _Score(Cells(*(np.frombuffer(array).reshape(shape) for array in arrays)))
     grid = SPREADS
+    best = _peak(score, grid)
     for _ in range(3):
-        score = summarise(use, grid).evidence.sum(axis=0) + log_prior(grid)
-        best = int(score.argmax())
-        low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
-        grid = np.geomspace(low, high, 5)
-    return float(grid[int((summarise(use, grid).evidence.sum(axis=0) + log_prior(grid)).argmax())])
+        grid = np.geomspace(grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)], 5)
+        best = int(score.at(grid).argmax())
+    return float(grid[best])
+
+
+class _Score:
+    """Log posterior of the common sigma of some cells, each value of it looked at once."""
+
+    def __init__(self, cells: Cells) -> None:
+        self._cells = cells
+        self._known: dict[float, float] = {}
+
+    def at(self, spreads: Array) -> Array:
+        """[S] of these."""
+        keys = [float(f"{spread:.9g}") for spread in spreads]  # the same, reached by another way
+        new = np.array([spread for spread, key in zip(spreads, keys, strict=True) if key not in self._known])
+        if len(new):
+            found = log_evidence(self._cells, new).sum(axis=0) + log_prior(new)
+            self._known |= {float(f"{spread:.9g}"): value for spread, value in zip(new, found.tolist(), strict=True)}
+        return np.array([self._known[key] for key in keys])
+
+
+def _peak(score: _Score, grid: Array) -> int:
+    """The index of the best of a grid, by steps of two, then one: in log sigma the score is concave, with one peak."""
+    best = len(grid) // 2
+    for step in (2, 2, 2, 2, 1):
+        near = np.unique(np.clip([best - step, best, best + step], 0, len(grid) - 1))
+        best = int(near[score.at(grid[near]).argmax()])
+    return best
 
 
 @dataclass(frozen=True)
@@ -329,7 +277,7 @@ def _not_ruled_out(cells: Cells, spreads: Array, centre: Array, reach: Array) ->
     That is what r runs on one side of a median leave of it. centre, reach: [m] where to look.
     """
     grid = centre[:, None] + reach[:, None] * np.linspace(-2.0, 2.0, 161)
-    logs = log_likelihood(cells, np.broadcast_to(grid[:, None, :], (*spreads.shape, 161)), spreads[..., None])
+    logs = log_likelihood(cells, np.broadcast_to(grid[:, None, :], (*spreads.shape, 161)), spreads)
     prior = np.exp(log_prior(spreads))[..., None]
     top = logs.max(axis=(1, 2), keepdims=True)
     likelihood = (prior * np.exp(logs - top)).sum(axis=1)
@@ -340,7 +288,7 @@ def _not_ruled_out(cells: Cells, spreads: Array, centre: Array, reach: Array) ->
 
 def _spreads_of(cells: Cells) -> Array:
     """[m, S] for each cell a grid of sigma that holds its posterior: the common one, or a finer one about the mode."""
-    score = summarise(cells, SPREADS).evidence + log_prior(SPREADS)
+    score = log_evidence(cells, SPREADS) + log_prior(SPREADS)
     mass = np.exp(score - score.max(axis=1, keepdims=True))
     mass /= mass.sum(axis=1, keepdims=True)
     logs = np.log(SPREADS)

@@ -9,8 +9,8 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import ArrayLike
 
-from batchscope.analysis.fit.arrivals import Cells, cells_of
 from batchscope.analysis.fit.curve import BEYOND_SWEEP, CurveFit, fit_curve, log_steps
+from batchscope.analysis.fit.likelihood import Cells, cells_of
 from batchscope.analysis.fit.residuals import Runs, lack_of_fit
 from batchscope.analysis.formatting import bounds_text, number, plain
 from batchscope.analysis.intervals import LEVEL, num_resamples, quantile_interval

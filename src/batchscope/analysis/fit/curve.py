@@ -19,7 +19,7 @@ import numpy as np
 from scipy import special
 
 from batchscope.analysis.fit import arrivals
-from batchscope.analysis.fit.arrivals import Array, Booleans, Cells
+from batchscope.analysis.fit.likelihood import Array, Booleans, Cells, log_likelihood
 
 # B_crit this far outside the sweep is not told apart from 0 or infinity: the curve bends by less than one part in 10^4.
 BEYOND_SWEEP = 1e4
@@ -186,7 +186,7 @@ def bound_table(cells: Cells, index: int, spread: float, own: float) -> tuple[Ar
     reach = 12 * math.hypot(spread, own) + 3.0
     grid = np.linspace(ends.min() - reach, ends.max() + reach, 201)
     points = (grid[:, None] + own * _NODES).reshape(1, 1, -1)
-    logs = arrivals.log_likelihood(one, points, np.full((1, 1, 1), spread)).reshape(len(grid), -1)
+    logs = log_likelihood(one, points, np.full((1, 1), spread)).reshape(len(grid), -1)
     return grid, special.logsumexp(logs, b=_WEIGHTS / _WEIGHTS.sum(), axis=1)
 
 
