@@ -12,7 +12,7 @@ from scipy import stats
 import batchscope as bs
 from batchscope.analysis import fit_critical_batch
 from batchscope.analysis.fit.critical_batch import _cells
-from batchscope.analysis.fit.curve import fit_curve
+from batchscope.analysis.fit.curve import by_seeds_alone, fit_curve
 from batchscope.analysis.fit.residuals import Runs
 from batchscope.errors import InputError
 
@@ -225,7 +225,7 @@ def test_the_censored_fit_agrees_with_an_established_survival_library():
     never = high > 300_000 / sizes
     low, high = np.where(never, 300_000 / sizes, high - check), np.where(never, np.inf, high)
     log_batch, cells = _cells(Runs(sizes, low, high), np.empty(0))
-    ours = fit_curve(log_batch, cells, own=0.0)
+    ours = by_seeds_alone(fit_curve(log_batch, cells))
 
     def theirs(log_b_crit):
         scale = 1 + np.exp(log_b_crit) / sizes

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
 
 from batchscope.analysis.sweeps import Array, Integers, Sweep, by_shape
+from batchscope.records.histories import columns
 from batchscope.records.row import Row
 from batchscope.records.rows import Rows
 
@@ -75,8 +76,7 @@ def curves(rows: Iterable[Row]) -> tuple[Curve, ...]:
         return ()
     groups = by_shape(measured.where(batch_size=_longest(measured))).values()
     seeds = max(3, min(MAX_SEEDS, MAX_CURVES // len(groups)))
-    first = (row for group in groups for row in group.in_order_of("seed")[:seeds])
-    return tuple(curve for row in first if (curve := _curve(row)))
+    return tuple(curve for group in groups for curve in _curves(group.in_order_of("seed")[:seeds]))
 
 
 def _longest(rows: Rows) -> int:
@@ -99,9 +99,12 @@ def middle(curves: Iterable[Curve]) -> tuple[list[float], list[float]]:
     return epochs, [float(np.median(at[epoch])) for epoch in epochs]
 
 
-def _curve(row: Row) -> Curve | None:
-    points = [(at.epoch, at.batch_size_bound) for at in row.history if at.batch_size_bound is not None]
-    if not points:
-        return None
-    epochs, bounds = zip(*points, strict=True)
-    return Curve(row.shape, row.depth, row.width, row.batch_size, row.seed, epochs, bounds)
+def _curves(rows: Rows) -> Iterator[Curve]:
+    """Those of some runs; none of a run without a measurement in its history."""
+    histories = rows.entries("history")
+    epochs, bounds = columns(histories, "epoch"), columns(histories, "batch_size_bound")
+    for row, at, bound in zip(rows, epochs, bounds, strict=True):
+        known = ~np.isnan(bound)
+        points = tuple(at[known].tolist()), tuple(bound[known].tolist())
+        if known.any():
+            yield Curve(row.shape, row.depth, row.width, row.batch_size, row.seed, *points)

@@ -22,7 +22,7 @@ from batchscope.analysis.sweeps import (
 from batchscope.analysis.threshold_estimate import ThresholdEstimate
 from batchscope.analysis.thresholds import batch_threshold, estimate
 from batchscope.errors import InputError
-from batchscope.records.histories import columns
+from batchscope.records.histories import columns, lengths
 from batchscope.records.row import ACCURACIES, METRICS, RISING, Row, Target
 from batchscope.records.rows import Rows
 
@@ -55,7 +55,7 @@ def by_target(
     sweeps: those of `results`, where they are made already.
     """
     finals = rows_of(results).where(phase="final")
-    rows = finals.pick(np.array([bool(history) for history in finals.entries("history")], dtype=bool))
+    rows = finals.pick(lengths(finals.entries("history")) > 0)
     if not rows or rows[0].target_metric not in METRICS:  # of plain numbers: their histories hold no metric
         return {}
     metric, target = rows[0].target_metric, rows[0].target_value

@@ -43,6 +43,9 @@ CHUNK = 1000  # lines read at once: they fit the processor's cache
 # Runs that are looked at together lie together: half of the time of an analysis of 10^5 rows is spent on finding them.
 _SETTINGS = ("study", "depth", "width", "shape", "batch_size", "phase", "step_size", "seed", "trial_id")
 
+# What analyses ask of evaluations; the rest is asked for with whole evaluations.
+ANALYSED = ("epoch", "step", "train_loss", "train_accuracy", "batch_size_bound")
+
 # What fields are that results of earlier versions lack: (study, phase) -> field -> value.
 Recalled: TypeAlias = Callable[[str, str], Mapping[str, Any]]
 
@@ -100,26 +103,43 @@ class StoredEvaluations(EvaluationTable):
     def __init__(self, path: Path, keys: Integers) -> None:
         super().__init__()
         self._path, self._keys = path, keys
-        self._read: EvaluationTable | None = None
+        self._analysed: EvaluationTable | None = None
+        self._others: EvaluationTable | None = None
 
     def load_lengths(self) -> Integers:
         """[N] read from the file."""
-        return np.diff(self._all().starts)
+        return np.diff(self._of_analyses().starts)
 
     def load(self, name: str) -> Numbers:
         """One field of all, read from the file."""
-        return self._all().column(name)
+        first = self._of_analyses()
+        if name in ANALYSED or isinstance(first, GivenEvaluations):
+            return first.column(name)
+        return self._of_others(np.diff(first.starts)).column(name)
 
-    def _all(self) -> EvaluationTable:
-        """All columns, in one go: to step through the lines takes longer than to take more of each."""
-        if self._read is None:
+    def _of_analyses(self) -> EvaluationTable:
+        """What analyses ask, in one go: to step through the lines takes longer than to take more of each."""
+        if self._analysed is None:
             with explained(self._path), reading(self._path) as file:
-                if "history" in names_of(file, "rows"):  # of an earlier version, which kept them as texts
+                if "history" in names_of(file, "rows"):  # of an earlier version, which kept them as texts, with all
                     texts = dict(file.execute("SELECT rowid, history FROM rows"))
-                    self._read = GivenEvaluations([from_json(texts[key]) for key in self._keys.tolist()])
+                    self._analysed = GivenEvaluations([from_json(texts[key]) for key in self._keys.tolist()])
                 else:
-                    self._read = LoadedEvaluations(self._keys, *_numbers(file, int(self._keys.max(initial=0))))
-        return self._read
+                    self._analysed = self._loaded_from(file, ANALYSED)
+        return self._analysed
+
+    def _of_others(self, lengths: Integers) -> EvaluationTable:
+        """The other fields, of runs that had so many evaluations when the first were read."""
+        if self._others is None:
+            with explained(self._path), reading(self._path) as file:
+                found = self._loaded_from(file, [name for name in FIELDS if name not in ANALYSED])
+            if not np.array_equal(found.load_lengths(), lengths):
+                raise StoreError(f"{self._path} was changed while it was read: read it again")
+            self._others = found
+        return self._others
+
+    def _loaded_from(self, file: sqlite3.Connection, names: Sequence[str]) -> LoadedEvaluations:
+        return LoadedEvaluations(self._keys, *_numbers(file, int(self._keys.max(initial=0)), names))
 
 
 class LoadedEvaluations(EvaluationTable):
@@ -144,16 +164,17 @@ class LoadedEvaluations(EvaluationTable):
         return self._numbers[name]
 
 
-def _numbers(file: sqlite3.Connection, last: int) -> tuple[Integers, Mapping[str, Numbers]]:
+def _numbers(file: sqlite3.Connection, last: int, names: Sequence[str]) -> tuple[Integers, Mapping[str, Numbers]]:
     """([lines] the key of the trial, field -> [lines]) up to the last trial there was, in the order of the keys."""
     known = names_of(file, "evaluations")  # an earlier version had fewer fields
-    fields = ", ".join(name if name in known else "NULL" for name in FIELDS)
+    fields = ", ".join(name if name in known else "NULL" for name in names)
     query = f"SELECT trial, {fields} FROM evaluations WHERE trial <= ? ORDER BY trial, number"
     values = itertools.chain.from_iterable(file.execute(query, [last]))
-    table = np.fromiter(values, dtype=float).reshape(-1, 1 + len(FIELDS)).T  # NULL becomes NaN
-    numbers = dict(zip(FIELDS, np.ascontiguousarray(table[1:]), strict=True))
+    table = np.fromiter(values, dtype=float).reshape(-1, 1 + len(names)).T  # NULL becomes NaN
+    numbers = dict(zip(names, np.ascontiguousarray(table[1:]), strict=True))
     trials = table[0].astype(np.int64)
-    check_evaluations(trials, numbers)
+    if "epoch" in numbers:
+        check_evaluations(trials, numbers)
     return trials, numbers
 
 

@@ -18,7 +18,7 @@ from batchscope.analysis.threshold_estimate import Request, ThresholdEstimate, j
 @define("b_crit", MEANING)
 def b_crit(sweep: Sweep, _: float, request: Request) -> ThresholdEstimate:
     """That of the fitted curve; outside the sweep it is censored, and the statement says where the curve has it."""
-    fitted = fit_sweep(sweep, False, request.resamples, request.level, request.seed, request.stream)
+    fitted = fit_sweep(sweep, False, request.resamples, request.level, request.seed, request.stream, seeds_alone=False)
     smallest, largest = sweep.batch_sizes[0], sweep.batch_sizes[-1]
 
     def outside(values: Array) -> Array:

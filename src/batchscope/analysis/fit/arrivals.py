@@ -134,7 +134,8 @@ def _widths(cells: Cells) -> Array:
     """[m] the widest interval with two ends."""
     with np.errstate(invalid="ignore"):
         widths = cells.high - cells.low
-    return np.where((cells.counts > 0) & np.isfinite(widths), widths, 0.0).max(axis=1)
+    widest: Array = np.where((cells.counts > 0) & np.isfinite(widths), widths, 0.0).max(axis=1)
+    return widest
 
 
 def log_prior(spread: Array) -> Array:

@@ -116,10 +116,15 @@ class CurveFit:
         inner = np.linspace(self.log_batch.min() - 4.6, self.log_batch.max() + 4.6, 201)
         return np.concatenate([[low], inner, [high]])
 
-    @cached_property
+    @property
     def surface(self) -> Array:
         """[grid] deviance, alpha profiled out where it is free."""
-        return self._over_sharpness(self.grid)[0]
+        return self._on_grid[0]
+
+    @cached_property
+    def _on_grid(self) -> tuple[Array, Array]:
+        """([grid] deviance, [grid] log alpha) with the best alpha."""
+        return self._over_sharpness(self.grid)
 
     def _over_sharpness(self, log_b_crit: Array) -> tuple[Array, Array]:
         """([...] deviance, [...] log alpha) with the best alpha."""
@@ -190,11 +195,8 @@ def bound_table(cells: Cells, index: int, spread: float, own: float) -> tuple[Ar
     return grid, special.logsumexp(logs, b=_WEIGHTS / _WEIGHTS.sum(), axis=1)
 
 
-def fit_curve(log_batch: Array, cells: Cells, sharp: bool = False, own: float | None = None) -> CurveFit | None:
-    """The fit; None where fewer than two batch sizes have runs that bound their mean on both sides.
-
-    own: tau where it is given (0: seeds alone) and not estimated.
-    """
+def fit_curve(log_batch: Array, cells: Cells, sharp: bool = False) -> CurveFit | None:
+    """The fit; None where fewer than two batch sizes have runs that bound their mean on both sides."""
     bounded = cells.bounded
     if bounded.sum() < 2:
         return None
@@ -207,10 +209,13 @@ def fit_curve(log_batch: Array, cells: Cells, sharp: bool = False, own: float | 
     draft = CurveFit(
         log_batch, mean, variance, bounded, cells, spread, 0.0, max(spare, FEWEST_FREEDOM), sharp, 0.0, 0.0, 0.0, 0.0
     )
-    if own is None:
-        return _best(replace(draft, own=_own_error(draft, spare)))
-    repeats = float(cells.num_runs[bounded].sum() - bounded.sum())
-    return _best(replace(draft, own=own, freedom=max(repeats, FEWEST_FREEDOM)))
+    return _best(replace(draft, own=_own_error(draft, spare)))
+
+
+def by_seeds_alone(curve: CurveFit) -> CurveFit:
+    """The fit had batch sizes no error of their own, tau = 0."""
+    repeats = float(curve.cells.num_runs[curve.bounded].sum() - curve.bounded.sum())
+    return _best(replace(curve, own=0.0, freedom=max(repeats, FEWEST_FREEDOM)))
 
 
 def _own_error(draft: CurveFit, spare: int) -> float:
@@ -236,7 +241,7 @@ def _own_error(draft: CurveFit, spare: int) -> float:
 
 def _best(draft: CurveFit) -> CurveFit:
     """The best B_crit (and alpha), on finer and finer grids."""
-    values, sharpness = draft._over_sharpness(draft.grid)
+    values, sharpness = draft._on_grid
     index = int(values.argmin())
     if index in (0, len(draft.grid) - 1) or np.ptp(values[[index - 1, index + 1]]) < 0:
         return _at(draft, float(draft.grid[index]), float(sharpness[index]))
@@ -255,10 +260,12 @@ def _best(draft: CurveFit) -> CurveFit:
 
 def _at(draft: CurveFit, log_b_crit: float, log_sharpness: float) -> CurveFit:
     deviance, log_s_min = draft.profile(np.array(log_b_crit), np.array(log_sharpness))
-    return replace(
+    found = replace(
         draft,
         log_b_crit=log_b_crit,
         log_s_min=float(log_s_min),
         log_sharpness=log_sharpness,
         deviance=float(deviance),
     )
+    vars(found).update({name: vars(draft)[name] for name in ("_on_grid", "_bound_tables") if name in vars(draft)})
+    return found  # with what does not depend on where the best is, as cached_property keeps it
