@@ -15,12 +15,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import batchscope as bs
 from batchscope.errors import StoreError
 from batchscope.records import database
 from batchscope.records.codec import encode
+from batchscope.records.histories import columns
 from batchscope.records.reading import names_of
 from batchscope.records.row import Row
 from batchscope.running.store import Store
@@ -160,6 +162,18 @@ def test_a_row_replaced_after_reading_leaves_the_others_whole(directory):
         found = [tuple(row.history) for row in before]
     assert found[1:] == expected[1:]
     assert [tuple(row.history) for row in read(directory).rows] == expected
+
+
+def test_fields_read_before_and_after_a_change_are_not_mixed(directory):
+    """What analyses ask is read in one go, the rest when it is asked for."""
+    with Store(directory, read_studies(directory / "study.toml")) as store:
+        before = read(directory).rows.entries("history")
+        expected = columns(read(directory).rows.entries("history"), "epoch")
+        np.testing.assert_array_equal(columns(before, "epoch"), expected)
+        store.add([read(directory).rows[0]])
+        with pytest.raises(StoreError, match="changed while it was read"):
+            columns(before, "heldout_accuracy")
+        np.testing.assert_array_equal(columns(before, "step"), columns(read(directory).rows.entries("history"), "step"))
 
 
 def test_a_file_of_a_later_version_is_refused(directory):

@@ -13,7 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchscope.records.histories import EvaluationTable, GivenEvaluations, History, columns, from_json, to_json
+from batchscope.records.histories import (
+    EvaluationTable,
+    GivenEvaluations,
+    History,
+    columns,
+    from_json,
+    lengths,
+    to_json,
+)
 from batchscope.records.row import Evaluation
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
@@ -58,6 +66,7 @@ def test_columns_are_the_fields_padded_whatever_tables_they_are_of(several, more
         row[: len(history)] = [math.nan if (v := getattr(e, name)) is None else v for e in history]
     np.testing.assert_array_equal(columns([history for _, history in mixed], name), expected)
     np.testing.assert_array_equal(columns([history for history, _ in mixed], name), expected)
+    assert lengths([history for _, history in mixed]).tolist() == [len(history) for history, _ in mixed]
 
 
 def test_a_column_is_loaded_once_and_no_other_is(monkeypatch):
