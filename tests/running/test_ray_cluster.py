@@ -120,3 +120,10 @@ def test_a_worker_takes_one_cpu_or_its_part_of_a_gpu(resources, options, room):
 def test_devices_that_a_cluster_has_not(options, message):
     with pytest.raises(BatchscopeError, match=message):
         ray_executor._room({"CPU": 8.0}, options)
+
+
+def test_worker_and_driver_agree_on_which_data_a_worker_keeps():
+    held: tuple[str, ...] = ()
+    for checksum, expected in [("a", ("a",)), ("b", ("a", "b")), ("c", ("b", "c")), ("a", ("c", "a"))]:
+        held = ray_actor.latest(held, checksum)
+        assert held == expected

@@ -47,12 +47,13 @@ class _Attempt:
 @dataclasses.dataclass
 class _Place:
     """One actor. node: its address once it has greeted, "" before. awaited: its greeting or the messages of its
-    attempt; None while it is idle."""
+    attempt; None while it is idle. holds: checksums of the data it keeps."""
 
     actor: Any
     awaited: Any
     node: str = ""
     attempt: _Attempt | None = None
+    holds: tuple[str, ...] = ()
 
 
 class RayExecutor(Executor):
@@ -150,6 +151,10 @@ class RayExecutor(Executor):
 
     def _begin(self, place: _Place, attempt: _Attempt) -> None:
         data, checksum = self._ship(attempt.job.data)
+        if checksum in place.holds:
+            data = None  # a reference would cost more than a trivial cohort
+        else:
+            place.holds = ray_actor.latest(place.holds, checksum)
         job, state = self._outgoing(attempt.job)
         attempt.began = time.perf_counter()
         place.attempt, place.awaited = attempt, place.actor.train.remote(job, data, checksum, state)
@@ -194,7 +199,7 @@ class RayExecutor(Executor):
         """Go on after an actor's end: its job is begun again before all others, or returned as crashed."""
         self._end_actor(place)
         place.actor, place.awaited = self._new_actor()
-        place.node, place.attempt = "", None
+        place.node, place.attempt, place.holds = "", None, ()
         attempt.failed += 1
         if attempt.failed < MAX_ATTEMPTS:
             self._queue.appendleft(attempt)

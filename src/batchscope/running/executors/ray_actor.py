@@ -44,10 +44,11 @@ class CohortActor:
         sees_cuda = _sees_cuda()
         return ray.util.get_node_ip_address(), installed(packages), sees_cuda or self._device == "cpu"
 
-    def train(self, job: Job, dataset: Dataset, checksum: str, state: bytes | None) -> Iterator[Message]:
+    def train(self, job: Job, dataset: Dataset | None, checksum: str, state: bytes | None) -> Iterator[Message]:
         """Yield the messages of `worker.serve` and ("state", bytes) whenever the state between epochs was kept.
 
-        state: to go on from, or None. A job with a path for its checkpoint keeps its state there and sends none.
+        dataset: None where it is one of the latest that came, by `checksum`. state: to go on from, or None. A job with
+        a path for its checkpoint keeps its state there and sends none.
         """
         from batchscope.running.executors.worker import serve
 
@@ -63,9 +64,9 @@ class CohortActor:
                 if message[0] == "end":
                     return
 
-    def _data(self, dataset: Dataset, checksum: str) -> Dataset:
+    def _data(self, dataset: Dataset | None, checksum: str) -> Dataset:
         """The data as they were sent, in memory of this worker's own: the store's is read-only."""
-        if checksum not in self._datasets:
+        if dataset is not None:
             from batchscope.errors import DataError
             from batchscope.running.work import data_checksum
 
@@ -74,8 +75,8 @@ class CohortActor:
                     f"{dataset.name!r} reached a worker with checksum {found}, but was sent with {checksum}; "
                     "is the memory of that machine sound?"
                 )
-            kept = list(self._datasets.items())[1 - DATASETS_KEPT :]
-            self._datasets = dict(kept) | {checksum: copy.deepcopy(dataset)}
+            held = self._datasets | {checksum: copy.deepcopy(dataset)}
+            self._datasets = {key: held[key] for key in latest(tuple(self._datasets), checksum)}
         return self._datasets[checksum]
 
 
@@ -111,6 +112,11 @@ def _check_directory(directory: Path) -> None:
             f"checkpoints = 'directory', but {directory} is not seen from {platform.node()}; put it on a file system "
             "that all machines share, or choose 'driver'"
         )
+
+
+def latest(checksums: Sequence[str], newest: str) -> tuple[str, ...]:
+    """The data sets that a worker keeps when another one comes; the driver counts along."""
+    return (*checksums[1 - DATASETS_KEPT :], newest)
 
 
 def look_elsewhere_first(folder: str, own_code: bool) -> None:
