@@ -42,7 +42,7 @@ def run_record(**choices: Any) -> dict[str, Any]:
     The command as a person types it: where the program lies on this machine is nobody's business who reads the results.
     """
     return {
-        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),  # tells short runs apart
         "command": ["batchscope", *sys.argv[1:]],
         "versions": versions(),
         "commit": commit(),
