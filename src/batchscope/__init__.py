@@ -6,7 +6,7 @@ from typing import Any
 
 from batchscope.importing import import_attribute, import_module
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Public name -> where it lives. Resolved on first use, so that reading results never pays for importing torch.
 _EXPORTS: dict[str, str] = {
