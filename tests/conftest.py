@@ -1,6 +1,7 @@
 """For every room: Hypothesis tries the same examples on each run, and no clock (a busy machine is not a failure); what
 a test draws from torch does not depend on the tests before it."""
 
+import signal
 import sys
 
 import pytest
@@ -15,3 +16,9 @@ def seeded_torch() -> None:
     """Seed torch, where a test needs it at all."""
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
+
+
+def pytest_configure() -> None:
+    """Ctrl-C is tested in child processes, which would ignore it where this one was started to ignore it (`cmd &`)."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
