@@ -547,3 +547,86 @@ def test_an_interval_from_few_effective_examples_is_flagged():
     assert heavy.effective_examples < 3
     assert heavy.interval_warning in str(heavy)
     assert "too few" in heavy.interval_warning
+
+
+class Dropping(nn.Module):
+    """Dropout called as a function, which no module's name gives away."""
+
+    def __init__(self):
+        super().__init__()
+        self.o = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.o(F.dropout(x, 0.5, self.training))
+
+
+def test_dropout_called_as_a_function_is_named():
+    with pytest.raises(MeasurementError, match=r"it calls dropout\)"):
+        measure(Dropping(), F.cross_entropy, (X, Y))
+    assert measure(Dropping(), F.cross_entropy, (X, Y), dropout="eval").num_examples == 8
+
+
+class Folding(nn.Module):
+    """Tokens of a batch in one axis, example-major or time-major, with a position table added before or after."""
+
+    def __init__(self, form):
+        super().__init__()
+        self.form = form
+        self.ids, self.places, self.out = nn.Embedding(11, 4), nn.Embedding(9, 4), nn.Linear(4, 5)
+
+    def forward(self, ids):
+        n, length = ids.shape
+        places = torch.arange(length)
+        if self.form == "major":
+            return self.out((self.ids(ids) + self.places(places)).flatten(0, 1)).view(n, length, -1).sum(1)
+        if self.form == "minor":
+            h = self.ids(ids.t().reshape(-1)) + self.places(places.repeat_interleave(n))
+            return self.out(torch.tanh(h)).view(length, n, -1).sum(0)
+        h = self.ids(ids.reshape(-1)) + self.places(places.repeat(n))
+        return self.out(torch.tanh(h)).view(n, length, -1).mean(1)
+
+
+def unpadded_set(seed):
+    """A model and two batches of token sequences without padding: every batch has its own size and length."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def number(low, high):
+        return int(torch.randint(low, high, (), generator=generator))
+
+    torch.manual_seed(seed)
+    model = Folding(("major", "minor", "flat")[seed % 3]).double()
+    batches = []
+    for _ in range(2):
+        n, length = number(2, 8), number(1, 9)
+        ids = torch.randint(0, 11, (n, length), generator=generator)
+        batches.append((ids, torch.randint(0, 5, (n,), generator=generator)))
+    return model, batches
+
+
+def check_unpadded(seeds):
+    for seed in seeds:
+        model, batches = unpadded_set(seed)
+        truth = [oracle_of(model, ids, labels) for ids, labels in batches]
+        report = measure(model, F.cross_entropy, batches)
+        total = truth[0][1] + truth[1][1]
+        right = truth[0][0] + truth[1][0], float(total @ total)
+        assert (report.sum_sq_norms, report.sq_norm_sum) == pytest.approx(right, rel=1e-9), seed
+
+
+def oracle_of(model, ids, labels):
+    """(sum of squared norms, sum of gradients) by a loop over examples."""
+    squares, total = 0.0, 0.0
+    for i, y in zip(ids, labels, strict=True):
+        gradients = torch.autograd.grad(F.cross_entropy(model(i[None]), y[None]), list(model.parameters()))
+        flat = torch.cat([g.flatten() for g in gradients])
+        squares, total = squares + float(flat @ flat), total + flat
+    return squares, total
+
+
+def test_unpadded_sets_of_two_batches():
+    check_unpadded(range(15))
+
+
+@pytest.mark.slow
+def test_two_hundred_unpadded_sets_of_two_batches():
+    check_unpadded(range(1000, 1200))

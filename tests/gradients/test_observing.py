@@ -178,7 +178,8 @@ FSDP = """
 import sys, warnings, torch, torch.distributed as dist, torch.nn.functional as F
 from torch.distributed.fsdp import fully_shard
 from torch import nn
-from batchscope.gradients import ObserveWarning, observe
+from batchscope.errors import InputError
+from batchscope.gradients import ObserveWarning, measure, observe
 rank, port = int(sys.argv[1]), sys.argv[2]
 dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
 torch.manual_seed(0)
@@ -193,6 +194,12 @@ with warnings.catch_warnings(record=True) as seen, observe(model, optimizer=opti
         optimizer.step()
 assert "sharded" in str(observed.notes), observed.notes
 assert not observed.history
+try:
+    measure(model, F.cross_entropy, (x, y))
+except InputError as error:
+    assert "fully_shard" in str(error)
+else:
+    raise AssertionError("not refused")
 """
 
 BATCHNORM = """

@@ -35,7 +35,7 @@ from batchscope.gradients.subject.batches import (
 from batchscope.gradients.subject.failures import refuse_out_of_memory
 from batchscope.gradients.subject.losses import Loss
 from batchscope.gradients.subject.subject import Subject
-from batchscope.gradients.tracing.probe import PROBED, Probe, coupling_error, probe
+from batchscope.gradients.tracing.probe import PROBED, Probe, coupling_error, probe, random_calls
 
 JACKKNIFE_MEMORY = 2**30  # bytes for the summed gradients of the groups that give an interval
 DROPOUT_CHOICES = ("refuse", "eval", "sample")
@@ -137,7 +137,7 @@ class Measurement:
             self._is_widened = True
             return self._check(converted)
         if not found.is_deterministic:
-            self._random(self.subject.model)
+            self._random(self.subject.model, batch)
         if found.coupled_examples():
             raise coupling_error(self.subject, batch)
         if self.loss == MODEL_LOSS:
@@ -170,9 +170,11 @@ class Measurement:
             lambda leaf: leaf.to(dtype) if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf
         )
 
-    def _random(self, model: nn.Module) -> None:
+    def _random(self, model: nn.Module, batch: Batch) -> None:
         names = [n for n, m in model.named_modules() if m.training and "dropout" in type(m).__name__.lower()]
+        called = [] if names else random_calls(self.subject, batch)
         where = f" (in training mode: {', '.join(names)})" if names else ""
+        where = f" (it calls {', '.join(called)})" if called else where
         if self.options.dropout != "sample":
             raise MeasurementError(
                 f"two forward passes on the same examples gave different losses{where}: the measurement would change "

@@ -20,7 +20,7 @@ from batchscope.gradients.moments import GradientMoments
 
 TABLES = ("module", "kind", "block")
 # Effective examples below which an interval is flagged: where a few examples hold most of S1, the jackknife sees the
-# spread of those few alone, and its 95 % intervals cover 41 to 75 %. Assumption: thirty are enough for a spread.
+# spread of those few alone. From thirty on its 95 % intervals cover at least 90 % (`benchmarks/effective_examples.py`).
 FEW_EFFECTIVE = 30
 COLUMNS = ("sum of squared norms", "squared norm of sum", "diversity", "B_S")
 

@@ -18,7 +18,7 @@ from batchscope.gradients.rules import REWRITES
 from batchscope.gradients.subject.batches import Batch, leaves_of, map_leaves
 from batchscope.gradients.subject.failures import described, refuse_out_of_memory
 from batchscope.gradients.subject.subject import Subject
-from batchscope.gradients.tracing.calls import Function, Interceptor
+from batchscope.gradients.tracing.calls import Function, Interceptor, name_of
 from batchscope.gradients.tracing.trace import Trace, UntraceableError, build_trace
 
 PROBED = 3  # examples: the fewest for which one can be replaced and the number changed with two left to compare
@@ -165,6 +165,29 @@ def coupling_error(subject: Subject, batch: Batch) -> MeasurementError:
         f"not defined: the examples are coupled in {where}. Expected a per-example loss; put what couples them (batch "
         "statistics, in-batch negatives) in eval mode or hold it constant, or measure batches of one"
     )
+
+
+class _RandomCalls(Interceptor):
+    """Writes down the names of calls that draw random numbers, as far as torch shows them."""
+
+    def __init__(self, subject: Subject) -> None:
+        super().__init__(subject.meaning)
+        self.names: list[str] = []
+
+    def see(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        before = torch.random.get_rng_state()
+        output = func(*args, **kwargs)
+        if not torch.equal(before, torch.random.get_rng_state()):
+            self.names.append(name_of(func))
+        return output
+
+
+def random_calls(subject: Subject, batch: Batch) -> list[str]:
+    """Names of the functions by which the model or the loss draws random numbers, each once; from one more run."""
+    mode = _RandomCalls(subject)
+    with torch.no_grad():
+        subject.losses(batch.head(PROBED), mode)
+    return list(dict.fromkeys(mode.names))
 
 
 def _outputs(subject: Subject, batch: Batch) -> dict[str, Tensor]:
