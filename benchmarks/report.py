@@ -165,7 +165,7 @@ def seconds_inside(directory: str, page: str) -> dict[str, float]:
 
         return run
 
-    report.read = timed("reading", report.read)  # type: ignore[attr-defined]
+    report.reported = timed("reading", report.reported)  # type: ignore[attr-defined]
     report.digests_of = timed("analysis", report.digests_of)
     html.write_page = timed("page", html.write_page)
     with redirect_stdout(StringIO()):

@@ -3,6 +3,7 @@ a test draws from torch does not depend on the tests before it."""
 
 import signal
 import sys
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
@@ -16,6 +17,16 @@ def seeded_torch() -> None:
     """Seed torch, where a test needs it at all."""
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def no_modules_of_other_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A module that a test writes and imports is gone with the test: another may write one of the same name."""
+    yield
+    written = str(tmp_path_factory.getbasetemp())
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None) or "").startswith(written):
+            del sys.modules[name]
 
 
 def pytest_configure() -> None:
