@@ -57,6 +57,10 @@ def look_in(*folders: str | os.PathLike[str]) -> None:
         _TOLD.insert(0, folder)
 
 
+# Modules of own code by their name and the folders looked in.
+_FOUND: dict[tuple[str, tuple[str, ...]], ModuleType] = {}
+
+
 def looked_in() -> tuple[str, ...]:
     """The folders in which own code is looked for, in their order."""
     try:
@@ -142,10 +146,15 @@ def _has_imported_from(folder: str) -> bool:
 
 def _import_own(module_name: str, where: str) -> ModuleType:
     folders, top = looked_in(), module_name.partition(".")[0]
+    known = _FOUND.get((module_name, folders))
+    if known is not None and sys.modules.get(module_name) is known:  # looking for it anew reads every module's place
+        return known
     try:
         with _searched_last(folders):
             _take_from(folders, top, where)
-            return importlib.import_module(module_name)
+            found = importlib.import_module(module_name)
+        _FOUND[module_name, folders] = found
+        return found
     except InputError:
         raise
     except Exception as error:  # the module is not ours: whatever it raises is reported as it is
