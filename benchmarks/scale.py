@@ -32,31 +32,17 @@ from benchmarks.machine import describe, peak_resident, write
 SEEDS = 10  # trials of a cohort
 ROOT = Path(__file__).parent.parent
 
-TRIVIAL = """
-name = "trivial"
+STUDY = """
+name = "scale"
 dataset = "synthetic"
-num_examples = 200
+num_examples = {examples}
 dataset_options = {{ d_in = 3 }}
-family = "linear"
+family = "{family}"
 shapes = {shapes}
 batch_sizes = {batch_sizes}
-target = {{ train_loss = 1e-3 }}
+target = {{ train_loss = {target} }}
 max_epochs = 1
 num_seeds = {seeds}
-step_sizes = {{ min = 0.1, max = 0.1 }}
-"""
-
-WAITING = """
-name = "waiting"
-dataset = "synthetic"
-num_examples = 8
-dataset_options = {{ d_in = 3 }}
-family = "benchmarks.waiting:Waiting"
-shapes = {shapes}
-batch_sizes = [8]
-target = {{ train_loss = 1e-9 }}
-max_epochs = 1
-num_seeds = 1
 step_sizes = {{ min = 0.1, max = 0.1 }}
 """
 
@@ -66,12 +52,14 @@ def trivial(trials: int) -> str:
     cells = max(1, trials // SEEDS)
     sizes = min(100, cells)
     shapes = [[1 + k // 50, 1 + k % 50] for k in range(max(1, cells // sizes))]
-    return TRIVIAL.format(shapes=shapes, batch_sizes=list(range(1, sizes + 1)), seeds=SEEDS)
+    sweep = {"shapes": shapes, "batch_sizes": list(range(1, sizes + 1)), "seeds": SEEDS}
+    return STUDY.format(examples=200, family="linear", target=1e-3, **sweep)
 
 
 def waiting(cohorts: int) -> str:
     """A study file of so many cohorts that wait."""
-    return WAITING.format(shapes=[[1, 1 + k] for k in range(cohorts)])
+    sweep = {"shapes": [[1, 1 + k] for k in range(cohorts)], "batch_sizes": [8], "seeds": 1}
+    return STUDY.format(examples=8, family="benchmarks.waiting:Waiting", target=1e-9, **sweep)
 
 
 def command(*words: str) -> float:

@@ -90,6 +90,13 @@ class Trial:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
+    def kill_in_the_middle(self, what: str) -> None:
+        """Start, and kill at a random moment after one more cohort has been stored."""
+        process = self.start()
+        self.wait_for_a_moment(process)
+        self.kill(what, process)
+        self.finished(process)
+
     def problem_at_the_end(self) -> str:
         """Give the command once more; what is wrong then, or nothing."""
         status, err = self.finished(self.start(seconds=0.0))
@@ -101,10 +108,7 @@ class Trial:
 def harm_by_kill(trial: Trial, what: str) -> str:
     """Once to three times."""
     for _ in range(trial.rng.randint(1, 3)):
-        process = trial.start()
-        trial.wait_for_a_moment(process)
-        trial.kill(what, process)
-        trial.finished(process)
+        trial.kill_in_the_middle(what)
     return ""
 
 
@@ -124,10 +128,7 @@ def harm_by_full_disk(trial: Trial) -> str:
 
 def harm_by_checkpoint(trial: Trial) -> str:
     """States that are none: the cohort starts over, the file is set aside."""
-    process = trial.start()
-    trial.wait_for_a_moment(process)
-    trial.kill("group", process)
-    trial.finished(process)
+    trial.kill_in_the_middle("group")
     folder = trial.out / "checkpoints"
     folder.mkdir(exist_ok=True)
     for file in [*folder.glob("*.pt"), folder / "0123456789abcdef.pt"]:
@@ -137,10 +138,7 @@ def harm_by_checkpoint(trial: Trial) -> str:
 
 def harm_by_database(trial: Trial) -> str:
     """A results file cut short: named as damage, or still whole; then what was there before comes back."""
-    process = trial.start()
-    trial.wait_for_a_moment(process)
-    trial.kill("group", process)
-    trial.finished(process)
+    trial.kill_in_the_middle("group")
     file = trial.out / "results-1of1.sqlite"
     if not file.exists():
         return ""
