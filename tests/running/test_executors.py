@@ -196,7 +196,7 @@ def test_the_state_of_a_cohort_reaches_the_worker_that_goes_on_with_it(
     assert not list((tmp_path / "out/checkpoints").iterdir())
 
 
-@pytest.mark.parametrize("executor", EVERY, indirect=True)
+@pytest.mark.parametrize("executor", ["inline", "processes", SLOW_ON_RAY], indirect=True)
 def test_interrupted_and_killed_the_same_command_ends_with_the_rows_of_an_undisturbed_run(
     tmp_path, study_file, command, batchscope_command, executor, setting, whole
 ):

@@ -104,6 +104,7 @@ def exported(directory: Path) -> list[dict[str, str]]:
         return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
 
 
+@pytest.mark.slow  # twenty seconds of real training, twice; an own ResNet dies and comes back in the default suite
 def test_an_own_transformer_beside_its_study_file_killed_and_resumed_in_workers(folder, monkeypatch):
     """Run from another folder; reading the results needs none of the code."""
     (folder / "elsewhere").mkdir()
