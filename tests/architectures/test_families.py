@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import subprocess
 import sys
 
@@ -312,3 +313,31 @@ def test_variants_have_the_widths_of_fully_connected_nets():
         for family in ("fully_connected", "resmlp", "mlp_layer_norm")
     }
     assert widths == {18}
+
+
+@pytest.mark.parametrize(
+    ("family", "sizes"), [("mlp_wide_first", (10, 14, 7, 7, 3)), ("mlp_wide_middle", (10, 7, 28, 7, 3))]
+)
+@pytest.mark.parametrize("bias", [True, False])
+def test_one_wide_layer_is_a_chain_of_layers_of_these_sizes(family, sizes, bias):
+    net = Architecture(family, (2, 5), 3, depth=3, width=7, activation="tanh", bias=bias)
+    module = build(net, seed=2, dtype=torch.float64)
+    assert {name: tuple(p.shape) for name, p in module.named_parameters()} == net.parameter_shapes
+    assert net.num_weights == sum(a * b for a, b in itertools.pairwise(sizes))
+    assert net.label == f"{'-'.join(map(str, sizes))} tanh"
+    inputs = torch.randn(11, 2, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    hidden, state = inputs.flatten(1), module.state_dict()
+    for layer in range(4):
+        hidden = hidden @ state[f"{2 * layer}.weight"].T + state.get(f"{2 * layer}.bias", 0.0)
+        hidden = hidden.tanh() if layer < 3 else hidden
+    torch.testing.assert_close(module(inputs), hidden, rtol=1e-12, atol=1e-12)
+
+
+def test_the_other_layers_pay_for_the_wide_one():
+    plain, first, middle = (
+        Architecture.within_budget(family, (784,), 10, 5, 16_000)
+        for family in ("fully_connected", "mlp_wide_first", "mlp_wide_middle")
+    )
+    assert first.width < middle.width < plain.width
+    for net in (first, middle):
+        assert net.num_weights == pytest.approx(16_000, rel=0.05)

@@ -132,7 +132,7 @@ def test_the_changes_to_a_deep_net_are_one_each_at_equal_weights():
     digits = DataFacts("f" * 16, 1437, (1, 8, 8), 10, 10)
     weights = [architectures(study, digits)[0].num_weights for study in (shallow, deep, *changed)]
     assert max(weights) / min(weights) < 1.04
-    assert architectures(find("beyond/rules")[0], digits)[-1].width == deep.shapes[0][1]
+    assert architectures(deep, digits) == architectures(find("beyond/rules")[0], digits)[-1:]
     for study in changed:
         different = {key for key in type(deep).model_fields if getattr(study, key) != getattr(deep, key)}
         assert len(different - {"name"}) == 1

@@ -34,10 +34,9 @@ def most_supported(first: ThresholdEstimate, second: ThresholdEstimate) -> float
 
 def ratio_text(first: ThresholdEstimate, second: ThresholdEstimate, interval: Interval) -> str:
     """``4 [2, 16]``, or ``> 16 [8, no upper bound]`` where `first` is censored; "" where nothing is known."""
-    (low, high), (other_low, other_high) = _range(first), _range(second)
-    if math.isnan(low) or math.isnan(other_low):
+    least, most = ratio_bounds(first, second)
+    if math.isnan(least):
         return ""
-    least, most = low / other_high, high / other_low if other_low > 0 else math.inf
     if least == most:
         value = number(least)
     elif (least > 0) == (most < math.inf):  # open at both ends
@@ -45,6 +44,14 @@ def ratio_text(first: ThresholdEstimate, second: ThresholdEstimate, interval: In
     else:
         value = f"> {number(least)}" if least > 0 else f"< {number(most)}"
     return f"{value} {bounds_text(interval)}".strip()
+
+
+def ratio_bounds(first: ThresholdEstimate, second: ThresholdEstimate) -> Interval:
+    """The least and the most that first / second can be, equal where both are numbers; NaN where nothing is known."""
+    (low, high), (other_low, other_high) = _range(first), _range(second)
+    if math.isnan(low) or math.isnan(other_low):
+        return math.nan, math.nan
+    return low / other_high, high / other_low if other_low > 0 else math.inf
 
 
 def _range(threshold: ThresholdEstimate) -> Interval:

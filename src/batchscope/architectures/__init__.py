@@ -8,6 +8,7 @@ from batchscope.architectures import factory as factory  # networks of the user'
 from batchscope.architectures import gpt as gpt  # families without functions of their own
 from batchscope.architectures import linear as linear
 from batchscope.architectures import resmlp as resmlp
+from batchscope.architectures import wide_layer as wide_layer
 from batchscope.architectures.architecture import FAMILIES, Architecture, Family, family_named
 from batchscope.architectures.budget import count_parameters, count_weights, shapes_within, solve_depth, solve_width
 

@@ -11,7 +11,16 @@ from typing import Any
 from batchscope.studies import StepSizes, Study
 
 BUDGET, DEPTHS = 4000, (1, 4, 10)
-DEEP = (10, 17)  # hidden layers and units of the deepest net of that budget; one layer has 54
+SCHEMES = ("glorot_uniform", "he", "fan_in", "standard_normal")
+# What is changed in the deepest net -> the key of the study that says so.
+CHANGES: dict[str, dict[str, str]] = {
+    "he": {"initialisation": "he"},
+    "fan-in": {"initialisation": "fan_in"},
+    "skip": {"family": "resmlp"},
+    "layer-norm": {"family": "mlp_layer_norm"},
+    "wide-first": {"family": "mlp_wide_first"},
+    "wide-middle": {"family": "mlp_wide_middle"},
+}
 
 
 def rules() -> tuple[Study, Study]:
@@ -22,9 +31,8 @@ def rules() -> tuple[Study, Study]:
 
 def initialisations() -> tuple[Study, ...]:
     """Does the largest batch follow B_S at the start when the initial weights change its order over shapes?"""
-    shapes: dict[str, Any] = {"budget": BUDGET, "depths": DEPTHS}
     return tuple(
-        _small(f"weights-{scheme}", initialisation=scheme, **shapes) for scheme in ("glorot_uniform", "he", "fan_in")
+        _small(f"weights-{scheme}", initialisation=scheme, budget=BUDGET, depths=(1, 2, 4, 7, 10)) for scheme in SCHEMES
     )
 
 
@@ -41,16 +49,12 @@ def constant_depth() -> Study:
 def changes() -> tuple[Study, ...]:
     """What makes a deep net bear larger batches? One change each to ten layers of 17 units, and one layer of 54.
 
-    All have 4000 weights to within 4 %; LayerNorm adds 340 gains and shifts.
+    All have 4000 weights to within 4 %; LayerNorm adds 340 gains and shifts. A layer that is wider leaves the others 14
+    units: the first then has 28, or the sixth 56.
     """
-    of: dict[str, Any] = {"shapes": (DEEP,), "batch_sizes": (64, 256, 1024)}
-    return (
-        _small("shallow", **of | {"shapes": ((1, 54),)}),
-        _small("deep", **of),
-        _small("deep-he", **of, initialisation="he"),
-        _small("deep-skip", **of, family="resmlp"),
-        _small("deep-layer-norm", **of, family="mlp_layer_norm"),
-    )
+    deep: dict[str, Any] = {"budget": BUDGET, "depths": DEPTHS[-1:]}
+    shallow, plain = _small("shallow", **deep | {"depths": DEPTHS[:1]}), _small("deep", **deep)
+    return shallow, plain, *(_small(f"deep-{name}", **deep, **change) for name, change in CHANGES.items())
 
 
 def _small(name: str, **changes: Any) -> Study:
