@@ -65,6 +65,17 @@ def test_one_process_leaves_the_links_to_what_is_given():
     assert found.model.origin == "timed on cpu, one process; links as given"
 
 
+@pytest.mark.parametrize("processes", [2, 5])
+def test_a_step_longer_than_its_parts_is_handling_and_stays_so_on_other_links(processes):
+    truth = replace(MODEL, overlap=1.0, handling=0.0031)
+    found = TimeModel.through(made_by(truth, processes), truth.num_parameters)
+    assert found.model.handling == pytest.approx(0.0031, rel=1e-6)
+    assert found.error == pytest.approx(0, abs=1e-6)
+    assert "3.1 ms of handling" in str(found.model)
+    free = TimeModel.through(made_by(truth, processes), truth.num_parameters, bandwidth=1e15, latency=0.0).model
+    assert free.exchanging([1, 2, 64]) == pytest.approx([0, 0.0031, 0.0031], rel=1e-4)
+
+
 def test_overlap_stays_within_its_limits_whatever_was_timed():
     timings = made_by(MODEL, 2)
     for factor, overlap in ((5.0, 1.0), (0.1, 10.0)):

@@ -18,32 +18,34 @@ Array = NDArray[np.float64]
 
 NUM_LOCAL_BATCHES = 5
 HELD_OUT = 3  # the local batch whose timings are not used
-LEAST_TIME = 1e-12  # seconds per example: a batch size whose cost could not be seen
+LEAST_TIME = 1e-12  # seconds: less cannot be seen
 
 
 @dataclass(frozen=True)
 class FittedTimes:
-    """overhead: a, and latency: α, in seconds; per_example: c, seconds; bandwidth: W, bytes/s; overlap: γ."""
+    """overhead: a, per_example: c, latency: α and handling: h, in seconds; bandwidth: W, bytes/s; overlap: γ."""
 
     overhead: float
     per_example: float
     bandwidth: float
     latency: float
     overlap: float
+    handling: float = 0.0
 
 
 def fit(timings: Timings, size: float, pattern: str = "ring") -> FittedTimes:
     """The numbers through all timings but those at the fourth local batch. size: bytes of one gradient.
 
     Computing is a least-squares fit of relative errors with a, c >= 0; latency and bandwidth solve the two all-reduces,
-    had they gone by `pattern`; γ is the one that gives the whole step at the third local batch.
+    had they gone by `pattern`. The whole step at the third local batch says the rest: γ where it took less than
+    computing and the all-reduce one after the other, handling h where it took more.
     """
     used = np.arange(NUM_LOCAL_BATCHES) != HELD_OUT
     overhead, per_example = _computing(np.array(timings.local_batches)[used], np.array(timings.computing)[used])
     latency, bandwidth = _exchanging(timings, pattern)
     exchanging = synchronising.seconds(pattern, timings.processes, size, bandwidth, latency)
-    overlap = _overlap(np.asarray(overhead + per_example * timings.local_batches[2]), exchanging, timings)
-    return FittedTimes(overhead, per_example, bandwidth, latency, overlap)
+    overlap, handling = _together(np.asarray(timings.computing[2]), exchanging, timings)
+    return FittedTimes(overhead, per_example, bandwidth, latency, overlap, handling)
 
 
 def default_batches(num_examples: int) -> tuple[int, ...]:
@@ -81,14 +83,18 @@ def _exchanging(timings: Timings, pattern: str) -> tuple[float, float]:
     return (rest / messages if messages else 0.0), bandwidth
 
 
-def _overlap(computing: Array, exchanging: Array, timings: Timings) -> float:
-    """The γ that gives the first whole step, between 1 and 10."""
+def _together(computing: Array, exchanging: Array, timings: Timings) -> tuple[float, float]:
+    """(γ, h) that give the first whole step: h = 0 where some γ of 1 to 10 does, else γ = 1 or 10.
+
+    computing: seconds of the same step without an exchange, as timed.
+    """
     if not timings.steps:
-        return 1.0
+        return 1.0, 0.0
 
     def excess(overlap: float) -> float:
         return float(combine(computing, exchanging, overlap)) / timings.steps[0] - 1
 
     if excess(1.0) <= 0:
-        return 1.0
-    return MOST_OVERLAP if excess(MOST_OVERLAP) >= 0 else float(brentq(excess, 1.0, MOST_OVERLAP))
+        handling = timings.steps[0] - float(computing + exchanging)
+        return 1.0, handling if handling > LEAST_TIME else 0.0
+    return (MOST_OVERLAP if excess(MOST_OVERLAP) >= 0 else float(brentq(excess, 1.0, MOST_OVERLAP))), 0.0

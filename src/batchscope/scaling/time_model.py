@@ -38,6 +38,8 @@ class TimeModel:
     "parameter_server", see `synchronising`) over links of `bandwidth` W (bytes/s) and `latency` α (s).
     overlap: γ from 1 (exchange after computing) to 10 (nearly the longer of the two): Qiao et al. 2021 (Pollux, OSDI),
     section 3.2. max_local_batch: the most examples one worker's memory takes at once.
+    handling: h, seconds that an exchange takes besides the links, whatever P > 1: packing the gradient, hooks, waiting
+    for the slower worker; part of T_sync.
     measured_workers: the largest P that was timed; 1: the exchange is not measured but given.
     held_out_error: relative error of the prediction of the one timing left out of the calibration; NaN without one.
     origin: in words, where the numbers come from.
@@ -49,6 +51,7 @@ class TimeModel:
     bandwidth: float = math.inf
     latency: float = 0.0
     overlap: float = 1.0
+    handling: float = 0.0
     pattern: str = "ring"
     bytes_per_parameter: int = 4
     max_local_batch: float = math.inf
@@ -69,6 +72,7 @@ class TimeModel:
             ("overhead", self.overhead, 0 <= self.overhead < math.inf, at_least_0),
             ("per_example", self.per_example, 0 < self.per_example < math.inf, "a number of seconds above 0"),
             ("latency", self.latency, 0 <= self.latency < math.inf, at_least_0),
+            ("handling", self.handling, 0 <= self.handling < math.inf, at_least_0),
             ("bandwidth", self.bandwidth, self.bandwidth > 0, "bytes per second, above 0"),
             ("overlap", self.overlap, 1 <= self.overlap < math.inf, "γ of 1 (no overlap) or more"),
             ("num_parameters", self.num_parameters, self.num_parameters >= 1, "at least 1"),
@@ -88,7 +92,8 @@ class TimeModel:
 
     def exchanging(self, workers: ArrayLike) -> Array:
         """T_sync: seconds for exchanging the gradient among P workers; 0 for one."""
-        return synchronising.seconds(self.pattern, workers, self.size, self.bandwidth, self.latency)
+        links = synchronising.seconds(self.pattern, workers, self.size, self.bandwidth, self.latency)
+        return links + np.where(np.asarray(workers) > 1, self.handling, 0.0)
 
     def step(self, batch_size: ArrayLike, workers: ArrayLike) -> Array:
         """T(B, P) in seconds; arguments broadcast.
@@ -206,9 +211,10 @@ class TimeModel:
 
     def __str__(self) -> str:
         size = "" if math.isinf(self.max_local_batch) else f"; at most {self.max_local_batch:g} examples per worker"
+        handling = f" + {duration(self.handling)} of handling" if self.handling else ""
         return (
             f"{duration(self.overhead)} + {duration(self.per_example)} per example; {grouped(self.num_parameters)} "
-            f"parameters of {self.bytes_per_parameter} bytes; {self.links}; γ = {self.overlap:.3g}{size} "
+            f"parameters of {self.bytes_per_parameter} bytes; {self.links}{handling}; γ = {self.overlap:.3g}{size} "
             f"({self.origin})"
         )
 

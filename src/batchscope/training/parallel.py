@@ -6,6 +6,7 @@ statistics over the whole batch, or over each of `batchnorm_shares` equal parts 
 
 from __future__ import annotations
 
+import inspect
 import os
 from dataclasses import dataclass
 from datetime import timedelta
@@ -68,9 +69,10 @@ def join(device: str) -> str:
 
 def data_parallel(module: nn.Module, device: torch.device, noise: NoiseGauge | None) -> nn.Module:
     """Wrap a module so that its backward pass averages gradients over ranks, measuring them on the way."""
-    wrapped = DistributedDataParallel(
-        module, device_ids=[device] if device.type == "cuda" else None, broadcast_buffers=False
-    )
+    named = inspect.signature(DistributedDataParallel).parameters
+    buffers = "forward_sync_buffers" if "forward_sync_buffers" in named else "broadcast_buffers"  # before torch 2.13
+    options: dict[str, Any] = {buffers: False, "device_ids": [device] if device.type == "cuda" else None}
+    wrapped = DistributedDataParallel(module, **options)
     if noise is not None:
         # A lambda: PyTorch compares the hook's annotations with types, and ours are strings.
         wrapped.register_comm_hook(noise, lambda noise, bucket: _average_and_measure(noise, bucket))
