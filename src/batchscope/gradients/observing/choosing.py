@@ -6,7 +6,9 @@ import enum
 from collections.abc import Mapping
 
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
+from batchscope.errors import MeasurementError
 from batchscope.gradients.backward.planner import Planner
 from batchscope.gradients.observing.attaching import is_compiled
 from batchscope.gradients.observing.rehearsal import Rehearsal, rehearse
@@ -38,13 +40,20 @@ class Choice:
         self.rehearsal = Rehearsal()
 
     def make(self, batch: Batch, parameters: Mapping[str, Tensor]) -> None:
-        """Choose for a batch; a rehearsal runs the model a few times."""
+        """Choose for a batch; a rehearsal runs the model a few times. MeasurementError for a model with lazy
+        parameters, which take shape and initial values in the loop's own first call."""
         is_coupled = bool(coupling_modules(self._model))
         if is_coupled:
             self.way = Way.GROUPS
         elif self._is_stale():
             self.way = Way.UNKNOWN
-        if self.way is not Way.UNKNOWN or batch.num_examples < 2:
+        if self.way is not Way.UNKNOWN:
+            return
+        if lazy := [name for name, parameter in parameters.items() if is_lazy(parameter)]:
+            raise MeasurementError(
+                f"{lazy[0]!r} is lazy: it takes shape in this call, and is observed from the next on"
+            )
+        if batch.num_examples < 2:
             return
         if is_compiled(self._model) or is_compiled(self._called):
             self.way = Way.REPLAY

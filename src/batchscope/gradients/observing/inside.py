@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import _get_current_function_mode_stack, _pop_mode, _push_mode
 
 from batchscope.gradients.backward.capture import Capture, Shared, _Meeting
 from batchscope.gradients.backward.collect import Collector
@@ -78,6 +79,16 @@ class InsideCapture(Capture):
             event = None
         if event is None or func not in self._rowwise_functions or kwargs or not self._row(event, args, output):
             self._follow(event, operands, func, args, kwargs, output)
+
+    def leave(self) -> None:
+        """End of the forward pass: off the stack of modes, wherever on it; others may have come on top meanwhile."""
+        if self not in _get_current_function_mode_stack():
+            return
+        above = []
+        while (top := _pop_mode()) is not self:
+            above.append(top)
+        for mode in reversed(above):
+            _push_mode(mode)
 
     def finish(self, reached: Container[str]) -> None:
         """After the backward pass: raise what went wrong. reached: the parameters that got a gradient."""

@@ -48,11 +48,19 @@ def before_cast(output: Tensor) -> tuple[Node, int] | None:
 
 
 def batch_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Batch:
-    """The arguments of a call as a Batch with the inputs (args, kwargs); the first axis of the first tensor counts."""
-    first = next((leaf for leaf in leaves_of((args, kwargs)) if isinstance(leaf, Tensor) and leaf.ndim), None)
+    """The arguments of a call as a Batch with the inputs (args, kwargs), cut from the graph behind them; the first axis
+    of the first tensor counts."""
+    tensors = [leaf for leaf in leaves_of((args, kwargs)) if isinstance(leaf, Tensor)]
+    first = next((tensor for tensor in tensors if tensor.ndim), None)
     if first is None:
         raise MeasurementError("the model was called without a tensor that has an axis of examples")
-    return Batch((args, dict(kwargs)), None, first.shape[0])
+    batch = Batch((args, dict(kwargs)), None, first.shape[0])
+    return batch.map_inputs(_cut) if any(tensor.grad_fn is not None for tensor in tensors) else batch
+
+
+def _cut(leaf: Any) -> Any:
+    """A tensor with a graph as a leaf of the same memory; anything else as it is."""
+    return leaf.detach().requires_grad_() if isinstance(leaf, Tensor) and leaf.grad_fn is not None else leaf
 
 
 class Call(Subject):

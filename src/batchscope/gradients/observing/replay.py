@@ -52,15 +52,23 @@ class Recording:
     gradients: dict[int, Tensor] = field(default_factory=dict)
 
     @classmethod
-    def start(cls, model: nn.Module, parameters: Collection[Tensor], batch: Batch, copies: bool = False) -> Recording:
+    def start(
+        cls,
+        model: nn.Module,
+        parameters: Collection[Tensor],
+        batch: Batch,
+        copies: bool = False,
+        earlier: Buffers | None = None,
+    ) -> Recording:
         """Before the forward pass. parameters: all of the model's. copies: keep copies of the inputs, because something
-        changes them in place."""
+        changes them in place. earlier: buffers of a pass before."""
         batch = batch.map_inputs(copy_of) if copies else batch
         device = next(iter(parameters)).device
         kind = device.type
         autocast = (kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind))
         cuda = torch.cuda.get_rng_state(device) if kind == "cuda" else None
-        randomness, buffers = torch.random.get_rng_state(), Buffers(model)
+        randomness = torch.random.get_rng_state()
+        buffers = Buffers(model, earlier)
         return cls(model, batch, randomness, cuda, buffers, autocast, versions_of(parameters), _input_versions(batch))
 
     @property

@@ -29,6 +29,7 @@ from batchscope.gradients.observing.loss_forms import (
     Scale,
     rows_of,
 )
+from batchscope.gradients.subject.state import apart
 
 AGREEMENT = 1e-2  # of two factors
 ROUNDING = 1e-5  # of a probability, where it is subtracted from one close to it
@@ -62,6 +63,7 @@ def _weights(scale: Scale, rows: Tensor) -> Tensor | None:
     return weights
 
 
+@apart()
 def misfit(scale: Scale, z: Tensor, v: Tensor) -> tuple[str, str] | None:
     """(reason, remedy) where the loss that was told from a few rows is not that of single examples.
 

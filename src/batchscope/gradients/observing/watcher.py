@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd import Variable
-from torch.overrides import _get_current_function_mode
 
 from batchscope.errors import MeasurementError
 from batchscope.gradients.backward.planner import Planner
@@ -34,6 +33,7 @@ from batchscope.gradients.observing.passes import BackwardPass, ForwardPass, Ste
 from batchscope.gradients.observing.replay import Recording, measure_again
 from batchscope.gradients.observing.scale import Told, misfit
 from batchscope.gradients.observing.steps import Steps
+from batchscope.gradients.subject.state import Buffers
 
 PATIENCE = 3  # observed steps in a row that may fail before observing ends
 SEVERAL_CALLS = (
@@ -73,6 +73,7 @@ class Watcher:
         self._num_observed, self._failures = 0, 0
         self._copies_inputs = False  # whether the loop or the model has changed inputs in place
         self._gradients: LoopGradients | None = None  # while hooks on the parameters are needed
+        self._buffers: Buffers | None = None  # as they were before the last observed call
         self._last_scale: Scale | None = None
         self._tells_forms = True  # whether the form of the loss is told from its gradients
         self._active: ForwardPass | None = None
@@ -112,6 +113,8 @@ class Watcher:
     def before_forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Hook: begin to record, on the outermost call of an observed step that autograd records."""
         if self._busy or self.way is Way.OFF or self._active is not None or not torch.is_grad_enabled():
+            return
+        if self._backward is not None and torch._C._current_graph_task_id() >= 0:  # a checkpoint around the model
             return
         if self._steps.current % self._options.every == 0:
             self.guard(self._begin, args, kwargs)
@@ -182,7 +185,8 @@ class Watcher:
         if not batch.num_examples:
             return
         everything = list(self._model.parameters())
-        recording = Recording.start(self._model, everything, batch, self._copies_inputs)
+        recording = Recording.start(self._model, everything, batch, self._copies_inputs, self._buffers)
+        self._buffers = recording.buffers
         if self._versions is not None and self._versions != recording.versions:
             self._leave_out()
             return
@@ -212,13 +216,12 @@ class Watcher:
             )
 
     def leave(self) -> None:
-        """The forward pass is over: end the capturing mode, if it is the innermost one; else it only falls silent."""
+        """The forward pass is over: end the capturing mode."""
         one, self._active = self._active, None
         if one is None or one.capture is None:
             return
         one.capture.is_idle = True
-        if _get_current_function_mode() is one.capture:  # type: ignore[no-untyped-call]
-            one.capture.__exit__(None, None, None)
+        one.capture.leave()
 
     def _await_gradients(self, one: ForwardPass, output: Any) -> None:
         """The forward pass has ended: wait for the gradients of its outputs."""

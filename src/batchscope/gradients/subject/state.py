@@ -10,18 +10,36 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.utils.parametrize as parametrize
 import torch.utils.checkpoint as checkpointing
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 
 
 class Buffers:
-    """The buffers of a model as they were, changed in place or bound anew since."""
+    """The buffers of a model as they were, changed in place or bound anew since.
 
-    def __init__(self, model: nn.Module) -> None:
+    earlier: those of the same model before; copies of tables that nothing has written since are shared with them.
+    """
+
+    def __init__(self, model: nn.Module, earlier: Buffers | None = None) -> None:
         self._owners = [(module, dict(module._buffers)) for module in model.modules() if module._buffers]
         kept = {id(b): b for _, buffers in self._owners for b in buffers.values() if b is not None}
-        self._values = [(buffer, buffer.detach().clone()) for buffer in kept.values()]
-        self._versions = [_version(buffer) for buffer, _ in self._values]
+        copies = {} if earlier is None else earlier._tables()
+        self._versions = [_version(buffer) for buffer in kept.values()]
+        self._values = [
+            (buffer, copies[key] if (key := (id(buffer), version)) in copies else buffer.detach().clone())
+            for buffer, version in zip(kept.values(), self._versions, strict=True)
+        ]
+
+    def _tables(self) -> dict[tuple[int, int], Tensor]:
+        """(identity, version) of a buffer -> its copy, which holds until an operation writes the buffer."""
+        pairs = zip(self._values, self._versions, strict=True)
+        return {
+            (id(buffer), version): copy
+            for (buffer, copy), version in pairs
+            if not _is_vector(buffer) and not buffer.is_inference()
+        }
 
     def restore(self) -> None:
         """Put back what changed. Large tables that no operation has written are not copied; vectors always are, because
@@ -34,12 +52,17 @@ class Buffers:
                 with torch.no_grad():
                     buffer.copy_(before)
                 self._versions[place] = _version(buffer)
-            elif buffer.ndim <= 1 and buffer.is_floating_point():
+            elif _is_vector(buffer):
                 buffer.data.copy_(before)  # without a new version: a graph may hold the buffer, at this very value
 
 
 def _version(tensor: Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version
+
+
+def _is_vector(buffer: Tensor) -> bool:
+    """Whether a kernel may write it unseen, as those of normalisation write running statistics."""
+    return buffer.ndim <= 1 and buffer.is_floating_point()
 
 
 @contextmanager
@@ -54,7 +77,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
     devices = [device] if device.type == "cuda" else []
     python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the user's generator is kept, not used
     try:
-        with torch.random.fork_rng(devices=devices):
+        with torch.random.fork_rng(devices=devices), apart():
             yield
     finally:
         random.setstate(python)
@@ -72,6 +95,34 @@ def rebind(mapping: dict[str, Any], before: Mapping[str, Any]) -> None:
     for key in mapping.keys() - before.keys():
         del mapping[key]
     mapping.update(before)
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Passes in here see nothing of a surrounding pass of the user, and leave nothing in it: hooks on saved tensors
+    (activation checkpointing around the whole model, offloading) and cached weights (parametrisations, autocast), which
+    would carry a graph from one into the other."""
+    kept = parametrize._cache_enabled, parametrize._cache, torch.is_autocast_cache_enabled()
+    with ExitStack() as stack:
+        if torch._C._autograd._top_saved_tensors_default_hooks(True) is not None:
+            stack.enter_context(saved_tensors_hooks(_packed, _unpacked))
+        parametrize._cache_enabled, parametrize._cache = 0, {}
+        torch.set_autocast_cache_enabled(False)
+        try:
+            yield
+        finally:
+            parametrize._cache_enabled, parametrize._cache = kept[:2]
+            torch.set_autocast_cache_enabled(kept[2])
+
+
+def _packed(tensor: Tensor) -> Tensor:
+    """Without the graph, or an output saved for its own backward pass would keep itself alive."""
+    with torch._C.DisableTorchFunction():
+        return tensor.detach()
+
+
+def _unpacked(tensor: Tensor) -> Tensor:
+    return tensor
 
 
 @contextmanager
