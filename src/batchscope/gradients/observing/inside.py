@@ -82,13 +82,13 @@ class InsideCapture(Capture):
 
     def leave(self) -> None:
         """End of the forward pass: off the stack of modes, wherever on it; others may have come on top meanwhile."""
-        if self not in _get_current_function_mode_stack():
+        if self not in _get_current_function_mode_stack():  # type: ignore[no-untyped-call]
             return
         above = []
-        while (top := _pop_mode()) is not self:
+        while (top := _pop_mode()) is not self:  # type: ignore[no-untyped-call]
             above.append(top)
         for mode in reversed(above):
-            _push_mode(mode)
+            _push_mode(mode)  # type: ignore[no-untyped-call]
 
     def finish(self, reached: Container[str]) -> None:
         """After the backward pass: raise what went wrong. reached: the parameters that got a gradient."""
