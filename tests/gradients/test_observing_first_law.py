@@ -24,8 +24,11 @@ from batchscope.gradients.observing import (
     inside,
     loop_gradients,
     notes,
+    output_hooks,
+    pass_results,
     passes,
     replay,
+    step_log,
     watcher,
 )
 from batchscope.gradients.observing import steps as counting
@@ -102,13 +105,18 @@ def quietly(**options):
 
 # All but what cleans up: entering is undone by `leave` and `drop_step`.
 STAGES = [
-    *((watcher.Watcher, name) for name in vars(watcher.Watcher) if name.startswith("_") and not name.startswith("__")
-      and callable(getattr(watcher.Watcher, name)) and name not in ("_note", "_begin_step", "_release")
-        and not name.startswith("_on_")),
-    (watcher.Watcher, "finish"), (watcher.Watcher, "_note"),
-    (watcher, "derive_again"), (watcher, "audit"), (watcher, "measure_again"), (watcher, "of_halves"),
-    (watcher, "batch_of"), (watcher, "misfit"), (watcher, "held"), (watcher, "are_empty"),
-    (watcher, "tensors_of"), (watcher, "step_moments"), (watcher, "group_moments"), (watcher.Told, "remark"),
+    *((kind, name) for kind in (watcher.Watcher, pass_results.PassResults) for name in vars(kind)
+      if name.startswith("_") and not name.startswith(("__", "_on_")) and callable(getattr(kind, name))
+      and name not in ("_begin_step", "_release")),
+    (pass_results.PassResults, "add"), (pass_results.PassResults, "find_scale"),
+    (pass_results.PassResults, "in_own_pass"), (pass_results, "_misfit"),
+    (watcher.Watcher, "finish"),
+    (pass_results, "derive_again"), (pass_results, "audit"), (pass_results, "measure_again"),
+    (pass_results, "misfit"), (watcher, "batch_of"), (watcher, "held"), (watcher, "are_empty"),
+    (watcher, "tensors_of"), (watcher, "await_gradients"), (watcher, "await_any"), (output_hooks, "tensors_of"),
+    (output_hooks, "before_cast"), (step_log, "example_moments"), (step_log, "group_moments"),
+    *((step_log.StepLog, name) for name in vars(step_log.StepLog) if not name.startswith("__")),
+    (step_log, "of_halves"), (step_log, "Moments"), (watcher.Told, "remark"),
     (watcher.Told, "factor"), (choosing, "rehearse"), (choosing.Choice, "make"), (replay.Recording, "start"),
     (replay.Recording, "restore"), (replay.Recording, "setting"), (replay, "check_sums"), (replay, "_one_by_one"),
     (replay.Replay, "_contributions"), (auditing, "_compare"), (halves, "_gradients"), (passes, "sq_norms"),
@@ -160,7 +168,7 @@ def test_a_fault_is_a_note_and_one_warning(monkeypatch):
     def fail(*args):
         raise RuntimeError("disk on fire")
 
-    monkeypatch.setattr(watcher, "step_moments", fail)
+    monkeypatch.setattr(step_log, "example_moments", fail)
     with pytest.warns(ObserveWarning, match="disk on fire") as seen:
         _, observed = train(dropout_net, quietly())
     assert len(seen) == 1
@@ -175,7 +183,7 @@ def test_a_fault_is_a_note_and_one_warning(monkeypatch):
 
 
 def test_warnings_that_are_errors_do_not_end_the_run(monkeypatch, unobserved):
-    monkeypatch.setattr(watcher, "step_moments", None)
+    monkeypatch.setattr(step_log, "example_moments", None)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         left, observed = train(dropout_net, quietly())
@@ -186,7 +194,7 @@ def test_warnings_that_are_errors_do_not_end_the_run(monkeypatch, unobserved):
 def test_strict_raises(monkeypatch):
     with pytest.raises(MeasurementError, match="was not called"), observe(nn.Linear(5, 3), strict=True) as observed:
         observed._watcher.on_end_of_step(0)
-    monkeypatch.setattr(watcher, "step_moments", None)
+    monkeypatch.setattr(step_log, "example_moments", None)
     with pytest.raises(TypeError):
         train(dropout_net, quietly(strict=True))
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,8 +11,6 @@ from torch import Tensor
 
 from batchscope.errors import MeasurementError
 from batchscope.gradients.backward.collect import Result
-from batchscope.gradients.estimands import Moments
-from batchscope.gradients.observing.history import GroupMoments, StepMoments
 from batchscope.gradients.observing.inside import InsideCapture
 from batchscope.gradients.observing.loop_gradients import dense, sq_norm, sq_norms
 from batchscope.gradients.observing.loss_forms import Scale
@@ -41,6 +38,11 @@ class ForwardPass:
     def num_examples(self) -> int:
         """N."""
         return self.recording.batch.num_examples
+
+    @property
+    def needs_gradients(self) -> bool:
+        """Whether the loop's gradients are needed beside its norms, to compare with."""
+        return self.is_audited or self.capture is None
 
     def release(self) -> None:
         """Let go of what was kept. An output holds its hook, the hook this record and the record the output: a circle
@@ -209,29 +211,3 @@ def _sums_of(norms: Sequence[Tensor]) -> Tensor:
     if len({norm.dtype for norm in norms}) == 1:
         return torch.stack(list(norms)).sum(1, dtype=torch.float64)
     return torch.stack([norm.sum(dtype=torch.float64) for norm in norms])
-
-
-def step_moments(
-    num_examples: int, names: Iterable[str], norms: Tensor, squares: Tensor, population: float
-) -> StepMoments:
-    """The moments of a step from S1 and Q of every parameter."""
-    parts = {
-        name: Moments(num_examples, a, b) for name, a, b in zip(names, norms.tolist(), squares.tolist(), strict=True)
-    }
-    whole = Moments.add(num_examples, parts.values())
-    return StepMoments(num_examples, whole.sum_sq_norms, whole.sq_norm_sum, by_parameter=parts, population=population)
-
-
-def group_moments(
-    sizes: list[int], group_sq_norms: float, squares: Tensor, population: float, source: str
-) -> GroupMoments:
-    """The moments of a step of groups."""
-    return GroupMoments(
-        sum(sizes),
-        math.nan,
-        float(squares.sum()),
-        population=population,
-        sizes=tuple(sizes),
-        group_sq_norms=group_sq_norms,
-        source=source,
-    )
