@@ -53,6 +53,15 @@ def test_cells_that_never_arrive_are_hatched_and_only_those():
     assert [cell.text for cell in heat.cells] == ["6.48", "> 100", "never"]
 
 
+def test_held_out_error_stands_beside_every_cell_where_it_is_known(described):
+    rows = [factory.row(seed=seed, heldout_accuracy=0.9 + 0.02 * seed) for seed in range(3)]
+    table = charts(digest([*rows, factory.row(batch_size=64)]))["epochs"].table
+    column = table.heads.index("held-out error")
+    assert [line[column] for line in table.lines] == ["8 %", "-"]
+    assert "mean over seeds" in table.caption
+    assert "held-out error" not in described["epochs"].table.heads
+
+
 def test_a_table_has_a_line_for_every_number_of_epochs_however_close(one, described):
     slow = [factory.row(seed=seed, batch_size=8, epochs_to_target=1000.0 + seed, max_epochs=2000) for seed in range(40)]
     found = charts(digest(slow))["largest_batch"]
