@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from batchscope.records.export import export
+from batchscope.studies.key_types import StepSizes
 from batchscope.studies.results import Results, read
-from batchscope.studies.study import StepSizes, Study, read_studies
+from batchscope.studies.study import Study, read_studies
 
 __all__ = ["Results", "StepSizes", "Study", "export", "read", "read_studies"]

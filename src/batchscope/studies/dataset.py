@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from batchscope.data import Dataset, load
-from batchscope.studies.study import INPUTS, DataOption, Study
+from batchscope.studies.key_types import DataOption
+from batchscope.studies.study import INPUTS, Study
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from typing import Any
 from pydantic_core import PydanticUndefined
 
 from batchscope.options import OPTIONS, Option
-from batchscope.studies.study import StepSizes, Study
+from batchscope.studies.key_types import StepSizes
+from batchscope.studies.study import Study
 from batchscope.writing import write_text
 
 HEAD = ("key", "value", "if left out", "meaning")

@@ -3,117 +3,45 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    InstanceOf,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, InstanceOf, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from batchscope.architectures.architecture import DEEPEST, FAMILIES, WIDEST, Family, check_choice, family_named
-from batchscope.architectures.budget import LARGEST_BUDGET
+from batchscope.architectures.architecture import FAMILIES, Family, check_choice, family_named
 from batchscope.architectures.initialisation import AS_MADE
 from batchscope.errors import InputError, choose, closest, shown
-from batchscope.importing import look_in
-from batchscope.options import (
-    OPTIONS,
-    OWN_LOSSES,
-    OWN_METRICS,
-    ArchitectureOptions,
-    TrainingOptions,
-    options_of,
-)
+from batchscope.options import OPTIONS, OWN_LOSSES, OWN_METRICS, ArchitectureOptions, TrainingOptions, options_of
 from batchscope.own_code import source_of
 from batchscope.records.row import ACCURACIES, METRICS, Target
 from batchscope.records.row import OWN_METRICS as TARGETS_OF_OWN_METRICS
 from batchscope.studies import bounds
+from batchscope.studies.key_types import (
+    BatchSizes,
+    Budget,
+    DataOption,
+    Depths,
+    Examples,
+    LongName,
+    Name,
+    Seed,
+    Seeds,
+    Shapes,
+    Step,
+    StepSizes,
+    Texts,
+    says,
+)
+from batchscope.studies.problems import explained
+from batchscope.studies.study_file import tables_in
 from batchscope.training import settings  # noqa: F401  offers the names that training options take
 
 PROTOCOLS = ("paper2018", "tuned", "fixed")
 # Key of study files -> the scheme of `batchscope.data.load`.
 INPUTS = {"standardised": None, "unit": "none", "raw": "raw", "tokens": "tokens"}
-MAX_STEP_SIZES = 100
-
-
-def _printable(name: str) -> str:
-    if not name.isprintable():
-        raise ValueError(f"{shown(name)} holds control characters; expected a text on one line")
-    return name
-
-
-Examples = Annotated[int, Field(strict=True, ge=1, le=bounds.MOST_EXAMPLES)]
-Depth = Annotated[int, Field(strict=True, ge=1, le=DEEPEST)]
-Width = Annotated[int, Field(strict=True, ge=1, le=WIDEST)]
-Step = Annotated[float, Field(strict=True, ge=bounds.SMALLEST_STEP, le=bounds.LARGEST_STEP)]
-Name = Annotated[str, Field(strict=True, min_length=1, max_length=bounds.LONGEST_NAME), AfterValidator(_printable)]
-LongName = Annotated[str, Field(strict=True, min_length=1, max_length=bounds.LONGEST_PATH), AfterValidator(_printable)]
-Budget = Annotated[int, Field(strict=True, ge=1, le=LARGEST_BUDGET)]
-Seeds = Annotated[int, Field(strict=True, ge=1, le=bounds.MOST_SEEDS)]
-Seed = Annotated[int, Field(strict=True, ge=0, le=bounds.LARGEST_SEED)]
-DataOption = bool | int | float | str | tuple[int, ...] | tuple[str, ...]
-_FEW = Field(max_length=bounds.MOST_ENTRIES)
-Depths = Annotated[tuple[Depth, ...], _FEW]
-Shapes = Annotated[tuple[tuple[Depth, Width], ...], _FEW]
-BatchSizes = Annotated[tuple[Examples, ...], _FEW]
-Texts = Annotated[tuple[str, ...], _FEW]
-
-
-def says(values: str, meaning: str) -> Any:
-    """What a key of study files may be and what it means, for the table in the documentation."""
-    return Field(description=meaning, examples=[values])
-
-
-class StepSizes(BaseModel):
-    """The geometric grid min, min*ratio, ..., up to max, continued on both sides by the same ratio when widened."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    min: Step
-    max: Step
-    ratio: Annotated[float, Field(strict=True, gt=1, le=bounds.LARGEST_RATIO)] = 2.0
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.max < self.min:
-            raise ValueError(f"max = {self.max:g} is below min = {self.min:g}; expected min <= max")
-        if self.size > MAX_STEP_SIZES:
-            raise ValueError(
-                f"{self.size} step sizes; expected at most {MAX_STEP_SIZES}: raise ratio or narrow the range"
-            )
-        return self
-
-    @property
-    def size(self) -> int:
-        """Number of values from min to max; a max off the grid by less than rounding still counts."""
-        return 1 + math.floor(math.log(self.max / self.min) / math.log(self.ratio) + 1e-9)
-
-    def at(self, index: int) -> float:
-        """Return min * ratio**index, rounded to 12 significant digits so that every platform gives the same float.
-
-        >>> [StepSizes(min=0.01, max=0.08).at(k) for k in (-1, 0, 3)]
-        [0.005, 0.01, 0.08]
-        """
-        return float(f"{self.min * self.ratio**index:.12g}")
-
-    @property
-    def values(self) -> tuple[float, ...]:
-        """The grid as the study file gives it, before any widening."""
-        return tuple(self.at(index) for index in range(self.size))
-
-    def __contains__(self, step_size: float) -> bool:
-        return step_size in self.values
 
 
 class Study(BaseModel, ArchitectureOptions, TrainingOptions, frozen=True, extra="forbid"):
@@ -178,7 +106,7 @@ class Study(BaseModel, ArchitectureOptions, TrainingOptions, frozen=True, extra=
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise InputError(_explain(error, values)) from None
+            raise InputError(explained(error, values, type(self).model_fields)) from None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Study:
@@ -358,42 +286,9 @@ def as_studies(study: Study | Sequence[Study]) -> Studies:
 def read_studies(source: str | Path) -> Studies:
     """Read all studies of a TOML file (a path) or of TOML text (a string with a line break or an equals sign).
 
-    Several studies are an array of tables ``[[studies]]``. Own code and data that they name are looked for beside the
-    file too. Raises InputError for what cannot be read or is no study.
+    Several studies are an array of tables ``[[studies]]``. Raises InputError for what cannot be read or is no study.
     """
-    is_text = isinstance(source, str) and ("\n" in source or "=" in source)
-    where = "the text" if is_text else str(source)
-    text = str(source) if is_text else _text_of(Path(source))
-    try:
-        values = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # no TOML, an integer of 5000 digits; 3000 brackets
-        raise InputError(
-            f"{where} is not valid TOML: {str(error)[:200]}; every line is key = value, texts in quotes"
-        ) from None
-    if not is_text:
-        look_in(Path(source).resolve().parent)
-    given = values.get("studies")
-    if isinstance(given, list):
-        if len(given) > bounds.MOST_ENTRIES:
-            raise InputError(f"{where} holds {len(given)} studies; expected at most {bounds.MOST_ENTRIES}")
-        return as_studies([Study.from_dict(_table(entry)) for entry in given])
-    return (Study.from_dict(values),)
-
-
-def _text_of(path: Path) -> str:
-    """The content of a study file; InputError for what cannot be one, before it is read."""
-    try:
-        if path.exists() and not path.is_file():
-            raise InputError(f"the study file {path} is no file")
-        with path.open("rb") as file:
-            content = file.read(bounds.LARGEST_FILE + 1)
-        if len(content) > bounds.LARGEST_FILE:
-            raise InputError(f"the study file {path} is larger than {bounds.LARGEST_FILE >> 20} MiB: no study is")
-        return content.decode()
-    except OSError as error:
-        raise InputError(f"the study file {path} cannot be read: {error.strerror or error}") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not valid TOML: {error}; expected UTF-8") from None
+    return as_studies([Study.from_dict(values) for values in tables_in(source)])
 
 
 def to_toml(*studies: Study) -> str:
@@ -401,33 +296,3 @@ def to_toml(*studies: Study) -> str:
     if len(studies) == 1:
         return tomli_w.dumps(studies[0].to_dict())
     return tomli_w.dumps({"studies": [study.to_dict() for study in studies]})
-
-
-def _table(entry: Any) -> Mapping[str, Any]:
-    if not isinstance(entry, Mapping):
-        raise InputError(f"studies holds {shown(entry)}; expected tables, each headed [[studies]]")
-    return entry
-
-
-def _explain(error: ValidationError, values: Mapping[str, Any]) -> str:
-    """All problems in one message: what came, what was expected."""
-    where = f"study {shown(values['name'])}" if isinstance(values.get("name"), str) else "study"
-    problems = error.errors(include_url=False, include_context=False)
-    shown_ones = [_one_problem(problem) for problem in problems[: bounds.PROBLEMS_SHOWN]]
-    more = len(problems) - len(shown_ones)
-    return f"{where}: " + "; ".join([*shown_ones, *([f"and {more} more"] if more else [])])
-
-
-def _one_problem(problem: Any) -> str:
-    place = ".".join(str(part) for part in problem["loc"])[: 2 * bounds.LONGEST_NAME]
-    if problem["type"] == "extra_forbidden":
-        valid = StepSizes.model_fields if problem["loc"][0] == "step_sizes" else Study.model_fields
-        return f"unknown key {shown(place)}: {closest(str(problem['loc'][-1]), valid)}"
-    if problem["type"] == "missing":
-        return f"the key {place!r} is missing"
-    reason = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "option":
-        return str(reason)
-    if problem["type"] == "value_error":
-        return f"{place}: {reason}" if place else reason
-    return f"{place} = {shown(problem['input'])}: {reason[:1].lower()}{reason[1:]}"

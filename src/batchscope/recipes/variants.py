@@ -1,0 +1,108 @@
+"""Variants of the figures of Chen et al. 2018: another choice where the paper is silent, or a part of a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from batchscope.errors import InputError, choose
+from batchscope.recipes.panels import (
+    ACCURACY,
+    EMNIST47,
+    EPOCHS,
+    GRID,
+    GRID_OF_A,
+    INPUTS,
+    OPTIMIZER,
+    WEIGHTS,
+    WIDENED,
+)
+from batchscope.studies import StepSizes
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Another choice where the paper is silent, or a part of a figure.
+
+    changes: keys of the study; a function takes the value that was there. said: assumption -> what replaces it.
+    scaled: how it is a part only.
+    """
+
+    changes: Mapping[str, Any]
+    said: Mapping[str, str] = field(default_factory=dict)
+    scaled: str = ""
+
+
+def _optimizer(text: str, low: float, high: float, **changes: Any) -> Variant:
+    grid = StepSizes(min=low, max=high, ratio=2.0)
+    said = {OPTIMIZER: f"{text}: the optimizer is not stated beyond mini-batch SGD"}
+    said |= dict.fromkeys((GRID, GRID_OF_A), f"step sizes {low:g} to {high:g} by factors of 2, {WIDENED}")
+    return Variant({"step_sizes": grid} | changes, said)
+
+
+def _weights(text: str, name: str, **changes: Any) -> Variant:
+    return Variant({"initialisation": name} | changes, {WEIGHTS: f"{text} weights, biases 0: not stated"})
+
+
+def _part(depths: tuple[int, ...], batch_sizes: tuple[int, ...], num_seeds: int) -> Variant:
+    changes = {"depths": _some(depths), "batch_sizes": _some(batch_sizes), "num_seeds": num_seeds}
+    return Variant(changes, scaled=f"depths {list(depths)}, batch sizes {list(batch_sizes)} and {num_seeds} seeds only")
+
+
+def _some(kept: tuple[int, ...]) -> Callable[[tuple[int, ...]], tuple[int, ...]]:
+    def choose_from(there: tuple[int, ...]) -> tuple[int, ...]:
+        if not set(kept) <= set(there):
+            raise InputError(f"a part of {list(kept)} was asked for, but the figure has {list(there)} only")
+        return kept
+
+    return choose_from
+
+
+def _running(target: Mapping[str, float]) -> dict[str, float]:
+    return {"train_accuracy_running": target["train_accuracy"]}
+
+
+VARIANTS: dict[str, Variant] = {
+    "momentum": _optimizer("SGD with momentum 0.9", 0.001, 0.256, momentum=0.9),
+    "nesterov": _optimizer("SGD with Nesterov's momentum 0.9", 0.001, 0.256, optimizer="nesterov", momentum=0.9),
+    "adam": _optimizer("Adam", 0.0001, 0.0256, optimizer="adam"),
+    "rmsprop": _optimizer("RMSprop", 0.0001, 0.0256, optimizer="rmsprop"),
+    "adadelta": _optimizer("Adadelta", 0.0625, 16.0, optimizer="adadelta"),
+    "tuned": Variant({"protocol": "tuned"}),
+    "he": _weights("He", "he"),
+    "fan_in": _weights("N(0, 1 / fan_in)", "fan_in"),
+    "unit": Variant({"inputs": "unit"}, {INPUTS: "inputs in [0, 1]: not stated"}),
+    "running": Variant(
+        {"target": _running}, {ACCURACY: "training accuracy over an epoch's batches, as Keras prints it"}
+    ),
+    "three_passes": Variant(  # 250: the text has 211 epochs
+        {"passes_per_epoch": 3, "max_epochs": 250},
+        {
+            EPOCHS: "at most 250 epochs: not stated",
+            EMNIST47: f"{EMNIST47}; three passes over them are an epoch, which has the steps of Balanced's 112 800",
+        },
+    ),
+    "coarse": _part((1, 3, 10), (64, 256, 1024, 4096), 3),
+    "ends": _part((1, 10), (256, 1024, 4096), 3),
+}
+
+
+def varied(names: str, values: dict[str, Any]) -> dict[str, Any]:
+    """The keys of a study under one variant or several, joined by "+"; its name and assumptions say so."""
+    for name in filter(None, names.split("+")):
+        one = VARIANTS[choose("variant", name, VARIANTS)]
+        _check_said(name, one, values)
+        said = tuple(one.said.get(line, line) for line in values["assumptions"])
+        changed = {key: new(values[key]) if callable(new) else new for key, new in one.changes.items()}
+        scaled = "; ".join(filter(None, (values.get("scaled"), one.scaled)))
+        values = values | changed | {"name": f"{values['name']}-{name}", "assumptions": said, "scaled": scaled}
+    return values
+
+
+def _check_said(name: str, one: Variant, values: dict[str, Any]) -> None:
+    """Raise InputError where a variant replaces an assumption that the figure does not make."""
+    placed = {text for line, text in one.said.items() if line in values["assumptions"]}
+    if placed != set(one.said.values()):
+        said = [line for line, text in one.said.items() if text not in placed]
+        raise InputError(f"variant {name!r} is not for {values['name']!r}, which does not assume {said[0]!r}")
