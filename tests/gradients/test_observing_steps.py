@@ -193,7 +193,8 @@ def summed(z, y, weight=None, **options):
         ({"label_smoothing": 0.1, "ignore_index": 1}, None),
         ({"weight": WEIGHTS}, "class weights"),
         ({"weight": WEIGHTS, "ignore_index": 1}, "class weights"),
-        ({"weight": WEIGHTS, "label_smoothing": 0.1}, "could not be derived"),
+        ({"weight": WEIGHTS, "label_smoothing": 0.1}, "class weights"),
+        ({"weight": WEIGHTS, "label_smoothing": 0.1, "ignore_index": 1}, "class weights"),
     ],
 )
 @pytest.mark.parametrize("accumulation", [1, 2])

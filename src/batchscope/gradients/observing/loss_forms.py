@@ -5,22 +5,26 @@ With p = softmax(z), the classes along one axis, and c the scale of the loss (se
     cross-entropy                          v = c (p - onehot(y)) at every position that counts
     cross-entropy with label smoothing ε   v = c (p - (1 - ε) onehot(y) - ε/K)
     cross-entropy with class weights w     v = c w_y (p - onehot(y))
+    with both, W the sum of all w          v = c ((1 - ε) w_y (p - onehot(y)) + ε/K (W p - w))
     likelihood of log-probabilities        v = -c onehot(y), exp(z) sums to 1
     binary cross-entropy on logits         v = c (σ(z) - y), y in {0, 1}
     outputs that are losses                v = c everywhere
 
 Positions that do not count (`ignore_index`) have v = 0. A few rows suffice to tell a form; class weights need all.
+Forms with label smoothing are in `smoothed_forms`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from batchscope.gradients.observing import smoothed_forms
 
 Rows = NDArray[np.float64]
 
@@ -32,10 +36,11 @@ TOLERANCE = 1e-3  # relative; of two forms of a loss, the wrong one is off by fa
 LEAST = 1e-2  # of the largest gradient: smaller ones are mostly rounding
 HALF_TOLERANCE = 3e-2  # where z or v were rounded to 8 bits
 
-CROSS_ENTROPY, SMOOTHED, WEIGHTED = (
+CROSS_ENTROPY, SMOOTHED, WEIGHTED, WEIGHTED_SMOOTHED = (
     "cross-entropy",
     "cross-entropy with label smoothing",
     "cross-entropy with class weights",
+    "cross-entropy with class weights and label smoothing",
 )
 LIKELIHOOD, BINARY, LOSSES = "likelihood of log-probabilities", "binary cross-entropy", "outputs that are losses"
 
@@ -45,7 +50,7 @@ class Scale:
     """factor: 1/c, what the loop's gradients are to be multiplied by. form: of the loss, in words.
 
     axis: of the classes, where the form has any. smoothing: ε. weights: class -> w, up to a common factor; their mean
-    over the classes first seen is 1.
+    over the classes first seen is 1. is_rough: whether v is only near to that form, a small term being added to it.
     """
 
     factor: float
@@ -53,8 +58,10 @@ class Scale:
     axis: int = 0
     smoothing: float = 0.0
     weights: Mapping[int, float] = field(default_factory=dict)
+    is_rough: bool = False
 
 
+@np.errstate(all="ignore")  # of outputs that are no logits: what overflows fits no form
 def derive(z: Tensor, v: Tensor, known: Mapping[int, float] | None = None) -> Scale | None:
     """The scale of the loss whose gradient at the output z is v, None when its form cannot be told.
 
@@ -72,20 +79,34 @@ def derive(z: Tensor, v: Tensor, known: Mapping[int, float] | None = None) -> Sc
     return _everywhere(z, v, tolerance)
 
 
+@np.errstate(all="ignore")
 def derive_again(before: Scale | None, z: Tensor, v: Tensor) -> Scale | None:
-    """`derive` after an earlier pass: of a cross-entropy that is known already, a few rows say its scale."""
-    if before is not None and before.form == CROSS_ENTROPY and z.ndim > before.axis and z.shape == v.shape:
-        rows, grads = rows_of(z.detach(), before.axis), rows_of(v, before.axis)
+    """`derive` after an earlier pass: of a form that is known already, a few rows say its scale."""
+    if before is None or z.shape != v.shape or z.ndim <= before.axis:
+        return derive(z, v)
+    again = _again(before, z.detach(), v.detach())
+    return derive(z, v, before.weights) if again is None else again
+
+
+def _again(before: Scale, z: Tensor, v: Tensor) -> Scale | None:
+    if before.form == CROSS_ENTROPY:
+        rows, grads = rows_of(z, before.axis), rows_of(v, before.axis)
         step = max(1, len(grads) // FEW)
         grads_found = _array(grads[::step])
         counts = abs(grads_found).max(1) > 0
-        if counts.any():
-            p, grads_found = _softmax(_array(rows[::step])[counts]), grads_found[counts]
-            c = _coefficients(p, grads_found, grads_found.argmin(1), _tolerance(z, v))
-            factor = None if c is None else _common(c, _tolerance(z, v))
-            if factor is not None:
-                return Scale(factor, CROSS_ENTROPY, before.axis)
-    return derive(z, v, None if before is None else before.weights)
+        if not counts.any():
+            return None
+        p, grads_found = _softmax(_array(rows[::step])[counts]), grads_found[counts]
+        c = _coefficients(p, grads_found, _tolerance(z, v) if before.is_rough else _rounding(z, v))
+        factor = None if c is None else _common(c, _tolerance(z, v))
+        return None if factor is None else replace(before, factor=factor)
+    if before.smoothing:
+        rows_found, grads_found = _largest(rows_of(z, before.axis), rows_of(v, before.axis))
+        classes = z.shape[before.axis]
+        known = smoothed_forms.Known(before.smoothing, np.array([before.weights.get(k, 1.0) for k in range(classes)]))
+        c_found = known.scale(_softmax(rows_found), grads_found, _rounding(z, v)) if len(rows_found) else None
+        return None if c_found is None else replace(before, factor=1 / c_found)
+    return None
 
 
 def rows_of(x: Tensor, axis: int) -> Tensor:
@@ -103,11 +124,17 @@ def _along(z: Tensor, v: Tensor, axis: int, tolerance: float, known: Mapping[int
     if found is not None:
         return Scale(found, LIKELIHOOD, axis)
     p = _softmax(rows)
-    c = _coefficients(p, grads, target, tolerance)
-    if c is None:
-        return _smoothed(p, grads, axis, tolerance)
-    factor = None if known else _common(c, tolerance)
-    return Scale(factor, CROSS_ENTROPY, axis) if factor is not None else _weighted(z, v, axis, tolerance, known)
+    for is_rough, allowed in ((False, _rounding(z, v)), (True, tolerance)):
+        c = _coefficients(p, grads, allowed)
+        factor = None if known or c is None else _common(c, tolerance)
+        if factor is not None:
+            return Scale(factor, CROSS_ENTROPY, axis, is_rough=is_rough and allowed < HALF_TOLERANCE)
+        other = None if c is None else _weighted(z, v, axis, tolerance, known)
+        if other is None and not is_rough:  # of two classes, any function of a softmax has a c in every row
+            other = _smoothed(z, v, axis)
+        if other is not None:
+            return other
+    return None
 
 
 def _likelihood(rows: Rows, grads: Rows, target: NDArray[np.intp], tolerance: float) -> float | None:
@@ -117,41 +144,36 @@ def _likelihood(rows: Rows, grads: Rows, target: NDArray[np.intp], tolerance: fl
     return _common(c, tolerance) if bool((abs(grads).sum(1) - c <= tolerance * c).all()) else None
 
 
-def _coefficients(p: Rows, grads: Rows, target: NDArray[np.intp], tolerance: float) -> Rows | None:
-    """c of every row by least squares, None where v = c (p - onehot) does not hold in all."""
+def _coefficients(p: Rows, grads: Rows, tolerance: float) -> Rows | None:
+    """c of every row by least squares, None where v = c (p - onehot) does not hold in all. tolerance: beyond
+    rounding."""
     direction = p.copy()
-    direction[np.arange(len(p)), target] -= 1
+    direction[np.arange(len(p)), grads.argmin(1)] -= 1
     c: Rows = (grads * direction).sum(1) / np.square(direction).sum(1)
-    fits = abs(grads - c[:, None] * direction).max(1) <= tolerance * abs(grads).max(1)
-    return c if bool(fits.all()) else None
+    is_so = smoothed_forms.fits(grads, c[:, None] * direction, c, tolerance)
+    return c if is_so else None
 
 
-def _smoothed(p: Rows, grads: Rows, axis: int, tolerance: float) -> Scale | None:
-    """Away from the targets v = c p - c ε/K: a line, fitted to all rows."""
-    rows, classes = p.shape
-    if rows < 4:
+def _smoothed(z: Tensor, v: Tensor, axis: int) -> Scale | None:
+    """Label smoothing, without class weights or with them."""
+    rows, grads = _largest(z, v)
+    plain = smoothed_forms.unweighted(_softmax(rows), grads, _rounding(z, v))
+    if plain is not None:
+        c, smoothing = plain
+        return Scale(1 / c, SMOOTHED, axis, smoothing)
+    rows, grads = _largest(z, v, smoothed_forms.MOST_ROWS)
+    weighted = smoothed_forms.weighted(_softmax(rows), grads, _rounding(z, v))
+    if weighted is None:
         return None
-    target = grads.argmin(1)
-    for _ in range(2):  # the second time with targets that the first line tells
-        away = np.ones_like(p, dtype=bool)
-        away[np.arange(rows), target] = False
-        design = np.stack([p[away], np.ones(int(away.sum()))], 1)
-        (c, intercept), *_ = np.linalg.lstsq(design, grads[away], rcond=None)
-        target = (grads - c * p).argmin(1)
-    smoothing = -intercept * classes / c if c > 0 else 0.0
-    if not TOLERANCE < smoothing < 1:
-        return None
-    expected = c * (p - smoothing / classes)
-    expected[np.arange(rows), target] -= c * (1 - smoothing)
-    fits = abs(grads - expected).max(1) <= tolerance * abs(grads).max()
-    return Scale(float(1 / c), SMOOTHED, axis, float(smoothing)) if bool(fits.all()) else None
+    c, known = weighted
+    return Scale(1 / c, WEIGHTED_SMOOTHED, axis, known.smoothing, dict(enumerate(known.weights.tolist())))
 
 
 def _weighted(z: Tensor, v: Tensor, axis: int, tolerance: float, known: Mapping[int, float] | None) -> Scale | None:
     """One c for each class, from all rows."""
     rows, grads = _largest(z, v, len(v))
     target = grads.argmin(1)
-    c = _coefficients(_softmax(rows), grads, target, tolerance)
+    c = _coefficients(_softmax(rows), grads, tolerance)
     if c is None:
         return None
     seen = {int(y): c[target == y] for y in np.unique(target)}
@@ -198,6 +220,11 @@ def _largest(z: Tensor, v: Tensor, most: int = 0) -> tuple[Rows, Rows]:
 
 def _tolerance(z: Tensor, v: Tensor) -> float:
     return HALF_TOLERANCE if z.dtype.itemsize < 4 or v.dtype.itemsize < 4 else TOLERANCE
+
+
+def _rounding(z: Tensor, v: Tensor) -> float:
+    """Relative, beyond that to float32."""
+    return HALF_TOLERANCE if _tolerance(z, v) == HALF_TOLERANCE else 0.0
 
 
 def _array(x: Tensor) -> Rows:

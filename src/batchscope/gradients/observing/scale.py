@@ -26,6 +26,7 @@ from batchscope.gradients.observing.loss_forms import (
     SMOOTHED,
     TOLERANCE,
     WEIGHTED,
+    WEIGHTED_SMOOTHED,
     Scale,
     rows_of,
 )
@@ -40,7 +41,7 @@ def losses_of(scale: Scale, v: Tensor) -> Callable[[Tensor, Tensor], Tensor] | N
 
     None where v does not give the targets away; then <z, v> is the loss to first order.
     """
-    if scale.form in (CROSS_ENTROPY, WEIGHTED):
+    if scale.form in (CROSS_ENTROPY, SMOOTHED, WEIGHTED, WEIGHTED_SMOOTHED):
         return lambda z, v: _cross_entropy(z, v, scale)
     if scale.form == BINARY:
         return lambda z, v: F.binary_cross_entropy_with_logits(z, (v < 0).to(z.dtype), reduction="sum")
@@ -49,17 +50,24 @@ def losses_of(scale: Scale, v: Tensor) -> Callable[[Tensor, Tensor], Tensor] | N
 
 def _cross_entropy(z: Tensor, v: Tensor, scale: Scale) -> Tensor:
     rows, grads = rows_of(z, scale.axis), rows_of(v, scale.axis)
-    counts = (grads != 0).any(1)
-    return F.cross_entropy(
-        rows, torch.where(counts, grads.argmin(1), -100), _weights(scale, rows), reduction="sum", ignore_index=-100
-    )
+    weights = _weights(scale, rows)
+    target = torch.where((grads != 0).any(1), _targets(rows.detach(), grads, weights, scale), -100)
+    weight, smoothing = weights if scale.weights else None, scale.smoothing
+    return F.cross_entropy(rows, target, weight, reduction="sum", ignore_index=-100, label_smoothing=smoothing)
 
 
-def _weights(scale: Scale, rows: Tensor) -> Tensor | None:
-    if not scale.weights:
-        return None
+def _targets(rows: Tensor, grads: Tensor, weights: Tensor, scale: Scale) -> Tensor:
+    """The class of each row, where the gradient is least, but for what label smoothing adds to it."""
+    if not scale.smoothing:
+        return grads.argmin(1)
+    away = weights.sum() * rows.softmax(1) - weights
+    return (grads - scale.smoothing / len(weights) / scale.factor * away).argmin(1)
+
+
+def _weights(scale: Scale, rows: Tensor) -> Tensor:
     weights = rows.new_ones(rows.shape[1])
-    weights[list(scale.weights)] = rows.new_tensor(list(scale.weights.values()))
+    if scale.weights:
+        weights[list(scale.weights)] = rows.new_tensor(list(scale.weights.values()))
     return weights
 
 
@@ -88,11 +96,6 @@ def _loss_of_one(scale: Scale, z: Tensor, v: Tensor) -> Tensor:
         return z.sum()
     if scale.form == LIKELIHOOD:
         return -(z * (v < 0)).sum()
-    if scale.form == SMOOTHED:
-        rows, grads = rows_of(z, scale.axis), rows_of(v, scale.axis)
-        target = (grads - rows.detach().softmax(1) / scale.factor).argmin(1)
-        target = torch.where((grads != 0).any(1), target, -100)
-        return F.cross_entropy(rows, target, reduction="sum", label_smoothing=scale.smoothing, ignore_index=-100)
     exact = losses_of(scale, v)
     assert exact is not None
     return exact(z, v)
@@ -125,6 +128,8 @@ class Told:
             return None if self.reduction is not None else UNKNOWN_SCALE
         if derived.weights:
             return CLASS_WEIGHTS
+        if derived.is_rough:
+            return ROUGH
         is_told = self.reduction is not None or self.loss_scale is not None
         if not is_told or abs(self.factor(num_examples) / derived.factor - 1) < AGREEMENT:
             return None
@@ -151,6 +156,10 @@ CLASS_WEIGHTS = (
     "the loss has class weights, which its gradient shows up to a common factor: they are taken to have mean 1 over "
     "the classes of the first observed pass",
     "ratios such as the noise scale do not depend on that factor",
+)
+ROUGH = (
+    "the loss is near to a cross-entropy, with something added to it: its scale was found to about 1 %",
+    "reduction= and loss_scale= say it exactly; ratios such as the noise scale do not depend on it",
 )
 UNKNOWN_SCALE = (
     "the scale of the loss could not be derived from its gradient: it is taken for a mean over examples",
