@@ -48,7 +48,7 @@ def plain(row: Row, model: nn.Module, x: Tensor, y: Tensor) -> Step:
 
 def batchscope(row: Row, model: nn.Module, x: Tensor, y: Tensor) -> Step:
     """A batch after the first: the trace is made and audited once per measurement, as for any data set."""
-    from batchscope.gradients.measuring import Measurement, MeasureOptions
+    from batchscope.gradients.measurement import Measurement, MeasureOptions
     from batchscope.gradients.subject.batches import make_batch
     from batchscope.gradients.subject.state import eager
 

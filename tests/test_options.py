@@ -9,7 +9,8 @@ import pytest
 
 from batchscope.architectures import Architecture
 from batchscope.errors import InputError
-from batchscope.options import OPTIONS, identity, offer, option
+from batchscope.option import identity, offer, option
+from batchscope.options import OPTIONS
 from batchscope.records.row import Target
 from batchscope.studies import Study
 from batchscope.studies.keys import renewed, table
@@ -54,7 +55,7 @@ def test_impossible_values_are_named(change, message):
 
 
 def test_names_may_be_offered_later(monkeypatch):
-    monkeypatch.setattr("batchscope.options._OFFERED", {})
+    monkeypatch.setattr("batchscope.option._OFFERED", {})
     with pytest.raises(LookupError, match="'optimizer'"):
         OPTIONS["optimizer"].problem("agd")
     names = {"sgd": "steps against the gradient"}

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from batchscope.analysis.cells import CellTable, batch_sizes, cells, summarise, summary_table
+from batchscope.analysis.cells import CellTable, batch_sizes, cells, summary_table
 from batchscope.analysis.context import context
 from batchscope.analysis.fit.arrivals import typical_times
 from batchscope.analysis.formatting import batch_size, number
+from batchscope.analysis.summaries import summarise
 from batchscope.records.row import Outcome
 from tests.report import factory
 

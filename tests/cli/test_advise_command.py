@@ -120,7 +120,7 @@ def test_the_figure_is_drawn_where_it_was_asked_for(called, tmp_path):
 
 def test_shapes_are_timed_here_once_and_kept(called, tmp_path, monkeypatch):
     kept = tmp_path / "times.json"
-    monkeypatch.setattr("batchscope.cli.advise.SECONDS_PER_SHAPE", 0.02)
+    monkeypatch.setattr("batchscope.cli.worker_times.SECONDS_PER_SHAPE", 0.02)
     status, out, err = called("--workers", "1-2", "--json", speed=("--times", kept))
     assert status == 0, err
     assert f"timing {WIDE}" in err

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from batchscope.gradients import measure, oracle, per_example_sq_norms
-from batchscope.gradients.measuring import Measurement, MeasureOptions
+from batchscope.gradients.measurement import Measurement, MeasureOptions
 from batchscope.gradients.subject.batches import make_batch
 from tests.gradients.gradient_models import GPT, ResNet, squared_error, token_loss
 

@@ -6,7 +6,8 @@ from batchscope.analysis.batch_schedule import BatchRule, BatchSchedule, schedul
 from batchscope.analysis.branches import BranchTest, branch_test
 from batchscope.analysis.definitions import DEFINITIONS
 from batchscope.analysis.findings import Correlation, Finding, correlate_diversity, findings
-from batchscope.analysis.fit.critical_batch import CriticalBatchFit, fit, fit_critical_batch
+from batchscope.analysis.fit.critical_batch import fit, fit_critical_batch
+from batchscope.analysis.fit.critical_batch_fit import CriticalBatchFit
 from batchscope.analysis.sweeps import Sweep, find_shape, sweeps_of
 from batchscope.analysis.threshold_estimate import ThresholdEstimate
 from batchscope.analysis.thresholds import batch_threshold

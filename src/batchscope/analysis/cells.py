@@ -13,55 +13,23 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import stdtrit
 
 from batchscope.analysis.fit.arrivals import typical_times
-from batchscope.analysis.formatting import WIDTH, number, plain, rendered, spread, text_table
-from batchscope.analysis.sweeps import Array, Booleans, Sweep, sweep_of
+from batchscope.analysis.formatting import WIDTH, plain, rendered, spread, text_table
+from batchscope.analysis.summaries import Summary, median_of, scaled, summarise
+from batchscope.analysis.sweeps import Booleans, Sweep, sweep_of
 from batchscope.records.row import Outcome, Row
 from batchscope.records.rows import Column, Rows
 
-CONFIDENCE = 0.95
 EPOCHS_MEANING = (
     "epochs to target: median over seeds [95 % interval], between the checks at which the target was missed and met, "
     "seeds that ran out of epochs included; >: most seeds never arrived."
 )
-ABOVE, BELOW = ">", "<="
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What the n seeds of a cell say of one quantity.
-
-    value: as the module says. least, most: of the seeds as they were seen. low, high: 95 % interval of the value, None
-    without one. bound: "" for a number; ">" (too few seeds arrived) and "<=" (all did by the first check) where only a
-    bound is known, which `value` then is.
-    """
-
-    value: float
-    n: int
-    least: float
-    most: float
-    low: float | None = None
-    high: float | None = None
-    bound: str = ""
-
-    @property
-    def lower_bound(self) -> bool:
-        """The value is only known to be larger."""
-        return self.bound == ABOVE
-
-    def __str__(self) -> str:
-        if self.bound:
-            return f"{self.bound} {number(self.value)}"
-        if self.low is None or self.high is None:
-            return number(self.value)
-        return f"{number(self.value)} [{number(self.low)}, {number(self.high)}]"
 
 
 @dataclass(frozen=True)
@@ -190,19 +158,6 @@ class CellTable:
         return (EPOCHS_MEANING, EDGE_NOTE) if edge else (EPOCHS_MEANING,)
 
 
-def summarise(values: Sequence[float]) -> Summary | None:
-    """Mean, spread and Student interval of `values`; None for no values."""
-    if not values:
-        return None
-    n, mean, least, most = len(values), math.fsum(values) / len(values), min(values), max(values)
-    if n < 2:
-        return Summary(mean, n, least, most)
-    sd = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
-    half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * sd / math.sqrt(n)
-    factor = math.exp(half / mean) if mean > 0 else 1.0
-    return Summary(mean, n, least, most, mean / factor, mean * factor)
-
-
 KEYS = ("study", "depth", "width", "shape", "batch_size")
 Key = tuple[Any, ...]
 
@@ -269,22 +224,9 @@ def _times(finals: Rows, sweeps: Mapping[str, Sweep]) -> dict[Key, tuple[Summary
             runs = (sweep.cell == index) & ~sweep.diverged
             if runs.any():
                 ends = times.value[index], times.low[index], times.high[index]
-                steps = _summary(sweep.steps[runs], sweep.steps_before[runs], ends)
-                found[(*key, int(batch_size))] = _scaled(steps, _pass(sweep, runs, float(batch_size))), steps
+                steps = median_of(sweep.steps[runs], sweep.steps_before[runs], ends)
+                found[(*key, int(batch_size))] = scaled(steps, _pass(sweep, runs, float(batch_size))), steps
     return found
-
-
-def _summary(steps: Array, before: Array, ends: tuple[float, float, float]) -> Summary:
-    """Steps of the runs of one cell [n], and (median, low, high) of the likelihood."""
-    seen = np.where(np.isfinite(steps), steps, before)
-    n, least, most = len(steps), float(seen.min()), float(seen.max())
-    value, low, high = (float(end) for end in ends)
-    stopped = before[np.isinf(steps)]
-    if len(stopped) and not value <= stopped.max():  # no seed arrived, or too few to say when half of them would have
-        return Summary(float(stopped.max()), n, least, most, bound=ABOVE)
-    if math.isnan(value):
-        return Summary(most, n, least, most, bound=BELOW)
-    return Summary(value, n, least, most, *((None, None) if math.isnan(low) else (low, high)))
 
 
 def _pass(sweep: Sweep, runs: Booleans, batch_size: float) -> float:
@@ -293,18 +235,6 @@ def _pass(sweep: Sweep, runs: Booleans, batch_size: float) -> float:
     if arrived.any():
         return float(sweep.epochs[arrived].sum() / sweep.steps[arrived].sum())
     return 1 / math.ceil(sweep.num_examples / batch_size)
-
-
-def _scaled(steps: Summary, factor: float) -> Summary:
-    """The same in epochs."""
-    value, least, most = (_clean(end * factor) for end in (steps.value, steps.least, steps.most))
-    low, high = (None if end is None else _clean(end * factor) for end in (steps.low, steps.high))
-    return Summary(value, steps.n, least, most, low, high, steps.bound)
-
-
-def _clean(value: float) -> float:
-    """Without the noise of a multiplication: 7.000000000000001 epochs are 7."""
-    return float(f"{value:.12g}")
 
 
 def _mean(values: Column) -> float:

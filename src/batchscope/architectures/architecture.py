@@ -17,13 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from batchscope.architectures.budget import nearest_width
 from batchscope.architectures.parameter import Parameter
 from batchscope.errors import InputError, choose, shown
-from batchscope.options import (
-    OWN_INITIAL_WEIGHTS,
-    OWN_NETWORKS,
-    ArchitectureOptions,
-    check_options,
-    offer,
-)
+from batchscope.option import check_options, offer
+from batchscope.options import OWN_INITIAL_WEIGHTS, OWN_NETWORKS, ArchitectureOptions
 
 if TYPE_CHECKING:
     from torch import nn

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchscope.errors import choose
-from batchscope.options import offer
+from batchscope.option import offer
 
 AS_MADE = "as_made"  # no scheme: `build` leaves the weights as the module draws them
 # Scheme -> (distribution, source).

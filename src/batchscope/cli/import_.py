@@ -8,7 +8,7 @@ from pathlib import Path
 from batchscope.cli.console import print_json
 from batchscope.records.foreign import FORMATS, imported, save
 from batchscope.records.foreign.column_map import parse_map
-from batchscope.records.plain import COLUMNS
+from batchscope.records.plain_columns import COLUMNS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

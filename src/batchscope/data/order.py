@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from batchscope.data.seeding import Stream, generator
 from batchscope.errors import InputError, choose
-from batchscope.options import offer
+from batchscope.option import offer
 
 SAMPLINGS = ("permutation", "with_replacement")
 offer("sampling", SAMPLINGS)

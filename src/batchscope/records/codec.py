@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from batchscope.options import ALWAYS_A_CHOICE, OPTIONS
+from batchscope.option import ALWAYS_A_CHOICE
+from batchscope.options import OPTIONS
 from batchscope.records.histories import finite, from_json, to_json
 from batchscope.records.row import Outcome, Row
 from batchscope.records.rows import COLUMNS, KINDS, Column, Rows, as_column

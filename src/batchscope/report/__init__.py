@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from batchscope.analysis.cells import Cell, Summary, cells
+from batchscope.analysis.cells import Cell, cells
 from batchscope.analysis.context import Context, context
 from batchscope.analysis.digest import Digest, digest
+from batchscope.analysis.summaries import Summary
 
 __all__ = ["Cell", "Context", "Digest", "Summary", "cells", "context", "digest"]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from batchscope.options import options_given
+from batchscope.option import options_given
 from batchscope.records.row import Evaluation, Outcome, Row
 from batchscope.running import provenance
 from batchscope.studies.plan import is_widening

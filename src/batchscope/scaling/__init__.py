@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from batchscope.scaling.advice import Advice, Point, Saturation, advise
+from batchscope.scaling.advice import Advice, Point, Saturation
+from batchscope.scaling.advising import advise
 from batchscope.scaling.design import Candidate, Design, design
 from batchscope.scaling.steps import StepsCurve
 from batchscope.scaling.time_model import TimeModel

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from batchscope.analysis.fit.critical_batch import CriticalBatchFit
+from batchscope.analysis.fit.critical_batch_fit import CriticalBatchFit
 from batchscope.analysis.formatting import duration, number, plain
 from batchscope.analysis.intervals import quantile_interval
 from batchscope.analysis.verdict import EQUAL_PARAMETERS
 from batchscope.errors import InputError
-from batchscope.scaling.advice import Advice, Point, advise
+from batchscope.scaling.advice import Advice, Point
+from batchscope.scaling.advising import advise
 from batchscope.scaling.steps import StepsCurve
 from batchscope.scaling.time_model import TimeModel
 

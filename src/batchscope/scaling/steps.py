@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from batchscope.analysis.fit.critical_batch import CriticalBatchFit
+from batchscope.analysis.fit.critical_batch_fit import CriticalBatchFit
 from batchscope.analysis.fit.curve import log_steps
 from batchscope.analysis.formatting import bounds_text, number
 from batchscope.errors import InputError

@@ -12,7 +12,8 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
-from batchscope.options import OPTIONS, Option
+from batchscope.option import Option
+from batchscope.options import OPTIONS
 from batchscope.studies.key_types import StepSizes
 from batchscope.studies.study import Study
 from batchscope.writing import write_text

@@ -14,7 +14,8 @@ from pydantic_core import PydanticCustomError
 from batchscope.architectures.architecture import FAMILIES, Family, check_choice, family_named
 from batchscope.architectures.initialisation import AS_MADE
 from batchscope.errors import InputError, choose, closest, shown
-from batchscope.options import OPTIONS, OWN_LOSSES, OWN_METRICS, ArchitectureOptions, TrainingOptions, options_of
+from batchscope.option import options_of
+from batchscope.options import OPTIONS, OWN_LOSSES, OWN_METRICS, ArchitectureOptions, TrainingOptions
 from batchscope.own_code import source_of
 from batchscope.records.row import ACCURACIES, METRICS, Target
 from batchscope.records.row import OWN_METRICS as TARGETS_OF_OWN_METRICS

@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 
 from batchscope.architectures.architecture import Architecture
-from batchscope.options import identity
+from batchscope.option import identity
 from batchscope.studies.dataset import DataFacts
 from batchscope.training.settings import Member, Settings
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import batchscope.architectures.initialisation
 import batchscope.data.order  # noqa: F401
 from batchscope.errors import InputError
-from batchscope.options import TrainingOptions, check_options, offer
+from batchscope.option import check_options, offer
+from batchscope.options import TrainingOptions
 from batchscope.records.row import Evaluation, Outcome, Target
 from batchscope.training.execution import STACKED, Execution
 from batchscope.training.optimizers import OPTIMIZERS

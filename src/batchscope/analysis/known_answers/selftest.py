@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from batchscope.analysis.fit.critical_batch import CriticalBatchFit, fit, fit_critical_batch
+from batchscope.analysis.fit.critical_batch import fit, fit_critical_batch
+from batchscope.analysis.fit.critical_batch_fit import CriticalBatchFit
 from batchscope.analysis.formatting import bounds_text
 from batchscope.analysis.gate import require
 from batchscope.analysis.known_answers.check import Check

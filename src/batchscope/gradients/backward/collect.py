@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from batchscope.gradients.backward.capture import Shared
+from batchscope.gradients.backward.meeting import Shared
 from batchscope.gradients.backward.planner import KernelChoice, Planner
 from batchscope.gradients.kernels import chunks, sq_norms
 from batchscope.gradients.kernels.tied import cross_term

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 from torch.overrides import _get_current_function_mode_stack, _pop_mode, _push_mode
 
-from batchscope.gradients.backward.capture import Capture, Shared, _Meeting
+from batchscope.gradients.backward.capture import Capture
 from batchscope.gradients.backward.collect import Collector
+from batchscope.gradients.backward.meeting import Meeting, Shared
 from batchscope.gradients.backward.planner import Planner
 from batchscope.gradients.observing.linear_rows import LinearRow, linear_row, results_of_rows
 from batchscope.gradients.tracing.calls import Function, Position, is_in_place, tensors_in, tensors_out
@@ -174,7 +175,7 @@ class InsideCapture(Capture):
         self._meetings.append(tuple({root: None for operand in operands.values() for root in operand.roots}))
         _on_gradient_of(output, args, partial(self._receive_at, number, meeting))
 
-    def _receive_at(self, number: int, meeting: _Meeting, grad: Tensor) -> None:
+    def _receive_at(self, number: int, meeting: Meeting, grad: Tensor) -> None:
         if self.error is not None or self.is_idle:
             return
         self._fired[number] = self._fired.get(number, 0) + 1

@@ -11,7 +11,8 @@ from batchscope.errors import InputError
 from batchscope.records.foreign import batch_science, optuna, wandb
 from batchscope.records.foreign.column_map import mapped, read_csv
 from batchscope.records.foreign.reaching import Goal
-from batchscope.records.plain import COLUMNS, runs
+from batchscope.records.plain import runs
+from batchscope.records.plain_columns import COLUMNS
 from batchscope.writing import replaced
 
 Lines = list[dict[str, Any]]

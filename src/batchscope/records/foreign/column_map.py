@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from batchscope.errors import InputError, choose, closest
-from batchscope.records.plain import COLUMNS
+from batchscope.records.plain_columns import COLUMNS
 
 Table = list[dict[str, str]]
 

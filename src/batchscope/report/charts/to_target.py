@@ -8,8 +8,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from batchscope.analysis.cells import Cell, Summary, batch_sizes, by_shape
+from batchscope.analysis.cells import Cell, batch_sizes, by_shape
 from batchscope.analysis.digest import Digest
+from batchscope.analysis.summaries import Summary
 from batchscope.report.charts.axes import doubling, log_axis, sideways
 from batchscope.report.charts.cell_table import cell_table, hover
 from batchscope.report.charts.chart import Band, Chart, Hue, Layer, Line, Mark, Panel, Points

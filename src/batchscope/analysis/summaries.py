@@ -1,0 +1,84 @@
+"""What the seeds of a cell say of one quantity: a median or a mean with an interval, or a bound."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import stdtrit
+
+from batchscope.analysis.formatting import number
+from batchscope.analysis.sweeps import Array
+
+CONFIDENCE = 0.95
+ABOVE, BELOW = ">", "<="
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the n seeds of a cell say of one quantity.
+
+    value: as the module says. least, most: of the seeds as they were seen. low, high: 95 % interval of the value, None
+    without one. bound: "" for a number; ">" (too few seeds arrived) and "<=" (all did by the first check) where only a
+    bound is known, which `value` then is.
+    """
+
+    value: float
+    n: int
+    least: float
+    most: float
+    low: float | None = None
+    high: float | None = None
+    bound: str = ""
+
+    @property
+    def lower_bound(self) -> bool:
+        """The value is only known to be larger."""
+        return self.bound == ABOVE
+
+    def __str__(self) -> str:
+        if self.bound:
+            return f"{self.bound} {number(self.value)}"
+        if self.low is None or self.high is None:
+            return number(self.value)
+        return f"{number(self.value)} [{number(self.low)}, {number(self.high)}]"
+
+
+def summarise(values: Sequence[float]) -> Summary | None:
+    """Mean, spread and Student interval of `values`; None for no values."""
+    if not values:
+        return None
+    n, mean, least, most = len(values), math.fsum(values) / len(values), min(values), max(values)
+    if n < 2:
+        return Summary(mean, n, least, most)
+    sd = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
+    half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * sd / math.sqrt(n)
+    factor = math.exp(half / mean) if mean > 0 else 1.0
+    return Summary(mean, n, least, most, mean / factor, mean * factor)
+
+
+def median_of(steps: Array, before: Array, ends: tuple[float, float, float]) -> Summary:
+    """Steps of the runs of one cell [n], and (median, low, high) of the likelihood."""
+    seen = np.where(np.isfinite(steps), steps, before)
+    n, least, most = len(steps), float(seen.min()), float(seen.max())
+    value, low, high = (float(end) for end in ends)
+    stopped = before[np.isinf(steps)]
+    if len(stopped) and not value <= stopped.max():  # no seed arrived, or too few to say when half of them would have
+        return Summary(float(stopped.max()), n, least, most, bound=ABOVE)
+    if math.isnan(value):
+        return Summary(most, n, least, most, bound=BELOW)
+    return Summary(value, n, least, most, *((None, None) if math.isnan(low) else (low, high)))
+
+
+def scaled(steps: Summary, factor: float) -> Summary:
+    """The same in epochs."""
+    value, least, most = (_clean(end * factor) for end in (steps.value, steps.least, steps.most))
+    low, high = (None if end is None else _clean(end * factor) for end in (steps.low, steps.high))
+    return Summary(value, steps.n, least, most, low, high, steps.bound)
+
+
+def _clean(value: float) -> float:
+    """Without the noise of a multiplication: 7.000000000000001 epochs are 7."""
+    return float(f"{value:.12g}")

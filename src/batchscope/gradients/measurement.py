@@ -1,0 +1,183 @@
+"""A measurement in progress: the choices of `measure`, the checks of the first batch, and results of every batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from batchscope.errors import BatchscopeError, InputError, MeasurementError, choose
+from batchscope.gradients.backward.collect import Result
+from batchscope.gradients.backward.examples import Examples, measure_examples
+from batchscope.gradients.backward.measurer import Measurer
+from batchscope.gradients.backward.planner import DEFAULT_MEMORY_BUDGET, Planner
+from batchscope.gradients.subject import batchnorm as batchnorm_choices
+from batchscope.gradients.subject.admission import admit, unwrap
+from batchscope.gradients.subject.batches import (
+    Batch,
+    leaves_of,
+    make_batch,
+)
+from batchscope.gradients.subject.failures import refuse_out_of_memory
+from batchscope.gradients.subject.losses import Loss
+from batchscope.gradients.subject.subject import Subject
+from batchscope.gradients.tracing.probe import PROBED, Probe, coupling_error, probe, random_calls
+
+DROPOUT_CHOICES = ("refuse", "eval", "sample")
+MODEL_LOSS = "model"
+RECOVERED = 1e-3  # relative, on losses: what is recovered from a batch against single examples, in any precision
+
+
+@dataclass(frozen=True)
+class MeasureOptions:
+    """How to measure; the keyword arguments of `measure`.
+
+    batchnorm: "refuse", "eval", "frozen" or "microbatch" (see batchnorm.py). dropout: "refuse", "eval" (everything that
+    is random in training mode is switched off) or "sample" (gradients of one random draw; not audited).
+    audit: check the first batch, shapes not seen before and a few random later batches against plain autograd.
+    memory_budget: bytes of scratch memory. examples: function from a batch (inputs, targets) to its single examples,
+    each (inputs, targets) again; for data whose first axis does not count examples.
+    """
+
+    batchnorm: str = "refuse"
+    dropout: str = "refuse"
+    audit: bool = True
+    memory_budget: int = DEFAULT_MEMORY_BUDGET
+    examples: Examples | None = None
+
+    def __post_init__(self) -> None:
+        choose("batchnorm choice", self.batchnorm, batchnorm_choices.CHOICES)
+        choose("dropout choice", self.dropout, DROPOUT_CHOICES)
+        if self.memory_budget <= 0:
+            raise InputError(f"memory_budget={self.memory_budget}: expected a positive number of bytes")
+        if self.examples is not None and not callable(self.examples):
+            raise InputError(f"examples={self.examples!r}: expected a function from a batch to its single examples")
+
+
+@dataclass(eq=False)
+class Measurement:
+    """A measurement in progress: checks the first batch, then turns batches into Results."""
+
+    model: nn.Module
+    loss: Loss | str
+    options: MeasureOptions
+    _checked: bool = False
+    _is_widened: bool = False  # whether floating-point inputs are given the parameters' dtype
+
+    def __post_init__(self) -> None:
+        model = unwrap(self.model)
+        admit(model)
+        if isinstance(self.loss, str) and self.loss != MODEL_LOSS:
+            raise InputError(f"loss={self.loss!r}: expected a function or module, or {MODEL_LOSS!r}")
+        self.subject = Subject(model, self.loss, self.options.batchnorm)
+        if not self.subject.parameters:
+            raise InputError("the model has no parameter that requires a gradient: nothing to measure")
+        audited = self.options.audit and self.options.dropout != "sample"
+        self.measurer = Measurer(self.subject, Planner(self.options.memory_budget), audited)
+        self.device = next(iter(self.subject.parameters.values())).device
+        if self.loss == MODEL_LOSS:
+            self.measurer.given_up = "the model's own loss, of one example at a time"
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the result should know."""
+        return self.subject.notes
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Within this context the model is set up as the options say; afterwards it is as it was."""
+        with self.subject.running():
+            _set_modes(self.subject.model, self.options)
+            yield
+
+    def batch_of(self, inputs: Any, targets: Any) -> Batch:
+        """A batch on the model's device; arrays of floating-point numbers in the parameters' dtype."""
+        batch = make_batch(inputs, targets, self.device, counted=self.options.examples is None)
+        arrays = any(isinstance(leaf, np.ndarray) for leaf in leaves_of(inputs))
+        return self._widened(batch) if arrays or self._is_widened else batch
+
+    def results(self, batch: Batch) -> dict[str, Result]:
+        """Parameter name -> Result of one batch of at least one example."""
+        if self.options.examples is not None:
+            return measure_examples(self.measurer, batch, self.options.examples)
+        self.subject.prepare(batch)
+        if not self._checked and batch.num_examples > 1:
+            batch = self._check(batch)
+            self._checked = True
+        return self.measurer.measure(batch)
+
+    def _check(self, batch: Batch) -> Batch:
+        """Probe the first batch: the batch, with inputs converted where the model needs it."""
+        if self.loss == MODEL_LOSS and self.subject.recover(batch.head(PROBED), RECOVERED):
+            self.measurer.given_up = ""
+        try:
+            found = probe(self.subject, batch)
+        except Exception as error:
+            refuse_out_of_memory(error)
+            converted = self._widened(batch)
+            if converted is batch or isinstance(error, BatchscopeError):
+                if isinstance(error, BatchscopeError):
+                    raise
+                return batch  # the measurer's ladder goes on, and has the words if all fails
+            self._is_widened = True
+            return self._check(converted)
+        if not found.is_deterministic:
+            self._random(self.subject.model, batch)
+        if found.coupled_examples():
+            raise coupling_error(self.subject, batch)
+        if self.loss == MODEL_LOSS:
+            self._compare_with_mean(batch.head(len(found.losses)), found)
+        else:
+            self.subject.settle_copies(batch, found.losses, found.tolerance)
+        if found.trace is not None:
+            self.measurer.traces = [found.trace]
+        return batch
+
+    def _compare_with_mean(self, batch: Batch, found: Probe) -> None:
+        own = float(self.subject.raw_loss(batch).detach())
+        mean = float(found.losses.mean())
+        if abs(own - mean) > found.tolerance:
+            self.subject.say(
+                f"the model's own loss of a batch ({own:.6g}) is not the mean of its examples' ({mean:.6g}), for "
+                "instance "
+                "because it is a mean over tokens: each example counts here with its own loss, all alike"
+            )
+
+    def _widened(self, batch: Batch) -> Batch:
+        """Floating-point inputs in the parameters' dtype, when they have one in common; the same batch otherwise."""
+        dtypes = {p.dtype for p in self.subject.model.parameters() if p.is_floating_point()}
+        leaves = [x for x in leaves_of(batch.inputs) if isinstance(x, Tensor) and x.is_floating_point()]
+        if len(dtypes) != 1 or all(leaf.dtype in dtypes for leaf in leaves):
+            return batch
+        (dtype,) = dtypes
+        self.subject.say(f"inputs of {leaves[0].dtype} were converted to the model's {dtype}")
+        return batch.map_inputs(
+            lambda leaf: leaf.to(dtype) if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf
+        )
+
+    def _random(self, model: nn.Module, batch: Batch) -> None:
+        names = [n for n, m in model.named_modules() if m.training and "dropout" in type(m).__name__.lower()]
+        called = [] if names else random_calls(self.subject, batch)
+        where = f" (in training mode: {', '.join(names)})" if names else ""
+        where = f" (it calls {', '.join(called)})" if called else where
+        if self.options.dropout != "sample":
+            raise MeasurementError(
+                f"two forward passes on the same examples gave different losses{where}: the measurement would change "
+                "from run to run. Expected a deterministic model, or a choice: dropout='eval' (switch it off) or "
+                "'sample' (gradients of one random draw)"
+            )
+        self.subject.say(f"random forward pass{where}: gradients of one draw, not audited")
+
+
+def _set_modes(model: nn.Module, options: MeasureOptions) -> None:
+    coupling = batchnorm_choices.coupling_modules(model)
+    if coupling and options.batchnorm == "refuse":
+        raise batchnorm_choices.refuse(list(coupling))
+    for module in model.modules():
+        is_batchnorm = isinstance(module, nn.modules.batchnorm._BatchNorm)
+        if (options.batchnorm if is_batchnorm else options.dropout) == "eval":
+            module.training = False
