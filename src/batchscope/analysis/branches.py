@@ -25,7 +25,7 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.special import bdtrc, stdtr, stdtrit
 
-from batchscope.analysis.formatting import batch_size, number, plain, rendered, text_table
+from batchscope.analysis.formatting import batch_size, fields_of, number, rendered, text_table
 from batchscope.analysis.intervals import LEVEL
 from batchscope.errors import InputError, choose
 
@@ -122,9 +122,7 @@ class BranchTest:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        branches = [{name: plain(value) for name, value in vars(one).items()} for one in self.branches]
-        fields = {name: plain(value) for name, value in vars(self).items() if name != "branches"}
-        return {**fields, "branches": branches, "statement": self.statement}
+        return fields_of(self, branches=[fields_of(one) for one in self.branches], statement=self.statement)
 
     def __str__(self) -> str:
         heads = ("k", "batch size", "step size", "loss above that of k = 1", "diverged", "decision")

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import special
 
 from batchscope.analysis.diversity import at_equal_epochs
-from batchscope.analysis.formatting import number, plain, probability_text
+from batchscope.analysis.formatting import fields_of, number, probability_text
 from batchscope.analysis.intervals import LEVEL
 from batchscope.analysis.log_times import log_times
 from batchscope.analysis.same_batch import EpochRatios, epoch_ratios
@@ -56,7 +56,7 @@ class Correlation:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {name: plain(value) for name, value in vars(self).items()}
+        return fields_of(self)
 
     def __str__(self) -> str:
         return self.sentence
@@ -84,8 +84,7 @@ class Finding:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        fields = {name: plain(value) for name, value in vars(self).items() if name != "evidence"}
-        return {**fields, "evidence": self.evidence.as_dict() if self.evidence else None}
+        return fields_of(self)
 
 
 STATEMENTS = {

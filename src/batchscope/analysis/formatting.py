@@ -116,7 +116,11 @@ def probability_text(value: float, digits: int = 2) -> str:
 
 
 def plain(value: Any) -> Any:
-    """`value` for JSON: NaN and infinities become None, arrays lists, tuples lists."""
+    """`value` for JSON: NaN and infinities become None, arrays lists, tuples lists, records what they say of
+    themselves.
+    """
+    if hasattr(value, "as_dict"):
+        return value.as_dict()
     if isinstance(value, np.ndarray):
         return plain(value.tolist())
     if isinstance(value, (list, tuple)):
@@ -126,6 +130,12 @@ def plain(value: Any) -> Any:
     if isinstance(value, (float, np.floating)):
         return float(value) if math.isfinite(value) else None
     return value.item() if isinstance(value, np.generic) else value
+
+
+def fields_of(record: Any, *left_out: str, **more: Any) -> dict[str, Any]:
+    """The fields of a record for JSON, some left out, and what else is said of it."""
+    fields = {name: value for name, value in vars(record).items() if name not in left_out}
+    return {name: plain(value) for name, value in (fields | more).items()}
 
 
 def text_table(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from batchscope.analysis.formatting import bounds_text, number, plain, probability_text
+from batchscope.analysis.formatting import bounds_text, fields_of, number, probability_text
 from batchscope.analysis.intervals import LEVEL
 from batchscope.analysis.log_times import AT, LESS, MORE, UNKNOWN, LogTimes, probability_above, quantile
 from batchscope.analysis.sweeps import Array, Booleans, Integers
@@ -50,7 +50,7 @@ class EpochRatio:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {**{name: plain(value) for name, value in vars(self).items()}, "text": self.text}
+        return fields_of(self, text=self.text)
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,7 @@ class EpochRatios:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        fields = {name: plain(value) for name, value in vars(self).items() if name != "ends"}
-        words = {"share": plain(self.share), "sentence": self.sentence}
-        return {**fields, **words, "ends": [one.as_dict() for one in self.ends]}
+        return fields_of(self, share=self.share, sentence=self.sentence)
 
     @property
     def short(self) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from batchscope.analysis.formatting import bounds_text, number, plain
+from batchscope.analysis.formatting import bounds_text, fields_of, number, plain
 from batchscope.analysis.intervals import LEVEL
 from batchscope.analysis.log_times import AT, LESS, MORE, UNKNOWN, LogTimes, probability_above, quantile
 from batchscope.analysis.sweeps import Array
@@ -46,7 +46,7 @@ class SlowDown:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {**{name: plain(value) for name, value in vars(self).items()}, "text": self.text}
+        return fields_of(self, text=self.text)
 
 
 @dataclass(frozen=True)

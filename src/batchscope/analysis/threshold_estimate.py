@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from batchscope.analysis.crossings import ABOVE, BELOW
-from batchscope.analysis.formatting import batch_interval, batch_size, number, plain
+from batchscope.analysis.formatting import batch_interval, batch_size, fields_of, number
 from batchscope.analysis.intervals import LEVEL, quantile_interval
 from batchscope.analysis.log_times import LogTimes
 from batchscope.analysis.sweeps import Array, Sweep
@@ -68,8 +68,7 @@ class ThresholdEstimate:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: every field but the samples; NaN and infinities are None, `text` says what they mean."""
-        fields = {name: plain(value) for name, value in vars(self).items() if name != "samples"}
-        return {**fields, "text": self.text, "interval_text": self.interval_text}
+        return fields_of(self, "samples", text=self.text, interval_text=self.interval_text)
 
     def __str__(self) -> str:
         """``784-20-10 relu: 1024 [512, 2048] (paper2018, 95 %, n = 40)``."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from batchscope.analysis.formatting import bounds_text, number, plain, probability_text
+from batchscope.analysis.formatting import bounds_text, fields_of, number, probability_text
 from batchscope.analysis.intervals import LEVEL, probability_greater, quantile_interval
 from batchscope.analysis.sweeps import Array, Sweep
 from batchscope.analysis.threshold_estimate import ThresholdEstimate
@@ -54,7 +54,7 @@ class Trend:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {**{name: plain(value) for name, value in vars(self).items()}, "sentence": self.sentence}
+        return fields_of(self, sentence=self.sentence)
 
     def __str__(self) -> str:
         return self.sentence

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from batchscope.analysis.formatting import plain, probability_text
+from batchscope.analysis.formatting import fields_of, probability_text
 from batchscope.analysis.intervals import LEVEL, ratio_interval
 from batchscope.analysis.ratios import probability_larger, ratio_text
 from batchscope.analysis.sweeps import HasRows, Sweep, by_shape, refuse_mixtures, rows_of, runs_among, sweeps_of
@@ -79,7 +79,7 @@ class TuningGuard:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        cells = [{name: plain(value) for name, value in vars(cell).items()} for cell in self.cells]
+        cells = [fields_of(cell) for cell in self.cells]
         return {"protocol": self.protocol, "statement": self.statement, "cells": cells}
 
 
@@ -136,9 +136,7 @@ class ProtocolEffect:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        fields = {name: plain(value) for name, value in vars(self).items() if name not in ("paper", "tuned")}
-        words = {"ratio_text": self.ratio_text, "sentence": self.sentence}
-        return {**fields, **words, "paper": self.paper.as_dict(), "tuned": self.tuned.as_dict()}
+        return fields_of(self, ratio_text=self.ratio_text, sentence=self.sentence)
 
 
 def guard(results: Iterable[Row] | HasRows) -> TuningGuard:

@@ -10,7 +10,7 @@ import numpy as np
 
 from batchscope.analysis.definitions import DEFINITIONS, Definition, describe, parse_definition
 from batchscope.analysis.diversity import AT_EQUAL_EPOCHS, at_equal_epochs, has_curves
-from batchscope.analysis.formatting import plain, probability_text
+from batchscope.analysis.formatting import fields_of, probability_text
 from batchscope.analysis.intervals import LEVEL, ratio_interval
 from batchscope.analysis.ratios import most_supported, probability_larger, ratio_text
 from batchscope.analysis.sweeps import Array, Results, Sweep, find_shape, sweeps_of
@@ -68,9 +68,7 @@ class Verdict:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; NaN and infinities are None."""
-        fields = {name: plain(value) for name, value in vars(self).items() if name not in ("first", "second")}
-        words = {"sentence": self.sentence, "ratio_text": self.ratio_text}
-        return {**fields, **words, "first": self.first.as_dict(), "second": self.second.as_dict()}
+        return fields_of(self, sentence=self.sentence, ratio_text=self.ratio_text)
 
     def __str__(self) -> str:
         return self.sentence

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from batchscope.analysis.formatting import duration, number, plain
+from batchscope.analysis.formatting import duration, fields_of, number
 from batchscope.analysis.intervals import LEVEL
 from batchscope.scaling.steps import StepsCurve
 from batchscope.scaling.time_model import TimeModel
@@ -42,6 +42,10 @@ class Point:
     extrapolated_workers: bool
     extrapolated_batch: bool
 
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: NaN and infinities are None."""
+        return fields_of(self)
+
 
 @dataclass(frozen=True)
 class Saturation:
@@ -59,6 +63,10 @@ class Saturation:
         known = not math.isnan(self.interval[0])
         ends = f" [{self._end(self.interval[0])}, {self._end(self.interval[1])}]" if known else ""
         return f"{self._end(self.workers)}{ends}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: NaN and infinities are None."""
+        return fields_of(self, text=self.text)
 
     def _end(self, workers: float) -> str:
         return f"> {self.most}" if workers >= self.most > 1 else f"{workers:.0f}"
@@ -99,23 +107,7 @@ class Advice:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: NaN and infinities are None."""
-        return {
-            "name": self.name,
-            "model": self.model.as_dict(),
-            "b_crit": self.curve.text,
-            "points": [plain(vars(point)) for point in self.points],
-            "fastest": plain(vars(self.fastest)),
-            "saturation": plain(vars(self.saturation)) | {"text": self.saturation.text},
-            "reference": self.reference,
-            "batch_size": self.batch_size,
-            "price": self.price,
-            "deadline": self.deadline,
-            "in_time": None if self.in_time is None else plain(vars(self.in_time)),
-            "in_time_surely": None if self.in_time_surely is None else plain(vars(self.in_time_surely)),
-            "level": self.level,
-            "notes": list(self.notes),
-            "sentence": self.sentence,
-        }
+        return fields_of(self, "curve", "samples", b_crit=self.curve.text, sentence=self.sentence)
 
     def __str__(self) -> str:
         return "\n".join([self.sentence, *self.notes])

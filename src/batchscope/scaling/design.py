@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from batchscope.analysis.fit.critical_batch_fit import CriticalBatchFit
-from batchscope.analysis.formatting import duration, number, plain
+from batchscope.analysis.formatting import duration, fields_of, number
 from batchscope.analysis.intervals import quantile_interval
 from batchscope.analysis.verdict import EQUAL_PARAMETERS
 from batchscope.errors import InputError
@@ -75,10 +75,7 @@ class Design:
             "workers": self.workers,
             "budget": self.budget,
             "decision": self.best.name if self.decided else "undecided",
-            "candidates": [
-                plain(vars(candidate)) | {"point": plain(vars(candidate.point)), "open": candidate.open}
-                for candidate in self.candidates
-            ],
+            "candidates": [fields_of(candidate, open=candidate.open) for candidate in self.candidates],
             "left_out": self.left_out,
             "sentence": self.sentence,
         }

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from batchscope.analysis.formatting import duration, grouped, plain
+from batchscope.analysis.formatting import duration, fields_of, grouped, plain
 from batchscope.errors import InputError, choose
 from batchscope.scaling import calibration, synchronising
 from batchscope.scaling.calibration import HELD_OUT
@@ -180,7 +180,7 @@ class TimeModel:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: NaN and infinities are None."""
-        return {name: plain(value) for name, value in dataclasses.asdict(self).items()}
+        return fields_of(self)
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> TimeModel:

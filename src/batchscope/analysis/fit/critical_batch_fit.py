@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from batchscope.analysis.fit.curve import CurveFit, log_steps
-from batchscope.analysis.formatting import bounds_text, number, plain
+from batchscope.analysis.formatting import bounds_text, fields_of, number
 from batchscope.analysis.intervals import LEVEL
 from batchscope.analysis.sweeps import Array
 
@@ -117,18 +117,9 @@ class CriticalBatchFit:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: everything but the runs and the resamples; NaN and infinities are None, `text` says the meaning."""
-        large = (
-            "samples",
-            "samples_seeds",
-            "log_parameters",
-            "batch_sizes",
-            "steps",
-            "steps_before",
-            "residuals",
-            "curve",
-        )
-        fields = {name: plain(value) for name, value in vars(self).items() if name not in large}
-        return {**fields, "text": self.text, "interval_text": bounds_text(self.interval)}
+        runs = ("batch_sizes", "steps", "steps_before", "residuals")
+        draws = ("samples", "samples_seeds", "log_parameters", "curve")
+        return fields_of(self, *runs, *draws, text=self.text, interval_text=bounds_text(self.interval))
 
     def __str__(self) -> str:
         """``B_crit = 512 [401, 655] (95 %, n = 40; ...)``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from batchscope.analysis.formatting import plain
+from batchscope.analysis.formatting import fields_of
 
 
 @dataclass(frozen=True)
@@ -23,4 +23,4 @@ class Check:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {name: plain(value) for name, value in vars(self).items()}
+        return fields_of(self)

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from batchscope.gradients.backward.meeting import Meeting, Shared
+from batchscope.gradients.backward.meeting import Meeting, Shared, SharedCall
 from batchscope.gradients.backward.rowwise import RowwiseCall, call_rowwise, results_of
 from batchscope.gradients.rules import REPLACEMENTS, RULES, Uses
 from batchscope.gradients.rules.lazy_gradients import Use
@@ -122,10 +122,11 @@ class Capture(Interceptor):
         if event is None or event.function != func or event.shared != tuple(operands):
             return self._run_unexpected(func, args, kwargs)
         refuse_derivatives(func)
+        call = SharedCall(func, args, kwargs, operands)
         if not event.is_meeting or not event.measurable or (is_in_place(func) and event.shared == (0,)):
-            return self._run_shared(event, operands, func, args, kwargs)
+            return self._run_shared(event, call)
         self._advance(event, args, kwargs)
-        return self._meet(event, operands, func, args, kwargs)
+        return self._meet(event, call)
 
     def _see_special(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A tensor that is made to require a gradient while the model runs: a path of the backward pass ends there."""
@@ -194,21 +195,14 @@ class Capture(Interceptor):
                 raise TraceMismatchError(name_of(func))
         return output
 
-    def _run_shared(
-        self,
-        event: Event,
-        operands: Mapping[Position, Shared],
-        func: Function,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Any:
+    def _run_shared(self, event: Event, call: SharedCall) -> Any:
         """Parameters in, parameters out: keep the graph. Also a call that cannot be measured: its parameters escape."""
-        output = func(*args, **kwargs)
+        output = call.function(*call.args, **call.kwargs)
         tensors = [tensor for tensor in tensors_out(output) if tensor.requires_grad]
         if tensors:
-            self._advance(event, args, kwargs)
+            self._advance(event, call.args, call.kwargs)
         if not event.is_meeting:
-            self._derive(operands, tensors)
+            self._derive(call.operands, tensors)
         return output
 
     def _derive(self, operands: Mapping[Position, Shared], tensors: Iterable[Tensor]) -> None:
@@ -216,21 +210,15 @@ class Capture(Interceptor):
         roots = frozenset().union(*(operand.roots for operand in operands.values()))
         self._shared.update((id(tensor), Shared(tensor, roots)) for tensor in tensors)
 
-    def _meet(
-        self,
-        event: Event,
-        operands: dict[Position, Shared],
-        func: Function,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Any:
-        meeting = self._met(event, operands, func, args, kwargs)
-        cut, named = meeting.args, meeting.kwargs
-        replaced = self._replace(func, event, operands, cut, named)
-        if replaced is not NotImplemented:
-            return replaced
-        output = func(*cut, **named) if self._cut else func(*args, **kwargs)
-        if output._is_view() and not any(output._base is tensor for _, tensor in tensors_in(args, kwargs)):
+    def _meet(self, event: Event, call: SharedCall) -> Any:
+        meeting = self._met(event, call)
+        output = self._replace(meeting)
+        if output is not NotImplemented:
+            return output
+        output = call.function(
+            *(meeting.args if self._cut else call.args), **(meeting.kwargs if self._cut else call.kwargs)
+        )
+        if output._is_view() and not any(output._base is tensor for _, tensor in tensors_in(call.args, call.kwargs)):
             # A view of memory nobody else has (F.linear with a bias on [N, T, d]) loses its hook when it is changed in
             # place later; the same memory, not marked as a view, keeps it.
             output = torch.ops.aten._unsafe_view(output, output.shape)
@@ -239,49 +227,37 @@ class Capture(Interceptor):
         output.register_hook(partial(self._on_gradient, meeting))
         return output
 
-    def _met(
-        self,
-        event: Event,
-        operands: dict[Position, Shared],
-        func: Function,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Meeting:
+    def _met(self, event: Event, call: SharedCall) -> Meeting:
         """The meeting in a call, counted: its arguments with the parameters cut from the graph, its rule if it has one,
         and the versions of what that reads."""
-        cut, named = replace_at(args, kwargs, {position: operand.value for position, operand in operands.items()})
-        rule = self._rules.get(func)
+        values = {position: operand.value for position, operand in call.operands.items()}
+        cut, named = replace_at(call.args, call.kwargs, values)
+        rule = self._rules.get(call.function)
         rule = rule if rule is not None and rule.accepts(event.layouts) else None
-        self._count(operands)
-        meeting = Meeting(func, cut, named, event, operands, rule, [])
+        for operand in set(call.operands.values()):  # expect one Use of each
+            for root in operand.roots:
+                self.meetings_of[root] += 1
+        meeting = Meeting(call.function, cut, named, event, call.operands, rule, [])
         if rule is None or rule.reads_inputs:
             meeting.versions = [(tensor, tensor._version) for tensor in map(meeting.argument, event.layouts)]
         return meeting
 
-    def _count(self, operands: dict[Position, Shared]) -> None:
-        """Expect one Use of every operand of a meeting."""
-        for operand in set(operands.values()):
-            for root in operand.roots:
-                self.meetings_of[root] += 1
-
-    def _replace(
-        self, func: Function, event: Event, operands: dict[Position, Shared], args: list[Any], kwargs: dict[str, Any]
-    ) -> Any:
+    def _replace(self, meeting: Meeting) -> Any:
         """The output of a replacement that also takes over the backward pass, or NotImplemented."""
-        function = REPLACEMENTS.get(func) if self._cut else None
+        function, event = REPLACEMENTS.get(meeting.function) if self._cut else None, meeting.event
         if function is None or event.output != _FIRST_AXIS or set(event.layouts.values()) != {_FIRST_AXIS}:
             return NotImplemented
-        if any(args[p].shape[0] != self._num_examples for p in event.layouts if isinstance(p, int)):
+        if any(meeting.args[p].shape[0] != self._num_examples for p in event.layouts if isinstance(p, int)):
             return NotImplemented  # several entries per example
-        by_value = {id(operand.value): operand for operand in operands.values()}
-        name = f"{name_of(func)}, whole backward"
+        by_value = {id(operand.value): operand for operand in meeting.operands.values()}
+        name = f"{name_of(meeting.function)}, whole backward"
 
         def deliver(uses: Uses) -> None:
             for tensor, use in uses:
                 if id(tensor) in by_value:
                     self._receive(by_value[id(tensor)], use, name)
 
-        return function(self.anchor, deliver, *args, **kwargs)
+        return function(self.anchor, deliver, *meeting.args, **meeting.kwargs)
 
     def _on_gradient(self, meeting: Meeting, grad: Tensor) -> None:
         for operand, use, rule in meeting.uses(grad, self._num_examples):

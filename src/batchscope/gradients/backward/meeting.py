@@ -38,6 +38,16 @@ class Shared:
 
 
 @dataclass(eq=False, slots=True)
+class SharedCall:
+    """A call as it was made, with shared tensors among its arguments: operands, by position."""
+
+    function: Function
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    operands: dict[Position, Shared]
+
+
+@dataclass(eq=False, slots=True)
 class Meeting:
     """A call whose output gradient is awaited. operands: position -> what stood there (its value now does)."""
 

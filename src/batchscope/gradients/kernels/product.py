@@ -88,11 +88,18 @@ def direct(use: Factors, chunk: int) -> Result:
 
 
 def _looped_norms(use: Factors, chunk: int) -> Tensor:
+    return _one_by_one(use, None)
+
+
+def _one_by_one(use: Factors, total: Tensor | None) -> Tensor:
+    """Squared norms [N]; every gradient is formed in one buffer that stays in cache, and added to `total`."""
     squares = use.left.new_empty(use.num_examples)
     gradient = use.left.new_empty(use.left.shape[2], use.right.shape[2])
     for i in range(use.num_examples):
         torch.mm(use.left[i].mT, use.right[i], out=gradient)
         squares[i] = sq_norms(gradient.unsqueeze(0))[0]
+        if total is not None:
+            total += gradient
     return squares
 
 
@@ -104,12 +111,6 @@ def _looped_norms(use: Factors, chunk: int) -> Tensor:
     norms=_looped_norms,
 )
 def looped(use: Factors, chunk: int) -> Result:
-    """As direct, one example at a time in one buffer that stays in cache."""
-    squares = use.left.new_empty(use.num_examples)
+    """As direct, one example at a time."""
     total = use.left.new_zeros(use.left.shape[2], use.right.shape[2])
-    gradient = torch.empty_like(total)
-    for i in range(use.num_examples):
-        torch.mm(use.left[i].mT, use.right[i], out=gradient)
-        squares[i] = sq_norms(gradient.unsqueeze(0))[0]
-        total += gradient
-    return squares, total.reshape(use.shape)
+    return _one_by_one(use, total), total.reshape(use.shape)

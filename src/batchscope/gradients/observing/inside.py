@@ -17,10 +17,10 @@ from torch.overrides import _get_current_function_mode_stack, _pop_mode, _push_m
 
 from batchscope.gradients.backward.capture import Capture
 from batchscope.gradients.backward.collect import Collector
-from batchscope.gradients.backward.meeting import Meeting, Shared
+from batchscope.gradients.backward.meeting import Meeting, SharedCall
 from batchscope.gradients.backward.planner import Planner
 from batchscope.gradients.observing.linear_rows import LinearRow, linear_row, results_of_rows
-from batchscope.gradients.tracing.calls import Function, Position, is_in_place, tensors_in, tensors_out
+from batchscope.gradients.tracing.calls import Function, is_in_place, tensors_in, tensors_out
 from batchscope.gradients.tracing.trace import Event, Trace
 
 TWICE = "the gradient is differentiated again, or there are two backward passes"
@@ -61,25 +61,19 @@ class InsideCapture(Capture):
         operands = {place: shared[id(tensor)] for place, tensor in tensors_in(args, kwargs) if id(tensor) in shared}
         output = func(*args, **kwargs)
         try:
-            self._see(func, args, kwargs, operands, output)
+            self._see(SharedCall(func, args, kwargs, operands), output)
         except Exception as error:
             self.error = error
         return output
 
-    def _see(
-        self,
-        func: Function,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        operands: dict[Position, Shared],
-        output: Any,
-    ) -> None:
+    def _see(self, call: SharedCall, output: Any) -> None:
         """A call with parameters, or with what is computed from parameters alone, has been made."""
         event = self._expected
-        if event is not None and (event.function != func or event.shared != tuple(operands)):
+        if event is not None and (event.function != call.function or event.shared != tuple(call.operands)):
             event = None
-        if event is None or func not in self._rowwise_functions or kwargs or not self._row(event, args, output):
-            self._follow(event, operands, func, args, kwargs, output)
+        is_ordinary = event is not None and call.function in self._rowwise_functions and not call.kwargs
+        if event is None or not is_ordinary or not self._row(event, call.args, output):
+            self._follow(event, call, output)
 
     def leave(self) -> None:
         """End of the forward pass: off the stack of modes, wherever on it; others may have come on top meanwhile."""
@@ -137,43 +131,28 @@ class InsideCapture(Capture):
         except Exception as error:
             self.error = error
 
-    def _follow(
-        self,
-        event: Event | None,
-        operands: dict[Position, Shared],
-        func: Function,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        output: Any,
-    ) -> None:
+    def _follow(self, event: Event | None, call: SharedCall, output: Any) -> None:
         tensors = [tensor for tensor in tensors_out(output) if tensor.requires_grad]
         if event is None:
             self.has_left_trace |= bool(tensors)
             return
-        if event.is_meeting and event.measurable and not (is_in_place(func) and event.shared == (0,)):
+        if event.is_meeting and event.measurable and not (is_in_place(call.function) and event.shared == (0,)):
             self._expected = next(self._events, None)
-            self._watch(event, operands, func, args, kwargs, output)
+            self._watch(event, call, output)
             return
         if tensors:
             self._expected = next(self._events, None)
         if event.is_meeting:
-            raise CannotObserveInside(f"a call of {getattr(func, '__name__', func)} has a form that cannot be measured")
-        self._derive(operands, tensors)
+            name = getattr(call.function, "__name__", call.function)
+            raise CannotObserveInside(f"a call of {name} has a form that cannot be measured")
+        self._derive(call.operands, tensors)
 
-    def _watch(
-        self,
-        event: Event,
-        operands: dict[Position, Shared],
-        func: Function,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        output: Tensor,
-    ) -> None:
+    def _watch(self, event: Event, call: SharedCall, output: Tensor) -> None:
         """Await the output gradient of a meeting."""
-        meeting = self._met(event, operands, func, args, kwargs)
+        meeting = self._met(event, call)
         number = len(self._meetings)
-        self._meetings.append(tuple({root: None for operand in operands.values() for root in operand.roots}))
-        _on_gradient_of(output, args, partial(self._receive_at, number, meeting))
+        self._meetings.append(tuple({root: None for operand in call.operands.values() for root in operand.roots}))
+        _on_gradient_of(output, call.args, partial(self._receive_at, number, meeting))
 
     def _receive_at(self, number: int, meeting: Meeting, grad: Tensor) -> None:
         if self.error is not None or self.is_idle:
