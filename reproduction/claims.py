@@ -82,6 +82,28 @@ def _figure1() -> Answer:
     return Answer(f"epochs, L = 1, K = 21 against L = 10, K = 17: {'; '.join(rows)}", verdict, SGD_MNIST)
 
 
+PANELS = {
+    "a": "Fig 2",
+    "b": "Fig 1, 3b",
+    "c": "3c",
+    "d": "3d, on a stand-in",
+    "e": "3ef",
+    "f": "3ef",
+    "g": "recipe only",
+    "h": "recipe only",
+}
+
+
+@claim("Fig 3a-h", "epochs to the target against batch size, eight panels")
+def _figure3() -> Answer:
+    lines = "; ".join(f"({panel}) {where}" for panel, where in PANELS.items())
+    return Answer(
+        f"line of this table: {lines}. A recipe each; (a), (b) whole, (c), (d) in parts of three seeds",
+        IN_PART,
+        "no GPU at hand for (f) to (h) at full size",
+    )
+
+
 @claim("Fig 2a", "linear nets, synthetic set: averaged gradient diversity grows with width", LINEAR)
 def _figure2a() -> Answer:
     start, along = at_the_start(LINEAR), batch_threshold(results(LINEAR), "mean_diversity")
@@ -155,27 +177,29 @@ def _3b_ii() -> Answer:
 
 @claim("3c", "EMNIST, B = 4096: epochs fall from 211 to 9 as K grows from 17 to 21", EMNIST)
 def _3c() -> Answer:
-    running = {depth: typical(cell_of(EMNIST)[depth, 4096]) for depth in (1, 10)}
+    return of_panel_c(EMNIST, "EMNIST-47 (reduced), three passes counted as an epoch, plain SGD")
+
+
+def of_panel_c(given: str, under: str) -> Answer:
+    """Epochs of the ends of Figure 3(c) at B = 4096, against the paper's."""
+    running = {depth: typical(cell_of(given)[depth, 4096]) for depth in (1, 10)}
     near = 9 / 1.5 < running[1] < 9 * 1.5, 211 / 1.5 < running[10] < 211 * 1.5
     return Answer(
-        f"65 % running over an epoch's batches, as Keras prints it: {epochs(EMNIST, 1, 4096)} at K = {_width(1)}, "
-        f"{epochs(EMNIST, 10, 4096)} at K = {_width(10)}; at the end of an epoch of the same runs: {_at_its_end(1)} "
-        f"and {_at_its_end(10)}",
+        f"65 % running over an epoch's batches, as Keras prints it: {epochs(given, 1, 4096)} at K = {_width(given, 1)},"
+        f" {epochs(given, 10, 4096)} at K = {_width(given, 10)}; at the end of an epoch of the same runs: "
+        f"{_at_its_end(given, 1)} and {_at_its_end(given, 10)}",
         HOLDS if all(near) else IN_PART if running[1] < running[10] else FAILS,
-        "EMNIST-47 (reduced), three passes counted as an epoch, plain SGD, standardised inputs, ReLU, Glorot-uniform, "
-        "step size by the two-epoch rule",
+        f"{under}, standardised inputs, ReLU, Glorot-uniform, step size by the two-epoch rule",
     )
 
 
-def _width(depth: int) -> int:
-    return next(row.width for row in results(EMNIST).rows if row.depth == depth)
+def _width(given: str, depth: int) -> int:
+    return next(row.width for row in results(given).rows if row.depth == depth)
 
 
-def _at_its_end(depth: int) -> str:
+def _at_its_end(given: str, depth: int) -> str:
     """The first epochs at whose end 65 % are met, seed by seed."""
-    rows = [
-        row for row in results(EMNIST).rows if row.phase == "final" and (row.depth, row.batch_size) == (depth, 4096)
-    ]
+    rows = [row for row in results(given).rows if row.phase == "final" and (row.depth, row.batch_size) == (depth, 4096)]
     met = [next((at.epoch for at in row.history if at.train_accuracy >= row.target_value), None) for row in rows]
     return ", ".join("not before" if epoch is None else number(epoch) for epoch in met)
 

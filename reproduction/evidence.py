@@ -20,7 +20,12 @@ MNIST, LINEAR, LEMMA1 = "chen2018/figure2-mnist", "chen2018/figure2", "yin2018/l
 # What `batchscope run` was given -> run directory in results/. Figure 3(a) is in the runs of Figure 2, Figures 1 and
 # 3(b) in those on MNIST.
 EMNIST = "chen2018/figure3c --variant three_passes+running+ends"
+EMNIST_ADAM = "chen2018/figure3c --variant three_passes+running+adam+ends"
+LETTERS = "chen2018/figure3c-letters --variant running+ends"
+GISETTE_LIKE = "chen2018/figure3d-like --variant ends"
 ADAM = "chen2018/figure3b --variant adam+coarse"
+MOMENTUM = "chen2018/figure3b --variant momentum+coarse"
+LINEAR_TUNED = "chen2018/figure2 --variant tuned+ends"
 RULES, WEIGHTS, CHANGES = "beyond/rules", "beyond/initialisations", "beyond/changes"
 CONSTANT_WIDTH, CONSTANT_DEPTH = "beyond/constant-width", "beyond/constant-depth"
 RUNS = {
@@ -31,6 +36,7 @@ RUNS = {
     LEMMA1: "lemma1",
     RULES: "beyond-rules",
     CONSTANT_DEPTH: "beyond-constant-depth",
+    CHANGES: "beyond-changes",
 }
 
 HOLDS, IN_PART, FAILS, NOT_TESTED = "holds", "holds in part", "does not hold", "not tested"

@@ -8,31 +8,43 @@ from __future__ import annotations
 import argparse
 import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
+from batchscope.records import Row
 from batchscope.running.store import Store
 from batchscope.studies import read
 from batchscope.studies.results import STUDY_FILE
+from batchscope.studies.trial import TUNE
 
 
 def keep(run: Path, to: Path) -> int:
-    """Copy a run directory's study and rows; return the number of rows. Checks that the copy reads back the same."""
+    """Copy a run directory's study and rows; return the number of rows. Checks that the copy reads back the same.
+
+    The histories of tuning runs stay behind: they are most of the bytes, and nothing looks at them once a step size is
+    chosen.
+    """
     found = read(run)
+    rows = [_without_tuning_history(row) for row in found.rows]
     to.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(run / STUDY_FILE, to / STUDY_FILE)
     for file in to.glob("results-*.sqlite"):
         file.unlink()
     with Store(to, found.studies) as store:
-        store.add(found.rows)
+        store.add(rows)
         for record in found.runs:
             store.note_run(record | {"command": _without_folders(record["command"])})
     (to / ".lock").unlink()
     for file in to.glob("results-*.sqlite"):
-        with sqlite3.connect(file) as rows:
-            rows.execute("VACUUM")
-    if list(read(to).rows) != list(found.rows):
+        with sqlite3.connect(file) as database:
+            database.execute("VACUUM")
+    if list(map(_without_tuning_history, read(to).rows)) != rows:
         raise AssertionError(f"{to} does not hold the rows of {run}")
-    return len(found.rows)
+    return len(rows)
+
+
+def _without_tuning_history(row: Row) -> Row:
+    return replace(row, history=()) if row.phase == TUNE else row
 
 
 def _without_folders(command: list[str]) -> list[str]:

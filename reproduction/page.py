@@ -1,6 +1,6 @@
 """REPRODUCTION.md from the committed rows: one line for every claim of the paper. Trains nothing.
 
-python -m reproduction.page            writes REPRODUCTION.md, in under a minute
+python -m reproduction.page            writes REPRODUCTION.md, and the tables of docs/reproduction.md; about a minute
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from pathlib import Path
 from batchscope.analysis.formatting import duration, grouped
 from batchscope.recipes import RECIPES
 from batchscope.records import Outcome, Rows
-from reproduction import small_studies  # noqa: F401  registers them, and the claims before
-from reproduction.evidence import CLAIMS, RUNS, results
+from reproduction import prediction as prediction  # registers them, and the claims before
+from reproduction import tables
+from reproduction.evidence import CLAIMS, RUNS, Claim, results
+from reproduction.markdown import table
 
 PAGE = Path(__file__).parent.parent / "REPRODUCTION.md"
 
@@ -32,13 +34,18 @@ printed with every output (`batchscope recipes`); `--variant` changes it.
 
 def text() -> str:
     """The page."""
-    lines = [_HEAD, "| claim | the paper | here | verdict | under |", "| --- | --- | --- | --- | --- |"]
-    for claim in CLAIMS:
-        answer = claim.answer()
-        again = f" `{claim.recipe}`" if claim.recipe else ""
-        cells = (claim.id, f"{claim.paper}{again}", answer.ours, f"**{answer.verdict}**", answer.under)
-        lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
-    return "\n".join([*lines, "", "## The runs", "", *_runs(), ""])
+    claims = table(("claim", "the paper", "here", "verdict", "under"), map(_words, sorted(CLAIMS, key=_place)))
+    return "\n".join([_HEAD, *claims, "", "## The runs", "", *_runs(), ""])
+
+
+def _words(claim: Claim) -> tuple[str, ...]:
+    answer, again = claim.answer(), f" `{claim.recipe}`" if claim.recipe else ""
+    return claim.id, f"{claim.paper}{again}", answer.ours, f"**{answer.verdict}**", answer.under
+
+
+def _place(claim: Claim) -> str:
+    """What the paper leaves open last, by its letters; all else in the order in which it was registered."""
+    return claim.id if claim.id.startswith("6") else ""
 
 
 def _runs() -> list[str]:
@@ -51,18 +58,24 @@ def _runs() -> list[str]:
         "time of all workers, other work beside",
         "machine",
     )
-    lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
-    for recipe, directory in RUNS.items():
-        found = results(recipe)
-        finals = Rows.of(found.rows).where(phase="final")
-        reached = len(finals.where(outcome=Outcome.REACHED))
-        spent = float(Rows.of(found.rows).column("seconds").sum())
-        machine = str(found.runs[0].get("machine", "")) if found.runs else ""
-        lines.append(
-            f"| `batchscope run {recipe} --out results/{directory}` | {grouped(len(found.rows))} | {reached} of "
-            f"{len(finals)} | {RECIPES[recipe].minutes if recipe in RECIPES else '-'} | {duration(spent)} | {machine} |"
-        )
-    return lines
+    lines = table(heads, [_run(recipe, directory) for recipe, directory in RUNS.items()])
+    rows = [Rows.of(results(recipe).rows) for recipe in RUNS]
+    spent = sum(float(found.column("seconds").sum()) for found in rows)
+    return [*lines, "", f"In all {grouped(sum(map(len, rows)))} rows and {duration(spent)} of all workers."]
+
+
+def _run(recipe: str, directory: str) -> tuple[str, ...]:
+    found = results(recipe)
+    finals = Rows.of(found.rows).where(phase="final")
+    reached = len(finals.where(outcome=Outcome.REACHED))
+    return (
+        f"`batchscope run {recipe} --out results/{directory}`",
+        grouped(len(found.rows)),
+        f"{reached} of {len(finals)}",
+        RECIPES[recipe].minutes if recipe in RECIPES else "-",
+        duration(float(Rows.of(found.rows).column("seconds").sum())),
+        str(found.runs[0].get("machine", "")) if found.runs else "",
+    )
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -70,7 +83,8 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=PAGE)
     arguments = parser.parse_args(words)
     arguments.out.write_text(text(), encoding="utf-8")
-    print(f"{len(CLAIMS)} claims in {arguments.out}")
+    tables.PAGE.write_text(tables.text(), encoding="utf-8")
+    print(f"{len(CLAIMS)} claims in {arguments.out}, {len(tables.TABLES)} tables in {tables.PAGE}")
 
 
 if __name__ == "__main__":

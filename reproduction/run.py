@@ -39,7 +39,7 @@ def small(study: Study) -> Study:
         "dataset": "digits" if images else study.dataset,
         "num_examples": 200,
         "budget": study.budget and min(study.budget, 3000),
-        "depths": study.depths and (study.depths[0], study.depths[-1]),
+        "depths": study.depths and tuple(dict.fromkeys((study.depths[0], study.depths[-1]))),
         "shapes": shapes and tuple(dict.fromkeys(shapes)),
         "batch_sizes": ENDS,
         "num_seeds": 2,

@@ -9,7 +9,7 @@ from batchscope.analysis.cells import Cell, cells
 from batchscope.analysis.findings import findings
 from batchscope.analysis.same_batch import EpochRatios
 from batchscope.studies import Results
-from reproduction import open_questions  # noqa: F401  the page lists these first
+from reproduction import held_out  # noqa: F401  the page lists these first
 from reproduction.evidence import (
     CONSTANT_DEPTH,
     FAILS,
@@ -26,7 +26,7 @@ UNDER = "digits, 4000 weights, ReLU, plain SGD, standardised inputs, 96 %, step 
 WITHIN = "within_epochs(20)"
 
 
-def _named(given: str, first: str) -> dict[str, Results]:
+def named(given: str, first: str) -> dict[str, Results]:
     """The studies of a directory by what their names have after `first`."""
     found = results(given)
     return {study.name.removeprefix(first): found.of(study.name) for study in found.studies}
@@ -44,10 +44,10 @@ def _ratios(rows: Results) -> tuple[EpochRatios, str]:
     return one.evidence, one.decision
 
 
-@claim("6e", "(open) is a deep net slower at a large batch for the two-epoch rule alone?", RULES)
+@claim("6a, rule", "(open) is a deep net slower at a large batch for the two-epoch rule alone?", RULES)
 def _rules() -> Answer:
     parts, decisions = [], {}
-    for name, rows in _named(RULES, "beyond-rule-").items():
+    for name, rows in named(RULES, "beyond-rule-").items():
         ratio, decisions[name] = _ratios(rows)
         ends = list(batch_threshold(rows, WITHIN).values())
         parts.append(
@@ -58,7 +58,7 @@ def _rules() -> Answer:
     return Answer("; ".join(parts), {HOLDS: FAILS, FAILS: HOLDS}.get(tuned, tuned), f"{UNDER}, or by the rule")
 
 
-@claim("6f", "(open) is it depth or width? Narrower layers at constant depth need more epochs", CONSTANT_DEPTH)
+@claim("6b, width", "(open) is it depth or width? Narrower layers at constant depth need more epochs", CONSTANT_DEPTH)
 def _width_alone() -> Answer:
     return _alone(
         CONSTANT_DEPTH, "of the narrower over the wider", "four layers at every width; more weights where wider"

@@ -31,13 +31,3 @@ def test_the_first_epoch_after_the_start_is_taken_where_all_runs_got_there():
     found = open_questions.first_after_the_start(sweeps)
     assert list(found) == list(sweeps)
     assert all(10 < bound < 10_000 for bound in found.values())
-
-
-def test_slopes_are_those_of_least_squares_with_their_intervals():
-    rng = np.random.default_rng(4)
-    x = rng.normal(size=200)
-    design = np.column_stack([np.ones(200), x])
-    expected = stats.linregress(x, y := 3 + 2 * x + rng.normal(size=200))
-    beta, half = open_questions._least_squares(design, y)
-    assert beta[1] == pytest.approx(expected.slope)
-    assert half[1] == pytest.approx(stats.t.ppf(0.975, 198) * expected.stderr)

@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import pytest
 
+from batchscope.errors import InputError
 from batchscope.recipes import find
 from batchscope.studies import read
-from reproduction import evidence, page
+from reproduction import evidence, markdown, page, tables
 
 
 def test_the_page_is_the_one_that_the_rows_give():
     assert page.text() == page.PAGE.read_text(encoding="utf-8"), "run python -m reproduction.page"
+
+
+def test_the_tables_of_the_documents_are_those_that_the_rows_give():
+    page_text = tables.PAGE.read_text(encoding="utf-8")
+    assert set(markdown.names(page_text)) == set(tables.TABLES)
+    assert tables.text() == page_text, "run python -m reproduction.page"
+
+
+def test_a_block_is_filled_between_its_comments_and_nowhere_else():
+    page_text = "a\n<!-- rows: one -->\nold\n<!-- end -->\nb 3\n"
+    found = markdown.filled(page_text, {"one": lambda: markdown.table(("x", "y|z"), [("1", "2")])})
+    assert found == "a\n<!-- rows: one -->\n\n| x | y/z |\n| --- | --- |\n| 1 | 2 |\n\n<!-- end -->\nb 3\n"
+    assert markdown.filled(found, {"one": lambda: markdown.table(("x", "y|z"), [("1", "2")])}) == found
+    with pytest.raises(InputError, match="did you mean 'one'"):
+        markdown.filled("<!-- rows: onn -->\n<!-- end -->", {"one": list})
 
 
 @pytest.mark.parametrize(("given", "directory"), evidence.RUNS.items())

@@ -89,7 +89,7 @@ RECIPES: dict[str, Recipe] = {
     "beyond/initialisations": Recipe(beyond.initialisations, "digits: does the largest batch follow B_S?", "about 1"),
     "beyond/constant-width": Recipe(beyond.constant_width, "digits: depth at constant width", "about 1"),
     "beyond/constant-depth": Recipe(beyond.constant_depth, "digits: width at constant depth", "about 1"),
-    "beyond/changes": Recipe(beyond.changes, "digits: which change to a deep net buys batch?", "about 3"),
+    "beyond/changes": Recipe(beyond.changes, "digits: which change to a deep net buys batch?", "about 5"),
 }
 
 
