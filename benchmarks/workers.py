@@ -206,7 +206,7 @@ def _program(rank: int, ranks: int, folder: str, function: str, arguments: Seque
         os._exit(0)  # gloo's threads now and then abort an interpreter that takes itself apart
 
 
-Times = dict[tuple[int, int], float]  # (P, B) -> seconds to the target
+Times = dict[tuple[int, int], float]  # (P, B) -> seconds of a step, or to the target
 
 
 def shape_record(
@@ -224,8 +224,8 @@ def shape_record(
     )
     print(f"{sweep.shape}: {calibration}\n  {fit}", flush=True)
     model = with_links(calibration.model)
-    clocks = {
-        tuple(map(int, key.split())): least
+    clocks: Times = {
+        (int(key.split()[0]), int(key.split()[1])): least
         for ranks in (1, 2)
         for key, (least, _) in on_ranks(ranks, "time_steps", family, depth, seconds).items()
     }
@@ -233,6 +233,7 @@ def shape_record(
     met = [size for size, needed in steps.items() if math.isfinite(needed)]
     measured: Times = {(p, b): steps[b] * clocks[p, b] for p in WORKERS for b in met if b >= p}
     predicted: Times = {(p, b): float(fit.predicted([b])[0] * model.step(b, p)) for p, b in measured}
+    model_clocks: Times = {(p, b): float(model.step(b, p)) for p, b in clocks}
     return {
         "shape": sweep.shape,
         "parameters": model.num_parameters,
@@ -240,9 +241,9 @@ def shape_record(
         "steps": steps,
         "calibration": calibration.as_dict(),
         "model": model.as_dict(),
-        "step_seconds": {f"P={p} B={b}": [clock, float(model.step(b, p))] for (p, b), clock in clocks.items()},
+        "step_seconds": {f"P={p} B={b}": [clock, model_clocks[p, b]] for (p, b), clock in clocks.items()},
         "best": {"measured": _best(measured), "predicted": _best(predicted)},
-        "fixed": {b: _fixed(b, measured, predicted, model, fit) for b in met},
+        "fixed": {b: _fixed(b, clocks, model_clocks, model, fit) for b in STUDIES[family]["batch_sizes"]},
         "saturation": bs.scaling.advise(model, fit, workers=range(1, 129)).saturation.text,
         "trained": _trained(family, depth, met, step_sizes, fit, model, measured),
     }
