@@ -273,8 +273,3 @@ def _kept(found: Sequence[lemma1.Line]) -> str:
         wide, deep = (lemma1.largest_kept([line for line in ours if line.depth == depth]) for depth in (1, 6))
         parts.append(f"{problem} at γ = {gamma:g}: {wide}, {deep}")
     return "; ".join(parts)
-
-
-@claim("M1", "more workers at a fixed batch: gains saturate beyond a few tens of workers; larger batches restore them")
-def _m1() -> Answer:
-    return Answer("a time model and `batchscope advise`: docs/scaling.md", NOT_TESTED, "no cluster at hand")

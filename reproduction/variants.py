@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from batchscope.analysis.same_batch import EpochRatios
-from reproduction import claims  # noqa: F401  the page lists them first
+from reproduction import motive  # noqa: F401  the page lists them first
 from reproduction.evidence import ADAM, FAILS, HOLDS, IN_PART, Answer, cell_of, claim, epochs, found, typical
 
 SAYS = "(3b under another optimizer) 2 to 3 epochs at L = 10 for B < 256, 50 at B = 4096; fewer at L = 1"
