@@ -108,7 +108,7 @@ STAGES = [
     *((kind, name) for kind in (watcher.Watcher, pass_results.PassResults) for name in vars(kind)
       if name.startswith("_") and not name.startswith(("__", "_on_")) and callable(getattr(kind, name))
       and name not in ("_begin_step", "_release")),
-    (pass_results.PassResults, "add"), (pass_results.PassResults, "find_scale"),
+    (pass_results.PassResults, "add"), (pass_results.PassResults, "_find_scale"),
     (pass_results.PassResults, "in_own_pass"), (pass_results, "_misfit"),
     (watcher.Watcher, "finish"),
     (pass_results, "derive_again"), (pass_results, "audit"), (pass_results, "measure_again"),
@@ -192,7 +192,10 @@ def test_warnings_that_are_errors_do_not_end_the_run(monkeypatch, unobserved):
 
 
 def test_strict_raises(monkeypatch):
-    with pytest.raises(MeasurementError, match="was not called"), observe(nn.Linear(5, 3), strict=True) as observed:
+    with (
+        pytest.raises(MeasurementError, match="no call of the model"),
+        observe(nn.Linear(5, 3), strict=True) as observed,
+    ):
         observed._watcher.on_end_of_step(0)
     monkeypatch.setattr(step_log, "example_moments", None)
     with pytest.raises(TypeError):

@@ -17,7 +17,8 @@ from batchscope.errors import InputError, MeasurementError
 from batchscope.gradients import oracle
 from batchscope.gradients.measuring import measure
 from batchscope.gradients.report import Report
-from batchscope.gradients.subject.batches import Batch, call, make_batch, map_leaves
+from batchscope.gradients.subject.batches import Batch, call, make_batch
+from batchscope.gradients.subject.leaves import map_leaves
 
 RELATIVE = 1e-9  # float64 leaves seven digits for the conditioning of sums; a wrong rule is off by far more
 SIZES = (0, 1, 2, 5)  # examples, beside all that are given

@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from batchscope.errors import BatchscopeError, InputError, MeasurementError, choose
 from batchscope.gradients.backward.collect import Result
@@ -19,13 +18,13 @@ from batchscope.gradients.subject import batchnorm as batchnorm_choices
 from batchscope.gradients.subject.admission import admit, unwrap
 from batchscope.gradients.subject.batches import (
     Batch,
-    leaves_of,
     make_batch,
 )
 from batchscope.gradients.subject.failures import refuse_out_of_memory
 from batchscope.gradients.subject.losses import Loss
 from batchscope.gradients.subject.subject import Subject
 from batchscope.gradients.tracing.probe import PROBED, Probe, coupling_error, probe, random_calls
+from batchscope.gradients.tracing.reading import InputReader
 
 DROPOUT_CHOICES = ("refuse", "eval", "sample")
 MODEL_LOSS = "model"
@@ -66,7 +65,6 @@ class Measurement:
     loss: Loss | str
     options: MeasureOptions
     _checked: bool = False
-    _is_widened: bool = False  # whether floating-point inputs are given the parameters' dtype
 
     def __post_init__(self) -> None:
         model = unwrap(self.model)
@@ -78,6 +76,7 @@ class Measurement:
             raise InputError("the model has no parameter that requires a gradient: nothing to measure")
         audited = self.options.audit and self.options.dropout != "sample"
         self.measurer = Measurer(self.subject, Planner(self.options.memory_budget), audited)
+        self.inputs = InputReader(self.subject)
         self.device = next(iter(self.subject.parameters.values())).device
         if self.loss == MODEL_LOSS:
             self.measurer.given_up = "the model's own loss, of one example at a time"
@@ -96,9 +95,8 @@ class Measurement:
 
     def batch_of(self, inputs: Any, targets: Any) -> Batch:
         """A batch on the model's device; arrays of floating-point numbers in the parameters' dtype."""
-        batch = make_batch(inputs, targets, self.device, counted=self.options.examples is None)
-        arrays = any(isinstance(leaf, np.ndarray) for leaf in leaves_of(inputs))
-        return self._widened(batch) if arrays or self._is_widened else batch
+        is_counted = self.options.examples is None
+        return self.inputs.read(make_batch(inputs, targets, self.device, is_counted), inputs, is_counted)
 
     def results(self, batch: Batch) -> dict[str, Result]:
         """Parameter name -> Result of one batch of at least one example."""
@@ -108,7 +106,17 @@ class Measurement:
         if not self._checked and batch.num_examples > 1:
             batch = self._check(batch)
             self._checked = True
-        return self.measurer.measure(batch)
+        results = self.measurer.measure(batch)
+        self._refuse_new_parameters()
+        return results
+
+    def _refuse_new_parameters(self) -> None:
+        for name, parameter in self.subject.model.named_parameters():
+            if parameter.requires_grad and name not in self.subject.parameters:
+                raise InputError(
+                    f"the model made {name!r} in its forward pass: run it once on a batch, so that it has all its "
+                    "parameters, then measure it"
+                )
 
     def _check(self, batch: Batch) -> Batch:
         """Probe the first batch: the batch, with inputs converted where the model needs it."""
@@ -118,13 +126,11 @@ class Measurement:
             found = probe(self.subject, batch)
         except Exception as error:
             refuse_out_of_memory(error)
-            converted = self._widened(batch)
-            if converted is batch or isinstance(error, BatchscopeError):
-                if isinstance(error, BatchscopeError):
-                    raise
-                return batch  # the measurer's ladder goes on, and has the words if all fails
-            self._is_widened = True
-            return self._check(converted)
+            if isinstance(error, BatchscopeError):
+                raise
+            other = self.inputs.converted(batch)
+            # without one the measurer's ladder goes on, and has the words if all fails
+            return batch if other is batch else self._check(other)
         if not found.is_deterministic:
             self._random(self.subject.model, batch)
         if found.coupled_examples():
@@ -146,18 +152,6 @@ class Measurement:
                 "instance "
                 "because it is a mean over tokens: each example counts here with its own loss, all alike"
             )
-
-    def _widened(self, batch: Batch) -> Batch:
-        """Floating-point inputs in the parameters' dtype, when they have one in common; the same batch otherwise."""
-        dtypes = {p.dtype for p in self.subject.model.parameters() if p.is_floating_point()}
-        leaves = [x for x in leaves_of(batch.inputs) if isinstance(x, Tensor) and x.is_floating_point()]
-        if len(dtypes) != 1 or all(leaf.dtype in dtypes for leaf in leaves):
-            return batch
-        (dtype,) = dtypes
-        self.subject.say(f"inputs of {leaves[0].dtype} were converted to the model's {dtype}")
-        return batch.map_inputs(
-            lambda leaf: leaf.to(dtype) if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf
-        )
 
     def _random(self, model: nn.Module, batch: Batch) -> None:
         names = [n for n, m in model.named_modules() if m.training and "dropout" in type(m).__name__.lower()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -102,7 +103,10 @@ def _measure(measurement: Measurement, data: Any, population: float | None, batc
     if coverage.num_batches == 0:
         raise _no_batch(data)
     plan = Plan(tuple(measurer.planner.choices.values()), tuple(measurer.costs))
-    moments, notes = accumulator.finish(), tuple(subject.notes)
+    moments = accumulator.finish()
+    if not moments.num_examples:
+        subject.say("the data held no example: all numbers are missing")
+    notes = tuple(subject.notes)
     return Report.of(subject.model, moments, coverage, plan, population, notes, norms.effective_examples)
 
 
@@ -134,7 +138,9 @@ def per_example_sq_norms(
         return torch.zeros(0, dtype=torch.float64, device=measurement.device)
     with measurement.running():
         results = measurement.results(batch)
-    return torch.stack([result.sq_norms for result in results.values()]).sum(0)
+    norms = [result.sq_norms for result in results.values()]
+    dtype = functools.reduce(torch.promote_types, (norm.dtype for norm in norms))
+    return torch.stack([norm.to(dtype) for norm in norms]).sum(0)
 
 
 @dataclass

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from batchscope.errors import MeasurementError
-from batchscope.gradients.backward.collect import UNAVAILABLE, Result
+from batchscope.gradients.backward.collect import LOOP, UNAVAILABLE, Result
 from batchscope.gradients.subject.batches import Batch
 from batchscope.gradients.subject.subject import Subject
 
@@ -41,7 +41,8 @@ def audit_examples(
         for name, slow in truth.items():
             fast = float(results[name].sq_norms[i]) ** 0.5
             if not abs(fast - slow) <= _allowed(subject, name, slow, whole):
-                return _error(name, results[name], f"the gradient norm of example {i}", fast, slow)
+                what = f"the gradient norm of example {i} is {fast:.6g}, plain autograd says {slow:.6g}"
+                return _error(name, results[name], what)
     return None
 
 
@@ -57,7 +58,8 @@ def audit_sums(
     for name, gradient in truth.items():
         difference = _norm(results[name].grad_sum - gradient)
         if not difference <= _allowed(subject, name, _norm(gradient) + terms[name], whole):
-            return _error(name, results[name], "the summed gradient", difference, 0.0)
+            what = f"the summed gradient is {difference:.3g} away from plain autograd's, of norm {_norm(gradient):.3g}"
+            return _error(name, results[name], what)
     return None
 
 
@@ -75,9 +77,8 @@ def _allowed(subject: Subject, name: str, norm: float, whole: float) -> float:
     return relative * norm + absolute * whole
 
 
-def _error(name: str, result: Result, what: str, fast: float, slow: float) -> MeasurementError:
-    how = f"rule {', '.join(result.measured.rules)}, kernel {result.measured.kernel}"
-    return MeasurementError(
-        f"audit of parameter {name!r} ({how}): {what} is {fast:.6g}, plain autograd says {slow:.6g} "
-        "(for sums: the norm of the difference)"
-    )
+def _error(name: str, result: Result, what: str) -> MeasurementError:
+    measured = result.measured
+    rule = f"rule {', '.join(measured.rules)}, kernel {measured.kernel}"
+    how = "one example at a time" if measured.kernel == LOOP else rule
+    return MeasurementError(f"audit of parameter {name!r} ({how}): {what}")

@@ -23,7 +23,7 @@ from batchscope.gradients.rules.lazy_gradients import Dense, Factors, LookedUpRo
 from batchscope.gradients.subject.failures import refuse_out_of_memory
 from batchscope.gradients.tracing.calls import accumulation_dtype
 
-UNAVAILABLE = "not measured"  # in place of a kernel's name
+LOOP, UNAVAILABLE = "loop", "not measured"  # in place of a kernel's name
 
 
 @dataclass(frozen=True)

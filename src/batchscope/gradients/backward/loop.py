@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
-from batchscope.gradients.backward.collect import Measured, Result
+from batchscope.gradients.backward.collect import LOOP, Measured, Result
 
 SHOWN = 5.0  # seconds a loop must be predicted to last for its progress to be shown
 
@@ -49,10 +49,17 @@ def add_up(rows: Iterable[Gradients], parameters: Mapping[str, Tensor], reason: 
     sums: dict[str, Tensor] = {}
     for row in rows:
         for name, gradient in row.items():
-            norms[name].append(torch.linalg.vector_norm(gradient).square())
+            norms[name].append(_sq_norm(gradient))
             sums[name] = sums[name].add_(gradient) if name in sums else gradient.clone()
-    measured = Measured((reason,), "plain" if is_one else "loop")
+    measured = Measured((reason,), "plain" if is_one else LOOP)
     return {name: Result(torch.stack(norms[name]), total, measured) for name, total in sums.items()}
+
+
+def _sq_norm(gradient: Tensor) -> Tensor:
+    """‖g‖², float64: the square of a norm leaves the range of float32 long before the norm does."""
+    dtype = torch.promote_types(gradient.dtype, torch.float64)
+    norm: Tensor = torch.linalg.vector_norm(gradient, dtype=dtype)
+    return norm.square()
 
 
 def timed(rows: Iterator[Gradients], num_examples: int, costs: list[LoopCost], expected: int) -> Iterator[Gradients]:

@@ -28,8 +28,9 @@ from batchscope.gradients.backward.collect import UNAVAILABLE, Collector, Measur
 from batchscope.gradients.backward.loop import Gradients, LoopCost, add_up, timed
 from batchscope.gradients.backward.planner import Planner
 from batchscope.gradients.rules import REWRITES
-from batchscope.gradients.subject.batches import Batch, leaves_of
+from batchscope.gradients.subject.batches import Batch
 from batchscope.gradients.subject.failures import described, model_error, refuse_out_of_memory
+from batchscope.gradients.subject.leaves import leaves_of
 from batchscope.gradients.subject.subject import Subject
 from batchscope.gradients.tracing.probe import orders, probe
 from batchscope.gradients.tracing.trace import Sizes, Trace, UntraceableError
@@ -234,10 +235,11 @@ class Measurer:
         if self.audited and self._batches == 1:
             wrong = audit_sums(self.subject, batch, results)
             if wrong is not None:
+                first = "" if self.reason.startswith("audit") else f" (a faster way had failed: {self.reason})"
                 raise MeasurementError(
-                    f"{wrong}. Each example was measured alone, and their gradients do not add up to the batch's: "
-                    "what an "
-                    "example contributes depends on the others"
+                    f"{wrong}. Each example was measured alone, and their gradients do not add up to the batch's: what "
+                    "an example contributes depends on the others, or on how many they are, or a hook changes a "
+                    f"gradient{first}"
                 )
         return results
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,30 +15,38 @@ Before = Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]
 After = Callable[[Any], None]
 
 
+# Of the standard library, takes any arguments and returns None: a file with a copy of the model can be read where this
+# library is not installed.
+_NOTHING: tuple[Callable[..., Any], tuple[Any, ...]] = (
+    partial,
+    (sys.audit, "a hook of a training run that was observed"),
+)
+
+
 class _Hook:
     """A forward hook. A copy of the model, or a file it is saved to, gets one that does nothing."""
 
-    def __init__(self, function: Callable[..., None] | None) -> None:
-        self._function = None if function is None else weakref.WeakMethod(function)
+    def __init__(self, function: Callable[..., None]) -> None:
+        self._function = weakref.WeakMethod(function)
 
     def __call__(self, *arguments: Any) -> None:
         if torch.compiler.is_compiling():  # the call is being compiled into something larger: stay out of it
             return
-        function = None if self._function is None else self._function()
+        function = self._function()
         if function is not None:
             function(*arguments)
 
-    def __deepcopy__(self, memo: Any) -> _Hook:
-        return _Hook(None)
+    def __deepcopy__(self, memo: Any) -> Any:
+        return _NOTHING[0](*_NOTHING[1])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _Hook, (None,)
+        return _NOTHING
 
 
 class Attachment:
     """Calls before(module, args, kwargs) and after(output) around every call of the model.
 
-    model: as the loop calls it. inner: the module inside its wrappers. before, after: methods; held weakly.
+    model: as the loop calls it. inner: the module inside its wrappers. before, after: methods.
     after is called also when the forward pass fails, then with None.
     """
 
@@ -46,14 +56,23 @@ class Attachment:
         wrapper = _compiled_wrapper(model)
         called = inner if wrapper is None else wrapper
         self._handles = [
-            called.register_forward_pre_hook(_Hook(before), with_kwargs=True),
+            called.register_forward_pre_hook(_Hook(self._before), with_kwargs=True),
             called.register_forward_hook(_AfterHook(after), always_call=True),
         ]
+        self._tell = before
         self._compiled = None
         if called is inner and getattr(inner, "_compiled_call_impl", None) is not None:  # model.compile()
             self.remove()
             self._compiled = inner._compiled_call_impl
             inner._compiled_call_impl = _around(inner, self._compiled, before, after)
+
+    def _before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        hooks, mine = module._forward_hooks, self._handles[1].id if self._handles else -1
+        if mine not in hooks:  # the user has taken off all hooks: the end of the call would not be seen
+            return
+        if next(reversed(hooks)) != mine:  # hooks that were put on later may change the output
+            hooks[mine] = hooks.pop(mine)
+        self._tell(module, args, kwargs)
 
     def remove(self) -> None:
         """Take the hooks off and give a compiled module its compiled call back."""
@@ -68,12 +87,6 @@ class Attachment:
 class _AfterHook(_Hook):
     def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
         super().__call__(output)
-
-    def __deepcopy__(self, memo: Any) -> _Hook:
-        return _AfterHook(None)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _AfterHook, (None,)
 
 
 def _around(module: nn.Module, compiled: Any, before: Before, after: After) -> Any:

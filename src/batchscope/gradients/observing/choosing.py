@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from dataclasses import replace
 
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
@@ -64,6 +65,12 @@ class Choice:
             self.way = Way.GROUPS
         else:
             self.way = Way.REPLAY if self.rehearsal.trace is None else Way.INSIDE
+
+    def read(self, batch: Batch) -> Batch:
+        """The batch, its inputs taken as the rehearsal found."""
+        if not self.rehearsal.second and not self.rehearsal.shared:
+            return batch
+        return replace(batch, second=self.rehearsal.second, shared=self.rehearsal.shared)
 
     def _is_stale(self) -> bool:
         """BatchNorm was frozen meanwhile, or the model went from training to evaluation mode."""

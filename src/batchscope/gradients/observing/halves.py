@@ -50,6 +50,11 @@ def _gradients(recording: Recording, one: ForwardPass, half: Batch) -> list[Tens
     args, kwargs = half.inputs  # copies: they were taken by index
     found = list(tensors_of(recording.model(*args, **kwargs)))
     used = recording.used()
+    if any(found[position].shape != v.shape for position, v in zip(used, half.targets, strict=True)):
+        raise MeasurementError(
+            "an output has another shape for half a batch, apart from the number of examples: they are coupled by "
+            "more than statistics of the batch (similarities of all pairs), and no part of them has a loss"
+        )
     exact = losses_of(one.scale, half.targets[0]) if one.scale is not None and len(used) == 1 else None
     if exact is not None and one.scale is not None:
         total = exact(found[used[0]].float(), half.targets[0]) / one.scale.factor

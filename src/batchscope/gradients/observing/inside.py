@@ -118,7 +118,7 @@ class InsideCapture(Capture):
         for name in call.names:
             self.meetings_of[name] += 1
 
-        output.register_hook(partial(self._receive_row, call))  # type: ignore[no-untyped-call]
+        _on_gradient_of_node(output, partial(self._receive_row, call))
         return True
 
     def _receive_row(self, call: LinearRow, grad: Tensor) -> None:
@@ -177,7 +177,7 @@ def _on_gradient_of(output: Tensor, args: tuple[Any, ...], receive: Any) -> None
     """
     base = output._base if output._is_view() else None
     if base is None or base.grad_fn is None or not _is_whole(output, base) or _is_operand(base, args):
-        output.register_hook(receive)  # type: ignore[no-untyped-call]
+        _on_gradient_of_node(output, receive)
         return
     shape = output.shape
 
@@ -186,6 +186,18 @@ def _on_gradient_of(output: Tensor, args: tuple[Any, ...], receive: Any) -> None
             receive(grads[0].reshape(shape))
 
     base.grad_fn.register_prehook(before)
+
+
+def _on_gradient_of_node(output: Tensor, receive: Any) -> None:
+    """Call receive(gradient) after the hooks that the user may have put on the output."""
+    index = output.output_nr
+
+    def before(grads: tuple[Tensor | None, ...]) -> None:
+        if grads[index] is not None:
+            receive(grads[index])
+
+    assert output.grad_fn is not None
+    output.grad_fn.register_prehook(before)
 
 
 def _is_whole(view: Tensor, base: Tensor) -> bool:

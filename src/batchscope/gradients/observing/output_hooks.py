@@ -18,7 +18,9 @@ Receive = Callable[[ForwardPass, int, Tensor], None]
 def await_gradients(one: ForwardPass, receive: Receive) -> None:
     """Call receive(one, position, gradient) for every gradient that arrives at an output of the recording."""
     for position, tensor in enumerate(one.recording.outputs):
-        one.handles.append(tensor.register_hook(_AtOutput(receive, one, position)))  # type: ignore[no-untyped-call]
+        assert tensor.grad_fn is not None
+        hook = _AtOutput(receive, one, position, tensor.output_nr)
+        one.handles.append(tensor.grad_fn.register_prehook(hook))  # after the user's own hooks on the tensor
         if (source := before_cast(tensor)) is not None:
             one.handles.append(source[0].register_prehook(_BeforeCast(receive, one, position, source[1])))
 
@@ -38,13 +40,15 @@ def await_any(output: Any, tell: Callable[[], object]) -> None:
 
 
 class _AtOutput:
-    """Hands the gradient of an output to `receive`; copies of the tensor do not take it along."""
+    """Hands the gradient of an output to `receive`. index: which result of its node the output is."""
 
-    def __init__(self, receive: Receive, one: ForwardPass, position: int) -> None:
-        self._receive, self._one, self._position = receive, one, position
+    def __init__(self, receive: Receive, one: ForwardPass, position: int, index: int) -> None:
+        self._receive, self._one, self._position, self._index = receive, one, position, index
 
-    def __call__(self, gradient: Tensor) -> None:
-        self._receive(self._one, self._position, gradient)
+    def __call__(self, gradients: tuple[Tensor | None, ...]) -> None:
+        gradient = gradients[self._index]
+        if gradient is not None:
+            self._receive(self._one, self._position, gradient)
 
 
 class _BeforeCast:

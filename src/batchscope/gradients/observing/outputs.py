@@ -11,7 +11,8 @@ from torch.autograd.graph import Node
 from torch.nn.utils.rnn import PackedSequence
 
 from batchscope.errors import MeasurementError
-from batchscope.gradients.subject.batches import Batch, leaves_of
+from batchscope.gradients.subject.batches import Batch
+from batchscope.gradients.subject.leaves import leaves_of
 from batchscope.gradients.subject.subject import Subject
 
 
@@ -82,8 +83,8 @@ def frontier(outputs: list[Tensor]) -> list[int]:
     The gradient that arrives at logits already holds what a loss computed from them sent back: of an output and what is
     computed from it, only the latter's gradient may count.
     """
-    if len(outputs) == 1:
-        return [0]
+    if len(outputs) < 2:
+        return list(range(len(outputs)))
     nodes = [output.grad_fn for output in outputs]
     inner: set[int] = set()
     for position, node in enumerate(nodes):

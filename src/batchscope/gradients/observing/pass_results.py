@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from torch import Tensor
+import torch
 
 from batchscope.errors import MeasurementError
 from batchscope.gradients.backward.collect import Result
@@ -17,14 +17,25 @@ from batchscope.gradients.observing.inside import InsideCapture
 from batchscope.gradients.observing.loss_forms import Scale, derive_again
 from batchscope.gradients.observing.notes import Notes
 from batchscope.gradients.observing.passes import BackwardPass, ForwardPass, StepSums
-from batchscope.gradients.observing.replay import measure_again
+from batchscope.gradients.observing.replay import check_sums, measure_again, version_of
 from batchscope.gradients.observing.scale import Told, misfit
+from batchscope.gradients.subject.failures import message_of
 
 SEVERAL_CALLS = (
     "one backward pass went through several calls of the model: the examples of each call count as examples of their "
     "own, also where the loss joins them (two views of an example, triplets)",
     "where they belong together, observe a module that takes them in one call",
 )
+DIFFERENT_SCALES = (
+    "the losses of the model's outputs have different scales (weights of several tasks): an example's loss is taken to "
+    "be the loop's weighted sum of them, of which the loop takes the mean over examples",
+    "say reduction= and loss_scale= where that is not so; ratios such as the noise scale do not depend on it",
+)
+PARTLY_KNOWN = (
+    "gradients arrived at several outputs of the model: the scale that one of them shows is taken for all",
+    "say reduction= and loss_scale= where that is not so; ratios such as the noise scale do not depend on it",
+)
+ALIKE = 1e-3  # relative, of scales
 Answer = TypeVar("Answer")
 
 
@@ -37,7 +48,7 @@ class PassResults:
     def __init__(self, choice: Choice, notes: Notes, planner: Planner, told: Told) -> None:
         self._choice, self._notes, self._planner, self._told = choice, notes, planner, told
         self.is_busy = self.copies_inputs = False
-        self._last_scale: Scale | None = None
+        self._last_scales: dict[int, Scale] = {}  # of each output
         self._tells_forms = True  # whether the form of the loss is told from its gradients
 
     def in_own_pass(self, function: Callable[..., Answer], *arguments: Any) -> Answer:
@@ -48,22 +59,21 @@ class PassResults:
         finally:
             self.is_busy = False
 
-    def find_scale(self, one: ForwardPass, z: Tensor, v: Tensor) -> None:
-        """Tell the scale of the loss from the gradient v that arrived at the output z, where that is possible."""
-        if one.scale is None and z.ndim and self._tells_forms:
-            one.scale = derive_again(self._last_scale, z, v)
-            self._last_scale = one.scale or self._last_scale
-
     def add(self, backward: BackwardPass, sums: StepSums, step: int) -> None:
         """Add a backward pass through observed calls to the sums of its step; MeasurementError where its numbers would
         mean nothing."""
         self._check(backward)
-        self._settle_scale(backward, step)
+        said = [self._find_scale(one, step) for one in backward.passes]
+        self._check_scales(backward)
+        self._settle_scale(backward, step, any(said))
         if self._choice.way is Way.GROUPS:
             sums.add_group(backward)
         else:
-            for one in backward.passes:
-                sums.add_norms(self._norms(one, backward, step), one.factor)
+            found = [self._norms(one, backward, step) for one in backward.passes]
+            if len(found) > 1 and all(one.is_audited for one in backward.passes):
+                check_sums(_joined(found), backward.gradients, backward.passes[0].recording.is_low)
+            for one, results in zip(backward.passes, found, strict=True):
+                sums.add_norms(results, one.factor)
         if not sums.keeps:
             backward.gradients = {}
         sums.add_gradients(backward)
@@ -78,23 +88,52 @@ class PassResults:
             self.copies_inputs = True
             if any(one.needs_gradients for one in backward.passes):
                 raise MeasurementError("the model's inputs were changed in place: from here on they are copied")
-        factors = [one.factor for one in backward.passes]
-        if max(factors) - min(factors) > 1e-3 * max(factors):
-            raise MeasurementError(
-                "one backward pass went through several calls of the model whose losses have different scales"
-            )
         if backward.squares is not None and not math.isfinite(float(backward.squares.sum())):
             raise MeasurementError("the gradient of the loop is not finite (an overflow, or a diverging run)")
 
-    def _settle_scale(self, backward: BackwardPass, step: int) -> None:
-        """Believe the scale that was found, or what the user told, and say what is doubtful about it."""
+    def _find_scale(self, one: ForwardPass, step: int) -> bool:
+        """Tell the scale of the loss from the gradients that arrived at the outputs, where that is possible; whether a
+        note says that they have none in common."""
+        if not self._tells_forms:
+            return False
+        scales = {position: self._scale_at(one, position) for position in one.recording.told_by()}
+        known = [scale for scale in scales.values() if scale is not None]
+        factors = [scale.factor for scale in known]
+        if known and max(factors) - min(factors) > ALIKE * max(factors):
+            self._notes.remark(step, *DIFFERENT_SCALES)
+            return True
+        if known:
+            one.scale = known[0]
+            if len(known) < len(scales):
+                self._notes.remark(step, *PARTLY_KNOWN)
+        return False
+
+    def _scale_at(self, one: ForwardPass, position: int) -> Scale | None:
+        z, v = one.recording.outputs[position], one.recording.gradients[position]
+        if z._version != one.recording.output_versions[position]:  # no longer what the gradient belongs to
+            return None
+        scale = derive_again(self._last_scales.get(position), z, v)
+        if scale is not None:
+            self._last_scales[position] = scale
+        return scale
+
+    @staticmethod
+    def _check_scales(backward: BackwardPass) -> None:
+        factors = [one.factor for one in backward.passes]
+        if max(factors) - min(factors) > ALIKE * max(factors):
+            raise MeasurementError(
+                "one backward pass went through several calls of the model whose losses have different scales"
+            )
+
+    def _settle_scale(self, backward: BackwardPass, step: int, is_said: bool) -> None:
+        """Believe the scale that was found, or what the user told, and say what is doubtful unless `is_said`."""
         one = backward.passes[0]
         if len(backward.passes) > 1 and any(other.scale is None for other in backward.passes):
             self._notes.remark(step, *SEVERAL_CALLS)
         remark = _misfit(one) if one.is_audited else None
         if remark is not None:
             self._tells_forms, one.scale = False, None
-        elif self._tells_forms:
+        elif self._tells_forms and not is_said:
             remark = self._told.remark(one.scale, one.num_examples)
         if remark is not None:
             self._notes.remark(step, *remark)
@@ -104,27 +143,45 @@ class PassResults:
         capture, one.capture = one.capture, None
         if capture is not None:
             try:
-                return self._captured(capture, one, backward)
+                return self._captured(capture, one, backward, step)
             except Exception as error:  # the thorough way decides; its own error is reported
                 if capture.has_left_trace:
                     self._choice.way = Way.UNKNOWN
                 else:
                     self._choice.way = Way.REPLAY
-                    self._notes.remark(step, f"observed by a second pass from here on: {error}")
+                    self._notes.remark(step, f"observed by a second pass from here on: {message_of(error)}")
         if len(backward.passes) > 1:
             raise MeasurementError(
                 "one backward pass went through several calls of a model that needs a second pass each"
             )
-        return self.in_own_pass(measure_again, one.recording, self._planner, backward.gradients, backward.sq_norms)
+        try:
+            return self.in_own_pass(measure_again, one.recording, self._planner, backward.gradients, backward.sq_norms)
+        except Exception:
+            self._choice.way = Way.UNKNOWN  # its inputs may be of another kind than before
+            raise
 
-    def _captured(self, capture: InsideCapture, one: ForwardPass, backward: BackwardPass) -> dict[str, Result]:
+    def _captured(
+        self, capture: InsideCapture, one: ForwardPass, backward: BackwardPass, step: int
+    ) -> dict[str, Result]:
         """What was formed in the loop's own passes; audited where it is the turn of this pass."""
         capture.finish(backward.reached)
         results = dict(capture.collector.results)
-        if one.is_audited:
+        if one.is_audited and one.recording.versions != version_of(one.recording.model):
+            self._notes.remark(step, "not audited: the optimizer changes parameters within the backward pass")
+        elif one.is_audited:
             loop = backward.gradients if len(backward.passes) == 1 else None
             self.in_own_pass(audit, one.recording, results, loop, self._choice.rehearsal.is_random)
         return {name: results[name] for name in backward.reached if name in results}
+
+
+def _joined(found: Sequence[Mapping[str, Result]]) -> dict[str, Result]:
+    """The results of several calls as those of one: norms one after another, sums added."""
+    joined: dict[str, Result] = {}
+    for name in dict.fromkeys(name for results in found for name in results):
+        parts = [results[name] for results in found if name in results]
+        norms, total = torch.cat([part.sq_norms for part in parts]), torch.stack([p.grad_sum for p in parts]).sum(0)
+        joined[name] = Result(norms, total, parts[0].measured)
+    return joined
 
 
 def _misfit(one: ForwardPass) -> tuple[str, str] | None:

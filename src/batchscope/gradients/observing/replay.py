@@ -11,11 +11,14 @@ never passed off as a measurement.
 
 from __future__ import annotations
 
+import random
+from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -26,10 +29,16 @@ from batchscope.gradients.backward.measurer import Measurer
 from batchscope.gradients.backward.planner import Planner
 from batchscope.gradients.observing.loop_gradients import dense, sq_norm
 from batchscope.gradients.observing.outputs import Call, frontier, tensors_of
-from batchscope.gradients.subject.batches import Batch, leaves_of
+from batchscope.gradients.subject.batches import Batch
+from batchscope.gradients.subject.leaves import leaves_of
 from batchscope.gradients.subject.state import Buffers, eager, untouched
 from batchscope.gradients.subject.subject import copy_of
 
+MISMATCH = (
+    "the loss depends on it by another way than the model's outputs (a penalty on weights or gradients), a hook "
+    "changes its gradient, the forward pass is random, or its examples are coupled"
+)
+NOT_REACHED = "the backward pass left it out (`inputs=`), or a hook changes its gradient"
 SLACK = 3.0  # times the audit's tolerance: two passes round differently, in another order
 
 
@@ -37,7 +46,8 @@ SLACK = 3.0  # times the audit's tolerance: two passes round differently, in ano
 class Recording:
     """What is needed to repeat a forward pass.
 
-    batch: the arguments. outputs: its differentiable outputs, in order. gradients: position among them -> v.
+    batch: the arguments. generators: states of python's and numpy's. outputs: its differentiable outputs, in order.
+    output_versions: as they were returned. gradients: position among them -> v.
     """
 
     model: nn.Module
@@ -48,7 +58,9 @@ class Recording:
     autocast: tuple[str, bool, torch.dtype]
     versions: int
     input_versions: list[int]
+    generators: tuple[Any, Any] | None = None
     outputs: list[Tensor] = field(default_factory=list)
+    output_versions: list[int] = field(default_factory=list)
     gradients: dict[int, Tensor] = field(default_factory=dict)
 
     @classmethod
@@ -59,9 +71,10 @@ class Recording:
         batch: Batch,
         copies: bool = False,
         earlier: Buffers | None = None,
+        is_thorough: bool = True,
     ) -> Recording:
         """Before the forward pass. parameters: all of the model's. copies: keep copies of the inputs, because something
-        changes them in place. earlier: buffers of a pass before."""
+        changes them in place. earlier: buffers of a pass before. is_thorough: keep what is hardly ever needed too."""
         batch = batch.map_inputs(copy_of) if copies else batch
         device = next(iter(parameters)).device
         kind = device.type
@@ -69,7 +82,13 @@ class Recording:
         cuda = torch.cuda.get_rng_state(device) if kind == "cuda" else None
         randomness = torch.random.get_rng_state()
         buffers = Buffers(model, earlier)
-        return cls(model, batch, randomness, cuda, buffers, autocast, versions_of(parameters), _input_versions(batch))
+        versions, input_versions = versions_of(parameters), _input_versions(batch)
+        legacy = (random.getstate(), np.random.get_state()) if is_thorough else None  # noqa: NPY002 - of the user
+        return cls(model, batch, randomness, cuda, buffers, autocast, versions, input_versions, legacy)
+
+    def returned(self, outputs: list[Tensor]) -> None:
+        """The forward pass has given its differentiable outputs."""
+        self.outputs, self.output_versions = outputs, [output._version for output in outputs]
 
     @property
     def has_its_inputs(self) -> bool:
@@ -81,12 +100,16 @@ class Recording:
         """Whether half precision is at work."""
         return self.autocast[1] or any(p.dtype.itemsize < 4 for p in self.model.parameters())
 
-    def used(self) -> list[int]:
-        """Positions of the outputs whose gradients are to be followed back."""
+    def told_by(self) -> list[int]:
+        """Positions of the outputs whose gradients say all: those that no other output is computed from."""
         wanted = [position for position in sorted(self.gradients) if self.outputs[position].ndim]
-        if not wanted:
-            raise MeasurementError("no gradient reached an output of the model that has an axis of examples")
         return [wanted[k] for k in frontier([self.outputs[position] for position in wanted])]
+
+    def used(self) -> list[int]:
+        """Positions of the outputs whose gradients are to be followed back; MeasurementError without any."""
+        if not (used := self.told_by()):
+            raise MeasurementError("no gradient reached an output of the model that has an axis of examples")
+        return used
 
     @contextmanager
     def setting(self) -> Iterator[None]:
@@ -97,6 +120,7 @@ class Recording:
         with ExitStack() as stack:
             stack.enter_context(untouched(self.model))
             stack.enter_context(containers_untouched(self.model))
+            self.model.__dict__["_backward_pre_hooks"] = OrderedDict()  # have acted on the gradients already
             stack.enter_context(torch.enable_grad())
             stack.enter_context(torch.autocast(kind, dtype, enabled=is_on))
             stack.enter_context(eager())
@@ -107,6 +131,9 @@ class Recording:
         """Buffers and random states as they were before the forward pass."""
         self.buffers.restore()
         torch.random.set_rng_state(self.randomness)
+        if self.generators is not None:
+            random.setstate(self.generators[0])
+            np.random.set_state(self.generators[1])  # noqa: NPY002
         if self.cuda_randomness is not None:
             torch.cuda.set_rng_state(self.cuda_randomness, next(self.model.parameters()).device)
 
@@ -119,14 +146,11 @@ class Replay(Call):
         super().__init__(recording.model, self._contributions)
         size = recording.batch.num_examples
         gradients = [_first(recording.gradients[position], size) for position in self._used]
-        self.batch = Batch(recording.batch.inputs, gradients, size)
+        self.batch = replace(recording.batch, targets=gradients)
 
     def outputs(self, batch: Batch) -> Any:
-        """The model's outputs, with the loop's random numbers where the whole batch is passed."""
-        if batch.num_examples == self.batch.num_examples:
-            self._recording.restore()
-        else:
-            self._recording.buffers.restore()
+        """The model's outputs, with the random numbers that the loop's own pass began with."""
+        self._recording.restore()
         return super().outputs(batch)
 
     def _contributions(self, outputs: Any, gradients: list[Tensor]) -> Tensor:
@@ -207,8 +231,7 @@ def check_sums(
         if not difference <= SLACK * allowed:
             raise MeasurementError(
                 f"the per-example gradients of {name!r} do not add up to the gradient of the loop (difference of norm "
-                f"{difference:.3g}, of a norm of {norm:.3g}): the loss depends on it by "
-                "another way than the model's outputs, the forward pass is random, or its examples are coupled"
+                f"{difference:.3g}, of a norm of {norm:.3g}): {NOT_REACHED if norm == 0 else MISMATCH}"
             )
 
 
@@ -261,7 +284,8 @@ def _first(v: Tensor, num_examples: int) -> Tensor:
         return v
     if len(axes) != 1:
         raise MeasurementError(
-            f"an output of shape {list(v.shape)} does not tell where its {num_examples} examples are"
+            f"an output of shape {list(v.shape)} does not tell where its {num_examples} examples are, as many as the "
+            "first axis of the first input has entries: call the model with an axis of examples"
         )
     return v.movedim(axes[0], 0)
 

@@ -16,6 +16,7 @@ from batchscope.gradients.observing.inside import CannotObserveInside
 from batchscope.gradients.observing.notes import Notes
 from batchscope.gradients.observing.passes import StepSums
 from batchscope.gradients.observing.steps import Steps
+from batchscope.gradients.subject.failures import described
 
 
 class StepLog:
@@ -28,6 +29,7 @@ class StepLog:
         self._notes, self._population, self._is_distributed = notes, population, is_distributed
         self.history: dict[int, StepMoments] = {}
         self.num_observed = 0
+        self._is_counted_anew = False
         self._failures = 0  # observed steps in a row that are missing
 
     def add(self, step: int, sums: StepSums, parameters: Mapping[str, Tensor], are_groups: bool) -> None:
@@ -45,7 +47,7 @@ class StepLog:
         known = isinstance(error, MeasurementError | CannotObserveInside)
         self._notes.loss(
             step,
-            f"not observed: {error}" if known else f"not observed, by {type(error).__name__}: {error}",
+            f"not observed: {error}" if known else f"not observed, by {described(error)}",
             "bs.measure on the model between epochs says more",
         )
 
@@ -56,6 +58,7 @@ class StepLog:
 
     def count_anew(self, steps: Steps) -> None:
         """An optimizer shows itself after other counting: what was recorded is not its steps."""
+        self._is_counted_anew = True
         self.history.clear()
         self._notes.loss(
             0,
@@ -63,6 +66,10 @@ class StepLog:
             "is left out, and steps are the optimizer's from here on",
             "pass optimizer= to have every step counted right",
         )
+
+    def is_counted_anew(self, step: int) -> bool:
+        """Whether this is the step in which an optimizer showed itself, which was left out with a note."""
+        return self._is_counted_anew and step == 0
 
     def explain_silence(self) -> None:
         """A note at the end of a run that left neither entries nor notes."""

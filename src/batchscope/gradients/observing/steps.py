@@ -18,7 +18,7 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
-from batchscope.errors import InputError
+from batchscope.errors import InputError, MeasurementError
 
 
 class Steps:
@@ -74,6 +74,16 @@ class Steps:
         self._handles = []
         self._on_end = self._on_found = _ignore
 
+    def follow(self, parameters: Iterable[Tensor]) -> None:
+        """The model has other parameters now. MeasurementError when the optimizer that is counted has none of them."""
+        self._ids = {id(p) for p in parameters}
+        if self.optimizer is not None and not _holds(self.optimizer, self._ids):
+            raise MeasurementError(
+                f"the optimizer whose steps are counted ({type(self.optimizer).__name__}) holds none of the parameters "
+                "that the model was called with: they were replaced (observe again, with the new optimizer), or lent "
+                "by torch.func.functional_call"
+            )
+
     def add_pass(self) -> None:
         """A backward pass has ended."""
         if self.is_optimizers:
@@ -85,6 +95,9 @@ class Steps:
 
     def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if torch.compiler.is_compiling() or not self._is_ours(optimizer):
+            return
+        if torch._C._current_graph_task_id() >= 0:  # steps of single parameters as their gradients come
+            self.is_optimizers = False
             return
         self.inside = True
         if not self.is_optimizers:
@@ -110,7 +123,12 @@ class Steps:
     def _is_ours(self, optimizer: Optimizer) -> bool:
         if self.optimizer is not None:
             return optimizer is self.optimizer
-        return any(id(p) in self._ids for group in optimizer.param_groups for p in group["params"])
+        return _holds(optimizer, self._ids)
+
+
+def _holds(optimizer: Optimizer, ids: set[int]) -> bool:
+    """Whether the optimizer has one of the parameters."""
+    return any(id(p) in ids for group in optimizer.param_groups for p in group["params"])
 
 
 def _ignore(*arguments: object) -> None:
@@ -132,7 +150,7 @@ def _innermost(optimizer: Any, ids: set[int]) -> Optimizer:
                 "parameters; without one, leave optimizer out and steps are counted by backward passes"
             )
         optimizer = inner
-    if not any(id(p) in ids for group in optimizer.param_groups for p in group["params"]):
+    if not _holds(optimizer, ids):
         raise InputError(
             f"the optimizer ({type(optimizer).__name__}) holds none of the model's parameters: "
             "expected the one that trains this model"

@@ -7,6 +7,7 @@ an error into a note: whatever goes wrong in here, the loop goes on.
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Variable
 
+from batchscope.errors import MeasurementError
 from batchscope.gradients.backward.planner import Planner
 from batchscope.gradients.observing import distributed
 from batchscope.gradients.observing.choosing import Choice, Way
@@ -46,6 +48,14 @@ class Options:
     is_distributed: bool
 
 
+NOT_CALLED = (
+    "no call of the model was seen (calls of its parts, of `forward` itself and from compiled code are not seen)"
+)
+NO_EXAMPLES = "the model was called with a batch of no examples"
+NO_BACKWARD = "no backward pass from the model to its parameters was seen (torch.autograd.grad leaves them no gradient)"
+DIFFERENTIATED = "the gradients were formed to be differentiated again (create_graph=True)"
+
+
 class Watcher:
     """Observes the steps of a loop.
 
@@ -60,7 +70,8 @@ class Watcher:
         self._parameters = trainable(model)
         self._results = PassResults(self._choice, notes, planner, options.told)
         self._log = StepLog(notes, options.population, options.is_distributed)
-        self._keeps = True  # whether steps have had several backward passes, or may have
+        self._keeps = True  # whether steps have several backward passes, or may have
+        self._has_several = False  # whether one had
         self._gradients: LoopGradients | None = None  # while hooks on the parameters are needed
         self._buffers: Buffers | None = None  # as they were before the last observed call
         self._active: ForwardPass | None = None
@@ -73,6 +84,8 @@ class Watcher:
         self._sums = StepSums(tuple(self._parameters), self._keeps or self._options.is_distributed)
         self._versions: int | None = None
         self._broken = False  # whether the step cannot be observed
+        self._thread: int | None = None  # in which the step's passes run
+        self._why = NOT_CALLED  # the step is missing, if it is
 
     def _release(self) -> None:
         for one in self._passes:
@@ -90,8 +103,10 @@ class Watcher:
         return self._choice.way
 
     def finish(self) -> None:
-        """At the end of the loop: a step under way, and silence explained."""
-        if self._sums.num_backward and not self._broken:
+        """At the end of the loop: a step under way, unless the optimizer steps and has not taken it, and silence
+        explained."""
+        is_left = self._steps.is_optimizers and self._steps.current > 0
+        if self._sums.num_backward and not self._broken and not is_left:
             self._end_of_step(self._steps.current)
         self._log.explain_silence()
 
@@ -99,7 +114,11 @@ class Watcher:
 
     def before_forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Hook: begin to record, on the outermost call of an observed step that autograd records."""
-        if self._results.is_busy or self.way is Way.OFF or self._active is not None or not torch.is_grad_enabled():
+        if self._results.is_busy or self.way is Way.OFF or not torch.is_grad_enabled():
+            return
+        if self._thread is not None and self._thread != threading.get_ident() and not self._broken:
+            self.guard(self._refuse_threads)
+        if self._active is not None:
             return
         if self._backward is not None and torch._C._current_graph_task_id() >= 0:  # a checkpoint around the model
             return
@@ -116,6 +135,10 @@ class Watcher:
             self.guard(self._await_gradients, one, output)
         elif torch.is_grad_enabled() and not self._steps.is_optimizers:
             self.guard(self._count, output)
+
+    @staticmethod
+    def _refuse_threads() -> None:
+        raise MeasurementError("the model is called from several threads within a step, which share its gradients")
 
     def _on_output_gradient(self, one: ForwardPass, position: int, gradient: Tensor) -> None:
         self.guard(self._receive, one, position, gradient)
@@ -158,13 +181,16 @@ class Watcher:
         """An observed forward pass begins."""
         if self._backward is not None:  # the last one did not end: it raised
             self._backward = None
-        if self._broken:
+        everything = list(self._model.parameters())
+        if self._broken or not any(p.requires_grad for p in everything):  # frozen, for another network's step
             return
         batch = batch_of(args, kwargs)
         if not batch.num_examples:
+            self._why = NO_EXAMPLES
             return
-        everything = list(self._model.parameters())
-        recording = Recording.start(self._model, everything, batch, self._results.copies_inputs, self._buffers)
+        is_thorough = self.way is not Way.INSIDE
+        copies = self._results.copies_inputs
+        recording = Recording.start(self._model, everything, batch, copies, self._buffers, is_thorough)
         self._buffers = recording.buffers
         if self._versions is not None and self._versions != recording.versions:
             self._leave_out()
@@ -172,6 +198,7 @@ class Watcher:
         self._forget_discarded()
         self._follow_parameters(everything)
         self._results.in_own_pass(self._choice.make, batch, self._parameters)
+        recording.batch = self._choice.read(recording.batch)
         one = ForwardPass(
             recording,
             self._options.told.factor(batch.num_examples),
@@ -183,7 +210,7 @@ class Watcher:
                 self._parameters, self._choice.rehearsal.trace, batch.num_examples, self._planner, alone
             )
             one.capture.__enter__()  # type: ignore[no-untyped-call]
-        self._active = one
+        self._active, self._thread = one, threading.get_ident()
 
     def _leave_out(self) -> None:
         """The parameters have changed within the step: a pass at other weights is not part of it."""
@@ -209,7 +236,8 @@ class Watcher:
         outputs = [tensor for tensor in tensors_of(output) if tensor.grad_fn is not None]
         if not outputs:
             return
-        one.recording.outputs = outputs
+        one.recording.returned(outputs)
+        self._why = NO_BACKWARD
         if self._sums.keeps or any(output._is_view() for output in outputs):  # changed in place, a view loses its hook
             self._watch_parameters()
         await_gradients(one, self._on_output_gradient)
@@ -225,11 +253,14 @@ class Watcher:
 
     def _follow_parameters(self, everything: list[nn.Parameter]) -> None:
         """Which parameters are trained may change from step to step."""
-        if self._gradients is not None or self._passes:
+        if [id(p) for p in everything if p.requires_grad] == [id(p) for p in self._parameters.values()]:
             return
-        if [id(p) for p in everything if p.requires_grad] != [id(p) for p in self._parameters.values()]:
-            self._parameters = trainable(self._model)  # some were frozen, freed or replaced
-            self._sums.names, self._choice.way = tuple(self._parameters), Way.UNKNOWN
+        if self._sums.num_backward:
+            raise MeasurementError("which parameters are trained changed between the backward passes of a step")
+        self.drop_step()  # some were frozen, freed or replaced
+        self._parameters = trainable(self._model)
+        self._sums.names, self._choice.way = tuple(self._parameters), Way.UNKNOWN
+        self._steps.follow(self._parameters.values())
 
     def _watch_parameters(self) -> None:
         if self._gradients is None:
@@ -249,6 +280,7 @@ class Watcher:
             self._versions = None
             self._sums = StepSums(self._sums.names, self._sums.keeps)
             return
+        self._has_several = True
         if not self._sums.keeps:
             self._sums.recover(self._parameters, done[-1].factor)
 
@@ -256,14 +288,16 @@ class Watcher:
 
     def _receive(self, one: ForwardPass, position: int, gradient: Tensor) -> None:
         """The gradient of an output."""
-        if self._results.is_busy or torch.is_grad_enabled():  # ours, or a derivative inside the loss
+        if self._results.is_busy:
+            return
+        if torch.is_grad_enabled():  # a derivative inside the loss
+            self._why = DIFFERENTIATED
             return
         backward = self._backward or self._begin_backward()
         if one not in backward.passes:
             backward.passes.append(one)
             one.recording.gradients = {}
         one.recording.gradients[position] = gradient
-        self._results.find_scale(one, one.recording.outputs[position], gradient)
 
     def _begin_backward(self) -> BackwardPass:
         if self._gradients is None and not are_empty(self._parameters):
@@ -315,9 +349,10 @@ class Watcher:
             usable = False
         if usable:
             self._results.in_own_pass(self._log.add, step, self._sums, self._parameters, self.way is Way.GROUPS)
-            self._keeps = self._sums.num_backward > 1
-        elif not self._broken:
-            self._log.add_missing(step, "no backward pass" if self._passes else "the model was not called")
+            self._has_several |= self._sums.num_backward > 1
+        elif not self._broken and not self._log.is_counted_anew(step):
+            self._log.add_missing(step, self._why)
+        self._keeps = self._has_several
 
     def _account(self, step: int) -> None:
         """Observing ends after several observed steps in a row that failed."""

@@ -8,7 +8,7 @@ Entries of several lengths with a tensor of offsets (`EmbeddingBag`) are cut at 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from batchscope.errors import InputError
+from batchscope.gradients.subject.leaves import leaves_of, map_leaves
 
 DEFAULT_BATCH_SIZE = 256  # examples per batch when `data` comes as two whole tensors; results do not depend on it
 TARGET_KEYS = ("labels", "label", "targets", "target", "y")  # of a batch that is a dict, as collators name them
@@ -28,23 +29,53 @@ class Batch:
     """inputs and targets of `num_examples` examples, on the model's device.
 
     ragged: places, among the leaves of the inputs, of (entries of all examples one after another, their offsets).
+    second: whether inputs [a, N, ...] hold examples in the second axis (states of recurrent networks, time first).
+    shared: places of inputs that all examples share, though their first axis happens to have N entries.
     """
 
     inputs: Any
     targets: Any
     num_examples: int
     ragged: tuple[int, int] | None = None
+    second: bool = False
+    shared: frozenset[int] = frozenset()
 
     def take(self, index: Tensor) -> Batch:
         """The examples `index` (int64, may repeat), in that order."""
 
         def pick(leaf: Any) -> Any:
-            if isinstance(leaf, Tensor) and leaf.ndim and leaf.shape[0] == self.num_examples:
-                return leaf[index.to(leaf.device)]
-            return leaf
+            axis = self.axis_of(leaf)
+            if axis is None:
+                return leaf
+            rows = index.to(leaf.device)
+            return leaf.index_select(axis, rows) if axis or leaf.is_sparse else leaf[rows]
 
-        inputs = self._cut(index, pick) if self.ragged else map_leaves(pick, self.inputs)
-        return Batch(inputs, map_leaves(pick, self.targets), len(index), self.ragged)
+        inputs = self._cut(index, pick) if self.ragged else self._picked(pick)
+        return replace(self, inputs=inputs, targets=map_leaves(pick, self.targets), num_examples=len(index))
+
+    def axis_of(self, leaf: Any) -> int | None:
+        """The axis of examples, None for what has none."""
+        if not isinstance(leaf, Tensor) or not leaf.ndim:
+            return None
+        if leaf.shape[0] == self.num_examples:
+            return 0
+        return 1 if self.second and _has_second(leaf, self.num_examples) else None
+
+    def readings(self) -> Iterator[Batch]:
+        """Other ways to take the inputs, where this one does not run: by the second axis; all but the first shared."""
+        tensors = [(i, x) for i, x in enumerate(leaves_of(self.inputs)) if isinstance(x, Tensor) and x.ndim]
+        n = self.num_examples
+        if not self.second and any(x.shape[0] != n and _has_second(x, n) for _, x in tensors):
+            yield replace(self, second=True)
+        others = [i for i, x in tensors if x.shape[0] == n][1:]
+        if others and not self.shared:
+            yield replace(self, shared=frozenset(others))
+
+    def _picked(self, pick: Callable[[Any], Any]) -> Any:
+        if not self.shared:
+            return map_leaves(pick, self.inputs)
+        places = count()
+        return map_leaves(lambda leaf: leaf if next(places) in self.shared else pick(leaf), self.inputs)
 
     def head(self, size: int) -> Batch:
         """The first `size` examples, or all."""
@@ -59,7 +90,7 @@ class Batch:
 
     def map_inputs(self, function: Callable[[Any], Any]) -> Batch:
         """The batch with `function` applied to every leaf of the inputs."""
-        return Batch(map_leaves(function, self.inputs), self.targets, self.num_examples, self.ragged)
+        return replace(self, inputs=map_leaves(function, self.inputs))
 
     def _cut(self, index: Tensor, pick: Callable[[Any], Any]) -> Any:
         assert self.ragged is not None
@@ -76,27 +107,8 @@ class Batch:
         return map_leaves(lambda leaf: new[place] if (place := next(places)) in new else pick(leaf), self.inputs)
 
 
-def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
-    """Apply `function` to every leaf of nested tuples, lists and dicts."""
-    if isinstance(tree, Mapping):
-        return {key: map_leaves(function, value) for key, value in tree.items()}
-    if isinstance(tree, tuple | list):
-        leaves = [map_leaves(function, value) for value in tree]
-        if hasattr(tree, "_fields"):  # a named tuple, a packed sequence among them
-            return type(tree)(*leaves)
-        return leaves if isinstance(tree, list) else tuple(leaves)
-    return function(tree)
-
-
-def leaves_of(tree: Any) -> Iterator[Any]:
-    """Every leaf of nested tuples, lists and dicts, in order."""
-    if isinstance(tree, Mapping):
-        tree = list(tree.values())
-    if isinstance(tree, tuple | list):
-        for value in tree:
-            yield from leaves_of(value)
-    else:
-        yield tree
+def _has_second(x: Tensor, num_examples: int) -> bool:
+    return x.ndim > 1 and x.shape[1] == num_examples
 
 
 def make_batch(inputs: Any, targets: Any, device: torch.device, counted: bool = True) -> Batch:
@@ -114,8 +126,8 @@ def make_batch(inputs: Any, targets: Any, device: torch.device, counted: bool = 
     inputs, targets = map_leaves(move, inputs), map_leaves(move, targets)
     if not counted:
         return Batch(inputs, targets, 1)
-    num_examples = _count(inputs, targets)
-    return Batch(inputs, targets, num_examples, _ragged(list(leaves_of(inputs)), num_examples))
+    num_examples, second = _count(inputs, targets)
+    return Batch(inputs, targets, num_examples, _ragged(list(leaves_of(inputs)), num_examples), second)
 
 
 def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
@@ -129,17 +141,20 @@ def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array, dtype=dtype))
 
 
-def _count(inputs: Any, targets: Any) -> int:
-    """N: the first axis of the first input, or, where another input agrees with the targets and the first does not, of
-    the targets."""
-    sizes = [leaf.shape[0] for leaf in leaves_of(inputs) if isinstance(leaf, Tensor) and leaf.ndim]
+def _count(inputs: Any, targets: Any) -> tuple[int, bool]:
+    """N, and whether inputs hold the examples in their second axis: N is the first axis of the first input, or, where
+    the first or second axis of another input agrees with the targets and that does not, of the targets."""
+    tensors = [leaf for leaf in leaves_of(inputs) if isinstance(leaf, Tensor) and leaf.ndim]
+    sizes = [tensor.shape[0] for tensor in tensors]
     if not sizes:
         raise InputError(
             f"inputs of type {type(inputs).__name__} hold no tensor with an axis of examples: "
             "expected a tensor [N, ...], a tuple of the model's arguments, or a dict of its keyword arguments"
         )
     wanted = next((leaf.shape[0] for leaf in leaves_of(targets) if isinstance(leaf, Tensor) and leaf.ndim), sizes[0])
-    return wanted if wanted in sizes else sizes[0]
+    if wanted in sizes:
+        return wanted, False
+    return (wanted, True) if _has_second(tensors[0], wanted) else (sizes[0], False)
 
 
 def _ragged(leaves: list[Any], num_examples: int) -> tuple[int, int] | None:

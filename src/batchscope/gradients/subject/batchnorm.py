@@ -68,7 +68,8 @@ class FrozenStatistics:
     def _batch_norm(self, input: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
         if self._recording:
             axes = [axis for axis in range(input.ndim) if axis != 1]
-            variance, mean = torch.var_mean(input.detach(), axes, correction=0)
+            dtype = input.dtype if weight is None else weight.dtype  # under autocast those of the input are halved
+            variance, mean = torch.var_mean(input.detach().to(dtype), axes, correction=0)
             self._statistics.append((mean, variance))
         mean, variance = self._statistics[self._next]  # one entry per call: a module may be called several times
         self._next += 1

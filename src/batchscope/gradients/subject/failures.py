@@ -12,9 +12,14 @@ SIGNS = ("can't allocate memory", "not enough memory", "CUDA error: out of memor
 
 
 def described(error: BaseException) -> str:
-    """`RuntimeError: the message`, on one line and cut short."""
+    """`RuntimeError: the message`, as in `message_of`."""
+    return f"{type(error).__name__}: {message_of(error)}"
+
+
+def message_of(error: BaseException) -> str:
+    """The message on one line, cut short, without a full stop: it becomes part of a sentence."""
     text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:LONGEST]}{'...' if len(text) > LONGEST else ''}"
+    return f"{text[:LONGEST]} ..." if len(text) > LONGEST else text.rstrip(". ")
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
@@ -38,6 +43,6 @@ def refuse_out_of_memory(error: BaseException) -> None:
 def model_error(error: Exception, num_examples: int) -> MeasurementError:
     """The error for a model or a loss that does not run on the data, whoever raised it."""
     return MeasurementError(
-        f"the model or the loss failed on a batch of {num_examples} examples: {described(error)}. Expected that "
+        f"the model or the loss failed on a batch of {num_examples} examples ({described(error)}). Expected that "
         "loss(model(inputs), targets) runs, and gives one loss per example"
     )

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from batchscope.errors import InputError
-from batchscope.gradients.subject.batches import leaves_of
+from batchscope.gradients.subject.leaves import leaves_of
 from batchscope.gradients.subject.torch_losses import TorchLoss
 
 Loss = Callable[[Any, Any], Tensor]

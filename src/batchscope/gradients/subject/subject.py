@@ -16,10 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from batchscope.errors import InputError
-from batchscope.gradients.subject.batches import Batch, call, leaves_of, map_leaves
+from batchscope.errors import BatchscopeError, InputError
+from batchscope.gradients.subject.batches import Batch, call
 from batchscope.gradients.subject.batchnorm import FrozenStatistics, microbatch_norm
-from batchscope.gradients.subject.failures import refuse_out_of_memory
+from batchscope.gradients.subject.failures import model_error, refuse_out_of_memory
+from batchscope.gradients.subject.leaves import leaves_of, map_leaves
 from batchscope.gradients.subject.losses import Loss, own_loss, per_example_losses, unreduced
 from batchscope.gradients.subject.own_loss import OwnLoss
 from batchscope.gradients.subject.state import Buffers, eager, untouched
@@ -88,12 +89,18 @@ class Subject:
                 self._buffers = None
 
     def prepare(self, batch: Batch) -> None:
-        """Fix what the whole batch decides: the statistics of batchnorm="frozen"."""
+        """Fix what the whole batch decides: the statistics of batchnorm="frozen". MeasurementError when it fails."""
         if self._frozen is None:
             return
         self._frozen.record()
-        with torch.no_grad(), Interceptor(self.meaning):
-            self.call(batch)
+        try:
+            with torch.no_grad(), Interceptor(self.meaning):
+                self.call(batch)
+        except BatchscopeError:
+            raise
+        except Exception as error:
+            refuse_out_of_memory(error)
+            raise model_error(error, batch.num_examples) from error
 
     def losses(self, batch: Batch, mode: Interceptor | None = None) -> Tensor:
         """Per-example losses [N] of a forward pass under `mode` (default: only what defines the measurement)."""

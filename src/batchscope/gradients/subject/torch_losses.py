@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from batchscope.errors import InputError
-from batchscope.gradients.subject.failures import refuse_out_of_memory
+from batchscope.gradients.subject.failures import message_of, refuse_out_of_memory
 from batchscope.losses import logits_of
 
 OF_CLASSES = {"cross_entropy", "nll_loss", "CrossEntropyLoss", "NLLLoss"}  # targets are class numbers
@@ -106,5 +106,5 @@ class TorchLoss:
             self._check_labels(outputs, targets)
         return InputError(
             f"{self.name} does not take outputs {list(outputs.shape)} {outputs.dtype} with targets "
-            f"{list(targets.shape)} {targets.dtype}: {error}"
+            f"{list(targets.shape)} {targets.dtype}: {message_of(error)}"
         )

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from batchscope.errors import MeasurementError
 from batchscope.gradients.rules import REWRITES
-from batchscope.gradients.subject.batches import Batch, leaves_of, map_leaves
+from batchscope.gradients.subject.batches import Batch
 from batchscope.gradients.subject.failures import described, refuse_out_of_memory
+from batchscope.gradients.subject.leaves import leaves_of
 from batchscope.gradients.subject.subject import Subject
 from batchscope.gradients.tracing.calls import Function, Interceptor, name_of
 from batchscope.gradients.tracing.trace import Trace, UntraceableError, build_trace
@@ -84,6 +85,19 @@ def probe(
     return Probe(found, repeated, losses(changed), trace, untraceable, _tolerance(subject, found))
 
 
+def readable(subject: Subject, batch: Batch) -> Batch | None:
+    """The batch, its inputs taken in another way than by their first axes, if a few examples run so."""
+    for other in batch.readings():
+        try:
+            with torch.no_grad():
+                subject.losses(other.head(min(PROBED, batch.num_examples - 1)))
+        except Exception as error:
+            refuse_out_of_memory(error)
+        else:
+            return other
+    return None
+
+
 def _trace(
     subject: Subject, large: Batch, changed: Batch, state: Tensor, rewrites: Mapping[Function, Function]
 ) -> Trace:
@@ -134,7 +148,7 @@ def _replace_one(batch: Batch, large: Batch) -> Batch:
             index = torch.arange(large.num_examples)
             index[REPLACED] = k
             return batch.take(index)
-    return Batch(map_leaves(_disturb, large.inputs), large.targets, large.num_examples)
+    return large.map_inputs(_disturb)
 
 
 def _equal(left: Any, right: Any) -> bool:
