@@ -16,12 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchscope.analysis import Sweep, batch_threshold, fit, sweeps_of
+from batchscope.analysis.findings import diversities
 from batchscope.analysis.formatting import bounds_text, number
 from batchscope.analysis.log_times import log_times
 from batchscope.theory.mccandlish2018 import examples_to_target
 from reproduction import changes
 from reproduction.evidence import (
     CONSTANT_DEPTH,
+    CONSTANT_WIDTH,
     FAILS,
     HOLDS,
     IN_PART,
@@ -40,7 +42,7 @@ Sweeps = Mapping[str, Sweep]
 RESAMPLES = 2000
 # Studies, and the largest batch that their targets and epochs suit. The rest, on the digits, within 20 epochs.
 LIMITS = {"chen2018-figure2": "within_epochs(14)", "chen2018-figure2-mnist": "within_epochs(50)"}
-DIGITS = (RULES, CONSTANT_DEPTH)
+DIGITS = (RULES, CONSTANT_WIDTH, CONSTANT_DEPTH)
 
 
 @functools.cache
@@ -66,6 +68,11 @@ def at_start(sweeps: Sweeps) -> dict[str, float]:
     return {shape: bound_at(one, 0.0) for shape, one in sweeps.items()}
 
 
+def along(sweeps: Sweeps) -> dict[str, float]:
+    """Shape -> B_S along training, at the batch sizes and epochs that all shapes share."""
+    return {shape: estimate.value for shape, estimate in diversities(sweeps).items()}
+
+
 def rank(of: Callable[[Sweeps], Mapping[str, float]], studies: Mapping[str, Sweeps]) -> Pooled:
     """The rank correlation of a number of every shape with its largest batch, within studies."""
     pairs = {}
@@ -87,7 +94,8 @@ def _predictors() -> Answer:
         f"rank correlation of B_S with the largest batch within a number of epochs: at the start {each}, all "
         f"{len(every)} studies together {rank(at_start, every)}; at the first measurement after it (5 epochs on MNIST, "
         f"2 on the digits) MNIST {rank(first_after_the_start, {MNIST_STUDY: every[MNIST_STUDY]})}, all studies "
-        f"{early}. The start tells it for linear nets and misleads for ReLU nets under cross-entropy",
+        f"{early}; along training, at equal epochs, all studies {rank(along, every)}. The start tells it for linear "
+        "nets and misleads for ReLU nets under cross-entropy; so do two epochs where deep nets have hardly begun",
         HOLDS if early.interval[0] > 0 else IN_PART,
         "14 epochs (synthetic), 50 (MNIST), 20 (digits); ranks within a study",
     )

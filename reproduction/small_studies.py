@@ -12,6 +12,7 @@ from batchscope.studies import Results
 from reproduction import held_out  # noqa: F401  the page lists these first
 from reproduction.evidence import (
     CONSTANT_DEPTH,
+    CONSTANT_WIDTH,
     FAILS,
     HOLDS,
     IN_PART,
@@ -63,6 +64,11 @@ def _width_alone() -> Answer:
     return _alone(
         CONSTANT_DEPTH, "of the narrower over the wider", "four layers at every width; more weights where wider"
     )
+
+
+@claim("6b, depth", "(open) deeper nets at constant width need more epochs", CONSTANT_WIDTH)
+def _depth_alone() -> Answer:
+    return _alone(CONSTANT_WIDTH, "of the deeper over the shallower", "layers of 20 units; more weights where deeper")
 
 
 def _alone(given: str, ratio_of: str, under: str) -> Answer:
