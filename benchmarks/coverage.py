@@ -19,7 +19,6 @@ from functools import partial
 from itertools import product
 
 import numpy as np
-from numpy.typing import NDArray
 
 from batchscope.analysis.fit.arrivals import typical_times
 from batchscope.analysis.fit.critical_batch import fit_sweep
@@ -29,11 +28,10 @@ from batchscope.analysis.ratios import probability_larger
 from batchscope.analysis.sweeps import Sweep
 from batchscope.analysis.threshold_estimate import ThresholdEstimate
 from batchscope.analysis.thresholds import estimate
+from benchmarks.drawn_sweeps import BATCH_SIZES, NUM_EXAMPLES, Array, drawn_sweep
 from benchmarks.machine import describe, write
 
-Array = NDArray[np.float64]
-
-B_CRIT, NUM_EXAMPLES, DRAWS, CERTAIN = 400.0, 16_384, 400, 0.95
+B_CRIT, DRAWS, CERTAIN = 400.0, 400, 0.95
 OVERHEAD = 0.2
 
 
@@ -55,7 +53,7 @@ class Design:
 
     @property
     def batch_sizes(self) -> Array:
-        return np.geomspace(32, 4096, self.sizes)
+        return np.geomspace(*BATCH_SIZES, self.sizes)
 
     def epochs(self, batch_size: Array | float, b_crit: float) -> Array:
         """E(B) of the curve."""
@@ -71,16 +69,15 @@ class Design:
         met = middle * np.exp(spread * rng.standard_normal(len(cell)))
         slow = met > middle if self.diverging > 0 else np.ones(len(cell), bool)
         diverged = slow & (rng.random(len(cell)) < abs(self.diverging))
-        seen = np.ceil(met / self.resolution) * self.resolution
-        reached = (seen <= self.cap) & ~diverged
-        before = np.where(diverged, self.resolution, np.where(reached, seen - self.resolution, self.cap))
-        per_epoch = NUM_EXAMPLES / sizes[cell]
-        epochs = np.where(reached, seen, np.inf)
-        nothing = np.empty((len(cell), 0))
-        return Sweep(
-            shape, 1, 1, 1, 1, NUM_EXAMPLES, "", self.cap, self.resolution, sizes, cell, epochs, epochs * per_epoch,
-            before * per_epoch, reached, diverged, np.full(len(cell), np.nan), nothing, nothing, 0,
-        )  # fmt: skip
+        return drawn_sweep(
+            shape,
+            sizes,
+            np.ceil(met / self.resolution) * self.resolution,
+            resolution=self.resolution,
+            cap=self.cap,
+            steps_per_epoch=NUM_EXAMPLES / sizes[cell],
+            diverged=diverged,
+        )
 
 
 def overhead_truth(design: Design, b_crit: float) -> float:

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from batchscope.analysis.formatting import plain
 from batchscope.analysis.log_times import log_times
@@ -22,9 +21,8 @@ from batchscope.analysis.slow_down import slow_downs
 from batchscope.analysis.sweeps import Sweep
 from batchscope.analysis.trend import trend
 from batchscope.analysis.verdict import CERTAIN
+from benchmarks.drawn_sweeps import BATCH_SIZES, NUM_EXAMPLES, Array, drawn_sweep
 from benchmarks.machine import describe, write
-
-NUM_EXAMPLES = 16_384
 
 
 @dataclass(frozen=True)
@@ -40,14 +38,12 @@ class Design:
     num_shapes: int = 4
 
     @property
-    def batch_sizes(self) -> NDArray[np.float64]:
+    def batch_sizes(self) -> Array:
         """From 32 to 4096."""
-        return np.round(np.geomspace(32, 4096, self.num_sizes))
+        return np.round(np.geomspace(*BATCH_SIZES, self.num_sizes))
 
 
-def study(
-    rng: np.random.Generator, design: Design, fewest: Sequence[float] | NDArray[np.float64], b_crit: float
-) -> dict[str, Sweep]:
+def study(rng: np.random.Generator, design: Design, fewest: Sequence[float] | Array, b_crit: float) -> dict[str, Sweep]:
     """One study: a shape for every E_min in `fewest`, all with the same B_crit (inf: flat)."""
     return {f"shape {k}": _sweep(rng, design, k + 1, e_min, b_crit) for k, e_min in enumerate(fewest)}
 
@@ -58,31 +54,15 @@ def _sweep(rng: np.random.Generator, design: Design, depth: int, e_min: float, b
     log_own = design.own * rng.standard_normal(m)
     noise = log_own[cell] + design.spread * rng.standard_normal(len(cell))
     epochs = e_min * (1 + sizes[cell] / b_crit) * np.exp(noise)
-    epochs = np.ceil(epochs * design.checks) / design.checks
-    reached = epochs <= design.cap
-    per_epoch = np.ceil(NUM_EXAMPLES / sizes[cell])
-    before = np.where(reached, epochs - 1 / design.checks, design.cap)
-    return Sweep(
-        shape=f"shape {depth - 1}",
-        depth=depth,
-        width=1,
-        num_weights=1,
-        multiply_adds=1,
-        num_examples=NUM_EXAMPLES,
-        target="train loss 0.1",
-        max_epochs=design.cap,
+    return drawn_sweep(
+        f"shape {depth - 1}",
+        sizes,
+        np.ceil(epochs * design.checks) / design.checks,
         resolution=1 / design.checks,
-        batch_sizes=sizes,
-        cell=cell,
-        epochs=np.where(reached, epochs, np.inf),
-        steps=np.where(reached, epochs, np.inf) * per_epoch,
-        steps_before=before * per_epoch,
-        reached=reached,
-        diverged=np.zeros(len(cell), bool),
-        bounds=np.full(len(cell), np.nan),
-        measured_at=np.empty((len(cell), 0)),
-        measured=np.empty((len(cell), 0)),
-        num_crashed=0,
+        cap=design.cap,
+        steps_per_epoch=np.ceil(NUM_EXAMPLES / sizes[cell]),
+        depth=depth,
+        target="train loss 0.1",
     )
 
 

@@ -1,10 +1,10 @@
-"""The models of `benchmarks.gradients`: of torch.nn layers, so that every peer has a chance, and a GPT-2 of Hugging
-Face as people train it."""
+"""The models of `benchmarks.gradients` and `benchmarks.observe`: of torch.nn layers, so that every peer has a chance,
+and a GPT-2 of Hugging Face as people train it."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -125,21 +125,32 @@ class GPT(nn.Module):
         return self.head(self.norm(x))
 
 
-def huggingface(lora: bool = False, checkpointing: bool = False) -> nn.Module:
-    """GPT-2 of transformers, 4 layers, d = 256, 512 tokens, no dropout; with LoRA of rank 8, with checkpointing."""
+def huggingface(
+    lora: Sequence[str] = (), checkpointing: bool = False, length: int = 128, d: int = 256, heads: int = 8
+) -> Any:
+    """GPT-2 of transformers, 4 layers, 512 tokens, no dropout; with LoRA of rank 8 on the layers named, or with
+    activation checkpointing."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
     off: Any = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
-    model: Any = GPT2LMHeadModel(GPT2Config(vocab_size=512, n_positions=128, n_embd=256, n_layer=4, n_head=8, **off))
+    config: Any = GPT2Config(vocab_size=512, n_positions=length, n_embd=d, n_layer=4, n_head=heads, **off)
+    model: Any = GPT2LMHeadModel(config)
     if checkpointing:
         model.gradient_checkpointing_enable()
+        model.config.use_cache = False
     if lora:
         from peft import LoraConfig, get_peft_model
 
-        model.enable_input_require_grads()
-        config = LoraConfig(r=8, lora_dropout=0.0, target_modules=["c_attn", "c_proj"], fan_in_fan_out=True)
-        model = get_peft_model(model, config)
+        adapters = LoraConfig(r=8, lora_dropout=0.0, target_modules=list(lora), fan_in_fan_out=True)
+        model = get_peft_model(model, adapters)
     return model.train()
+
+
+def lora_with_input_gradients() -> Any:
+    """As checkpointed fine-tuning has it: the embeddings' outputs require a gradient."""
+    model = huggingface(lora=("c_attn", "c_proj"))
+    model.enable_input_require_grads()
+    return model
 
 
 def logits_loss(outputs: Any, targets: Tensor) -> Tensor:
@@ -155,7 +166,7 @@ ROWS = {
         Row("resnet64", "ResNet-18 GroupNorm 32x32, B=64", resnet18, images(64, 3, 32, 32), class_loss),
         Row("gpt", "GPT 4 layers d=256 T=128, B=16", GPT, tokens(16, 128, 512), token_loss),
         Row("hf", "Hugging Face GPT-2, B=16", huggingface, tokens(16, 128, 512), logits_loss),
-        Row("hf-lora", "the same with LoRA", partial(huggingface, lora=True), tokens(16, 128, 512), logits_loss),
+        Row("hf-lora", "the same with LoRA", lora_with_input_gradients, tokens(16, 128, 512), logits_loss),
         Row(
             "hf-checkpointed",
             "the same with activation checkpointing",

@@ -16,23 +16,19 @@ Peers, when installed (`pip install -e .[bench]`): torch.func vmap(grad), Opacus
 
 from __future__ import annotations
 
-import argparse
 import functools
 import itertools
 import statistics
-import subprocess
-import sys
 import time
-import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks.gradient_models import ROWS, Row
-from benchmarks.machine import describe, peak_resident, write
+from benchmarks.machine import write
+from benchmarks.turns import Clock, begin, in_turns, peak, peak_of_process, ratios, reset_peak, step_parser, timed
 
 TOLERANCE = 1e-4  # relative, on per-example squared norms, float32
 Step = Callable[[], Tensor | None]  # one pass; the squared norms [N], or None for the plain pass
@@ -153,22 +149,6 @@ def make(row: Row, side: str, device: str) -> Step:
     return SIDES[side](row, model, x, y)
 
 
-def timed(step: Step, device: str, clock: Callable[[], float] = time.perf_counter) -> float:
-    """Seconds of one pass by `clock`."""
-    start = clock()
-    step()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return clock() - start
-
-
-def peak_memory(row: Row, side: str, device: str) -> float:
-    """MB above the process that has built the model and its data, in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.gradients", "--memory-of", row.name, side, "--device", device]
-    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return float(output.split()[-1])
-
-
 def print_memory(row: Row, side: str, device: str) -> None:
     """Peak of a whole measurement of two batches (ours: `measure`, with its float64 sums), or of two plain passes.
 
@@ -203,21 +183,7 @@ def tensor_peak(step: Step, device: str) -> float:
     return max(itertools.accumulate(changes)) / 1e6
 
 
-def reset_peak(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-    else:
-        Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak of resident memory starts anew from here
-
-
-def peak(device: str) -> float:
-    """Peak memory in MB since it was reset."""
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated() / 1e6
-    return peak_resident()
-
-
-def run_row(row: Row, sides: list[str], rounds: int, device: str, clock: Callable[[], float]) -> dict[str, Any]:
+def run_row(row: Row, sides: list[str], rounds: int, device: str, clock: Clock) -> dict[str, Any]:
     """All sides in turns; name -> milliseconds, ratio to plain, agreement with ours, peak memory."""
     steps: dict[str, Step] = {}
     results: dict[str, Any] = {}
@@ -230,18 +196,14 @@ def run_row(row: Row, sides: list[str], rounds: int, device: str, clock: Callabl
             if side in ("plain", "batchscope"):
                 raise
             results[side] = {"error": f"{type(error).__name__}: {error}".splitlines()[0][:160]}
-    times: dict[str, list[float]] = {side: [] for side in steps}
-    for _ in range(rounds):
-        for side, step in steps.items():
-            times[side].append(timed(step, device, clock))
+    times = in_turns(steps, rounds, device, clock)
     truth = results["batchscope"]["norms"]
     for side in steps:
         norms = results[side].pop("norms")
-        ratios = [mine / base for mine, base in zip(times[side], times["plain"], strict=True)]
         results[side] |= {
             "ms": 1e3 * statistics.median(times[side]),
             "ms_least": 1e3 * min(times[side]),
-            "ratio": statistics.median(ratios),
+            "ratio": statistics.median(ratios(times[side], times["plain"])),
             "ratio_of_least": min(times[side]) / min(times["plain"]),
             "largest_disagreement": None if norms is None else float(((norms - truth).abs() / truth).max()),
         }
@@ -249,7 +211,7 @@ def run_row(row: Row, sides: list[str], rounds: int, device: str, clock: Callabl
             continue
         results[side]["tensor_peak_mb"] = tensor_peak(steps[side], device)
         if side in ("plain", "batchscope"):
-            results[side]["peak_mb"] = peak_memory(row, side, device)
+            results[side]["peak_mb"] = peak_of_process("benchmarks.gradients", row.name, side, device)
     return results
 
 
@@ -291,30 +253,17 @@ def show(row: Row, results: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--rows", default=",".join([*ROWS, "mnist"]))
+    parser = step_parser(__doc__, (*ROWS, "mnist"), "gradients", "SIDE", rounds=7, threads=2)
     parser.add_argument("--sides", default=",".join(SIDES), help="plain and batchscope always run")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--out", default="gradients", help="name of the JSON file in benchmarks/results")
-    parser.add_argument("--processor-time", action="store_true", help="instead of wall time: on a busy machine")
-    parser.add_argument("--memory-of", nargs=2, metavar=("ROW", "SIDE"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    warnings.simplefilter("ignore")
-    torch.set_num_threads(arguments.threads)
+    clock, record = begin(arguments, "opacus", "backpack-for-pytorch")
     if arguments.memory_of:
         print_memory(ROWS[arguments.memory_of[0]], arguments.memory_of[1], arguments.device)
         return
-    clock = time.process_time if arguments.processor_time else time.perf_counter
     if arguments.processor_time and arguments.threads > 1:
         parser.error("--processor-time counts threads that wait for each other: expected --threads 1 with it")
     sides = [side for side in SIDES if side in ("plain", "batchscope", *arguments.sides.split(","))]
-    record: dict[str, Any] = {
-        "machine": describe("opacus", "backpack-for-pytorch"), "threads": arguments.threads,
-        "device": arguments.device, "rounds": arguments.rounds, "clock": clock.__name__,
-        "tolerance": TOLERANCE, "rows": {},
-    }  # fmt: skip
+    record |= {"tolerance": TOLERANCE, "rows": {}}
     for name in arguments.rows.split(","):
         if name == "mnist":
             record["mnist"] = time_data_set(arguments.rounds, arguments.device)

@@ -16,15 +16,11 @@ Rows of Hugging Face's GPT-2 (plain, with LoRA, with activation checkpointing) n
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import statistics
-import subprocess
-import sys
-import time
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -32,10 +28,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks import trainers
-from benchmarks.gradient_models import GPT
+from benchmarks.gradient_models import GPT, huggingface
 from benchmarks.gradient_models import ROWS as MODELS
-from benchmarks.gradients import peak, reset_peak
-from benchmarks.machine import describe, write
+from benchmarks.machine import write
+from benchmarks.turns import (
+    Clock,
+    begin,
+    in_turns,
+    peak,
+    peak_of_process,
+    ratios,
+    reset_peak,
+    spread_of,
+    step_parser,
+    timed,
+)
 
 EVERY = 50  # the sparse setting
 
@@ -60,32 +67,19 @@ def tokens(sequences: int, length: int) -> tuple[Tensor, ...]:
     return (torch.randint(0, 512, (sequences, length), generator=torch.Generator().manual_seed(0)),)
 
 
-def hugging_face(kind: str) -> nn.Module:
-    """A GPT-2 of 4 layers and 128 units: plain, with LoRA of rank 8, or with activation checkpointing."""
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    config = GPT2Config(
-        vocab_size=512, n_positions=64, n_embd=128, n_layer=4, n_head=4, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0
-    )
-    model = GPT2LMHeadModel(config)
-    if kind == "lora":
-        from peft import LoraConfig, get_peft_model
-
-        return get_peft_model(model, LoraConfig(r=8, target_modules=["c_attn", "c_proj", "c_fc"], fan_in_fan_out=True))
-    if kind == "checkpointing":
-        model.gradient_checkpointing_enable()
-        model.config.use_cache = False
-    return model
-
-
 def causal_loss(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
     (ids,) = batch
     logits = model(input_ids=ids).logits
     return F.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
 
 
-def hugging_face_row(title: str, kind: str) -> Row:
-    return Row(title, lambda: hugging_face(kind), lambda: tokens(8, 64), causal_loss)
+def hugging_face(**options: Any) -> Any:
+    """A GPT-2 of 4 layers and 128 units."""
+    return huggingface(length=64, d=128, heads=4, **options)
+
+
+def hugging_face_row(title: str, **options: Any) -> Row:
+    return Row(title, lambda: hugging_face(**options), lambda: tokens(8, 64), causal_loss)
 
 
 ROWS = {
@@ -97,9 +91,9 @@ ROWS = {
         lambda: tokens(8, 64),
         lambda model, batch: F.cross_entropy(model(batch[0])[:, :-1].flatten(0, 1), batch[0][:, 1:].flatten()),
     ),
-    "gpt2": hugging_face_row("GPT-2 of Hugging Face, 4 layers, 128 units, 8 sequences of 64", "plain"),
-    "gpt2-lora": hugging_face_row("the same with LoRA of rank 8", "lora"),
-    "gpt2-checkpointing": hugging_face_row("the same with activation checkpointing", "checkpointing"),
+    "gpt2": hugging_face_row("GPT-2 of Hugging Face, 4 layers, 128 units, 8 sequences of 64"),
+    "gpt2-lora": hugging_face_row("the same with LoRA of rank 8", lora=("c_attn", "c_proj", "c_fc")),
+    "gpt2-checkpointing": hugging_face_row("the same with activation checkpointing", checkpointing=True),
 }
 
 
@@ -133,45 +127,26 @@ class Loop:
             self.step()
 
 
-def timed(loop: Loop, count: int, device: str, clock: Callable[[], float]) -> float:
-    start = clock()
-    loop.steps(count)
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return clock() - start
-
-
-def run(row: Row, every: int, rounds: int, steps: int, device: str, clock: Callable[[], float]) -> dict[str, Any]:
+def run(row: Row, every: int, rounds: int, steps: int, device: str, clock: Clock) -> dict[str, Any]:
     """Plain and observed loop in turns."""
     plain, watched = Loop(row, device, None), Loop(row, device, every)
     plain.steps(2)
     with watched.watched() as observed:
-        first = timed(
-            watched, 1, device, clock
-        )  # a fresh model's first step has costs of its own: compared with a twin's
+        first = timed(watched.step, device, clock)  # a fresh model's, which has costs of its own
         watched.steps(1)
         watched.steps(every - 2 if every > 2 else 0)
         plain.steps(every - 2 if every > 2 else 0)
-        ratios, plain_seconds = [], []
-        for _ in range(rounds):
-            base = timed(plain, steps, device, clock)
-            ratios.append(timed(watched, steps, device, clock) / base)
-            plain_seconds.append(base / steps)
+        sides = {"plain": partial(plain.steps, steps), "watched": partial(watched.steps, steps)}
+        times = in_turns(sides, rounds, device, clock)
         way, notes = observed.way, [str(note) for note in observed.notes]
         observed_steps = len(observed.history)
     same = all(torch.equal(a, b) for a, b in zip(plain.model.parameters(), watched.model.parameters(), strict=True))
-    seconds = statistics.median(plain_seconds)
+    seconds = statistics.median(times["plain"]) / steps
     return {
-        "ratio": statistics.median(ratios), "ratio_least": min(ratios), "ratio_most": max(ratios),
+        **spread_of(ratios(times["watched"], times["plain"])),
         "first_step_in_plain_steps": first / seconds, "plain_ms": 1e3 * seconds, "way": way, "notes": notes,
         "observed_steps": observed_steps, "parameters_equal": same,
     }  # fmt: skip
-
-
-def memory(name: str, every: int | None, device: str) -> float:
-    """Peak MB of a fresh process over a few steps."""
-    command = [sys.executable, "-m", "benchmarks.observe", "--memory-of", name, str(every or 0), "--device", device]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
 
 
 def print_memory(row: Row, every: int | None, device: str) -> None:
@@ -186,27 +161,15 @@ def print_memory(row: Row, every: int | None, device: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=9)
+    parser = step_parser(__doc__, (*ROWS, *TRAINERS), "observe", "EVERY", rounds=9, threads=1)
     parser.add_argument("--steps", type=int, default=10, help="steps in a turn where every step is observed")
-    parser.add_argument("--rows", default=",".join((*ROWS, *TRAINERS)))
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--processor-time", action="store_true", help="instead of wall time: on a busy machine")
-    parser.add_argument("--out", default="observe", help="name of the JSON file in benchmarks/results")
-    parser.add_argument("--memory-of", nargs=2, metavar=("ROW", "EVERY"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    warnings.simplefilter("ignore")
-    torch.set_num_threads(arguments.threads)
+    clock, record = begin(arguments, "transformers", "peft")
+    record["rows"] = {}
     if arguments.memory_of:
         name, every = arguments.memory_of
         print_memory(ROWS[name], int(every) or None, arguments.device)
         return
-    clock = time.process_time if arguments.processor_time else time.perf_counter
-    record: dict[str, Any] = {
-        "machine": describe("transformers", "peft"), "threads": arguments.threads, "device": arguments.device,
-        "rounds": arguments.rounds, "clock": clock.__name__, "rows": {},
-    }  # fmt: skip
     for name in arguments.rows.split(","):
         if name in TRAINERS:
             show_trainer(name, record, arguments.rounds, clock)
@@ -222,8 +185,10 @@ def main() -> None:
             record["rows"][name] = {"error": str(error)}
             print(f"  left out: {error}")
             continue
-        megabytes = {every: memory(name, every, arguments.device) for every in (None, 1)}
-        found["peak_mb"] = {"plain": megabytes[None], "observed": megabytes[1]}
+        found["peak_mb"] = {
+            side: peak_of_process("benchmarks.observe", name, every, arguments.device)
+            for side, every in (("plain", "0"), ("observed", "1"))
+        }
         record["rows"][name] = found
         show(found)
     print("\nwritten to", write(arguments.out, record))
@@ -231,17 +196,15 @@ def main() -> None:
 
 TRAINERS = {
     "lightning": lambda clock: (
-        lambda observed: trainers.lightning(
-            lambda: hugging_face("plain"), causal_loss, tokens(8, 64)[0], observed, clock
-        )
+        lambda observed: trainers.lightning(hugging_face, causal_loss, tokens(8, 64)[0], observed, clock)
     ),
     "huggingface": lambda clock: (
-        lambda observed: trainers.hugging_face(lambda: hugging_face("plain"), tokens(8, 64)[0], observed, clock)
+        lambda observed: trainers.hugging_face(hugging_face, tokens(8, 64)[0], observed, clock)
     ),
 }
 
 
-def show_trainer(name: str, record: dict[str, Any], rounds: int, clock: Callable[[], float]) -> None:
+def show_trainer(name: str, record: dict[str, Any], rounds: int, clock: Clock) -> None:
     """A row of a trainer with its callback, printed and kept."""
     print(f"\n{name}: its trainer with the callback, GPT-2 of 4 layers, 128 units, 8 sequences of 64", flush=True)
     try:

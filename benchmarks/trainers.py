@@ -19,9 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmarks.turns import Clock, ratios, spread_of
+
 EVERY = 50
 FIRST, LAST = EVERY, 3 * EVERY  # steps timed: two observed among a hundred
-Clock = Callable[[], float]
 Timed = tuple[float, nn.Module, Any]
 
 
@@ -113,7 +114,8 @@ def run(train: Callable[[bool], Timed], rounds: int) -> dict[str, Any]:
     """Trainer alone and with the callback, in turns; medians of the ratio."""
     for name in ("lightning.pytorch", "lightning.fabric", "transformers", "accelerate"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    ratios, plain = [], []
+    plain: list[float] = []
+    with_callback: list[float] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for _ in range(rounds):
@@ -121,11 +123,11 @@ def run(train: Callable[[bool], Timed], rounds: int) -> dict[str, Any]:
             base, alone, _ = train(False)
             torch.manual_seed(0)
             seconds, watched, noise = train(True)
-            ratios.append(seconds / base)
-            plain.append(base / (LAST - FIRST))
+            with_callback.append(seconds)
+            plain.append(base)
     same = all(torch.equal(a, b) for a, b in zip(alone.parameters(), watched.parameters(), strict=True))
     return {
-        "ratio": statistics.median(ratios), "ratio_least": min(ratios), "ratio_most": max(ratios),
-        "plain_ms": 1e3 * statistics.median(plain), "notes": [str(note) for note in noise.notes],
+        **spread_of(ratios(with_callback, plain)),
+        "plain_ms": 1e3 * statistics.median(plain) / (LAST - FIRST), "notes": [str(note) for note in noise.notes],
         "observed_steps": len(noise.history), "parameters_equal": same,
     }  # fmt: skip

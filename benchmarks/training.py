@@ -14,9 +14,9 @@ from __future__ import annotations
 import argparse
 import itertools
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,9 @@ from batchscope.records.row import Target
 from batchscope.running.devices import resolve_device
 from batchscope.training import Member, Settings
 from batchscope.training.cohort import RunningCohort
+from batchscope.training.engine_choice import mode_of
 from benchmarks.machine import describe, write
+from benchmarks.turns import in_turns, ratios, timed
 
 Run = Callable[[int], None]  # trains so many steps of every member
 
@@ -108,14 +110,14 @@ def plain(row: Row, device: torch.device, channels_last: bool) -> Run:
 
 def ours(row: Row, device: torch.device) -> tuple[Run, str]:
     """The cohort's own steps, and how it chose to run its members."""
-    stacked = row.net.family == "fully_connected"
-    with torch.inference_mode(stacked):
+    mode = partial(mode_of, row.net, row.settings)
+    with mode():
         cohort = RunningCohort(row.net, row.dataset(), row.settings, row.members, device)
     cohort.engine.begin_epoch(0)
     batches = _batches(row, device)
 
     def run(steps: int) -> None:
-        with torch.inference_mode(stacked):
+        with mode():
             for indices in itertools.islice(batches, steps):
                 cohort.engine.step(indices)
 
@@ -135,39 +137,19 @@ def compare(row: Row, device: torch.device, rounds: int) -> dict[str, Any]:
         sides["plain, channels_last"] = plain(row, device, channels_last=True)
     sides["ours"] = mine
     for run in sides.values():
-        _seconds(run, 4, device)  # more than the steps before a graph is recorded
-    times: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(rounds):
-        for name, run in sides.items():
-            times[name].append(_seconds(run, row.steps, device) / row.steps)
-    step = {name: statistics.median(values) for name, values in times.items()}
+        run(4)  # more than the steps before a graph is recorded
+    times = in_turns({name: partial(run, row.steps) for name, run in sides.items()}, rounds, device)
+    step = {name: statistics.median(values) / row.steps for name, values in times.items()}
     epoch = row.examples / row.batch_size
     operations = 6 * row.net.multiply_adds * row.batch_size * len(row.members)
-    ratios = {name: _ratio(times[name], times["ours"]) for name in sides if name != "ours"}
+    faster = {name: statistics.median(ratios(times[name], times["ours"])) for name in sides if name != "ours"}
     return {
         "execution": execution,
         "dtype": row.dtype,
         "epochs_per_second": {name: len(row.members) / (seconds * epoch) for name, seconds in step.items()},
-        "times_faster_than": ratios,
+        "times_faster_than": faster,
         "tflops": operations / step["ours"] / 1e12,
     }
-
-
-def _ratio(theirs: list[float], mine: list[float]) -> float:
-    return statistics.median(a / b for a, b in zip(theirs, mine, strict=True))
-
-
-def _seconds(run: Run, steps: int, device: torch.device) -> float:
-    _wait(device)
-    began = time.perf_counter()
-    run(steps)
-    _wait(device)
-    return time.perf_counter() - began
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def matrix_rate(device: torch.device) -> float:
@@ -179,7 +161,7 @@ def matrix_rate(device: torch.device) -> float:
         for _ in range(steps):
             torch.mm(a, b)
 
-    seconds = min(_seconds(multiply, 10, device) / 10 for _ in range(3))
+    seconds = min(timed(partial(multiply, 10), device) / 10 for _ in range(3))
     return 2 * size**3 / seconds / 1e12
 
 

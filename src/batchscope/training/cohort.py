@@ -6,7 +6,6 @@ their own. A member that meets the target or diverges leaves the cohort, and the
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import math
@@ -25,7 +24,7 @@ from batchscope.errors import InputError
 from batchscope.records.row import Evaluation, Outcome
 from batchscope.training.checkpoint import Checkpoint
 from batchscope.training.engine import Engine, Scores
-from batchscope.training.engine_choice import make_engine, trains_stacked
+from batchscope.training.engine_choice import make_engine, mode_of
 from batchscope.training.execution import Execution
 from batchscope.training.parallel import ONE_RANK, Ranks
 from batchscope.training.schedule import step_size_factor
@@ -71,8 +70,7 @@ def train_cohort(
     _check(architecture, dataset, settings, members, ranks)
     kept = Checkpoint.of(checkpoint, architecture, settings, members, writes=ranks.rank == 0)
     saved = kept.load()
-    stacked = trains_stacked(architecture, settings, ranks)
-    with torch.inference_mode() if stacked else contextlib.nullcontext():
+    with mode_of(architecture, settings, ranks):
         how = saved["execution"] if saved else execution
         how = Execution.parse(how) if isinstance(how, str) else how
         cohort = RunningCohort(architecture, dataset, settings, members, torch.device(device), ranks, how)

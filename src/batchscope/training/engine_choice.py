@@ -6,6 +6,7 @@ steps of each, in both memory formats and on CUDA with and without a graph to re
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import time
 from collections.abc import Sequence
@@ -60,6 +61,14 @@ def make_engine(
 def trains_stacked(architecture: Architecture, settings: Settings, ranks: Ranks) -> bool:
     """Whether a cohort trains as stacked tensors, which know the library's losses only."""
     return architecture.kind.stacked and ranks.size == 1 and not settings.loss and not settings.metric
+
+
+def mode_of(
+    architecture: Architecture, settings: Settings, ranks: Ranks = ONE_RANK
+) -> contextlib.AbstractContextManager[object]:
+    """The context in which a cohort is made and trained: without autograd where nothing uses it."""
+    stacked = trains_stacked(architecture, settings, ranks)
+    return torch.inference_mode() if stacked else contextlib.nullcontext()
 
 
 def possible_executions(

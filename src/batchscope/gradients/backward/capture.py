@@ -215,9 +215,8 @@ class Capture(Interceptor):
         output = self._replace(meeting)
         if output is not NotImplemented:
             return output
-        output = call.function(
-            *(meeting.args if self._cut else call.args), **(meeting.kwargs if self._cut else call.kwargs)
-        )
+        args, kwargs = (meeting.args, meeting.kwargs) if self._cut else (call.args, call.kwargs)
+        output = call.function(*args, **kwargs)
         if output._is_view() and not any(output._base is tensor for _, tensor in tensors_in(call.args, call.kwargs)):
             # A view of memory nobody else has (F.linear with a bias on [N, T, d]) loses its hook when it is changed in
             # place later; the same memory, not marked as a view, keeps it.
