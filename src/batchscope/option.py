@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import math
 from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
@@ -166,6 +167,11 @@ def identity(record: Any) -> dict[str, Any]:
     options = options_of(type(record))
     content = dataclasses.asdict(record)
     return {name: value for name, value in content.items() if name not in options or value != options[name].formerly}
+
+
+def canonical(content: Any) -> str:
+    """Return JSON that is the same text whenever the content is the same: what identities hash."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def _listed(words: tuple[str, ...]) -> str:

@@ -26,7 +26,7 @@ def identities(golden: dict[str, Any]) -> list[str]:
     shape = tuple(golden["input_shape"])
     data = DataFacts("0123456789abcdef", golden["num_examples"], shape, classes or 1, classes, study.seed)
     planned = (
-        (cell, trial(study, cell, phase, study.step_sizes.at(1), study.seed + (phase == FINAL)))
+        (cell, trial(cell, phase, study.step_sizes.at(1), study.seed + (phase == FINAL)))
         for cell in cells(study, data)
         for phase in (TUNE, FINAL)
     )

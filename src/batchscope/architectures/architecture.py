@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from batchscope.architectures.budget import nearest_width
 from batchscope.architectures.parameter import Parameter
 from batchscope.errors import InputError, choose, shown
-from batchscope.option import check_options, offer
+from batchscope.option import canonical, check_options, identity, offer
 from batchscope.options import OWN_INITIAL_WEIGHTS, OWN_NETWORKS, ArchitectureOptions
 
 if TYPE_CHECKING:
@@ -222,6 +222,11 @@ class Architecture(ArchitectureOptions):
         """The family itself."""
         return family_named(self.family, self.source)
 
+    @functools.cached_property
+    def identity(self) -> str:
+        """Its part in the identities of trials, as canonical JSON."""
+        return canonical(identity(self) | dict(self.kind.identity))
+
     @property
     def d_in(self) -> int:
         """Numbers in one example."""
@@ -237,7 +242,7 @@ class Architecture(ArchitectureOptions):
         """Everything that is trained."""
         return sum(parameter.size for parameter in self._parameters.values())
 
-    @property
+    @functools.cached_property
     def multiply_adds(self) -> int:
         """Multiplications by a weight in the forward pass of one example."""
         return self.kind.multiply_adds(self)
@@ -247,12 +252,12 @@ class Architecture(ArchitectureOptions):
         """Shape of the outputs for one example: (d_out,), or (T, d_out) where every token has its own."""
         return self.kind.output_shape(self)
 
-    @property
+    @functools.cached_property
     def num_layers(self) -> int:
         """Layers with weights."""
         return sum(parameter.is_weight for parameter in self._parameters.values())
 
-    @property
+    @functools.cached_property
     def num_units(self) -> int:
         """Activations of one example, over all layers."""
         return sum(p.shape[0] * p.positions for p in self._parameters.values() if p.is_weight)

@@ -184,7 +184,8 @@ def _read_file(path: Path, recalled: Recalled) -> Rows:
         if not names:
             return Rows.of(())
         shared = _shared(file, names)
-        keys = np.array([key for (key,) in file.execute("SELECT rowid FROM rows ORDER BY rowid")], dtype=np.int64)
+        found = itertools.chain.from_iterable(file.execute("SELECT rowid FROM rows ORDER BY rowid"))
+        keys = np.fromiter(found, dtype=np.int64)
         pieces = _pieces(file, "rows", [name for name in names if name not in shared])
         rows = decode_all(pieces, shared)
         check_rows(rows)

@@ -96,8 +96,14 @@ class Rows(Sequence[Row]):
         return rows
 
     def in_order_of(self, *names: str) -> Rows:
-        """The rows sorted by some fields; those that agree in them stay as they were."""
-        return self.pick(np.lexsort([self._rank(name) for name in reversed(names)]))
+        """The rows sorted by some fields; those that agree in them stay as they were.
+
+        The last field is looked at only where all others agree: it is often an identity, slow to rank.
+        """
+        first = [self._rank(name) for name in reversed(names[:-1])]
+        if first and not _some_agree(first, order := np.lexsort(first)):
+            return self.pick(order)
+        return self.pick(np.lexsort([self._rank(names[-1]), *first]))
 
     def group_by(self, *names: str) -> dict[tuple[Any, ...], Rows]:
         """Values of some fields -> the rows that have them; groups and rows in the order in which they came."""
@@ -153,6 +159,11 @@ class Rows(Sequence[Row]):
 
     def __repr__(self) -> str:
         return repr(tuple(self))
+
+
+def _some_agree(ranks: Sequence[Integers], order: Column) -> bool:
+    """Whether two entries agree in all ranks, where `order` sorts by these."""
+    return not np.any([np.diff(rank[order]) != 0 for rank in ranks], axis=0).all()
 
 
 def as_column(name: str, entries: Sequence[Any]) -> Column:

@@ -37,18 +37,19 @@ OnStatus = Callable[[Status], None]
 class Tracker:
     """Counts trials and turns predicted costs into a time left by comparing them with what cohorts really took."""
 
-    def __init__(self, capacity: int, trials_total: int, planned: Mapping[str, float], rows: Iterable[Row]) -> None:
-        """planned: phase -> predicted seconds still to do; rows: what earlier runs left."""
+    def __init__(
+        self, capacity: int, trials_total: int, planned: Mapping[str, float], trials_done: int, best: Row | None
+    ) -> None:
+        """planned: phase -> predicted seconds still to do; trials_done, best: of what earlier runs left."""
         self._capacity = capacity
         self._began = time.monotonic()
         self._left = dict(planned)
         self._predicted: defaultdict[str, float] = defaultdict(float)
         self._taken: defaultdict[str, float] = defaultdict(float)
         self._total = trials_total
-        self._done = self._crashed = 0
-        self._best: Row | None = None
+        self._done, self._best = trials_done, best
+        self._crashed = 0
         self._latest = ""
-        self._count(rows)
 
     def add(self, cohort: Cohort, rows: Iterable[Row], seconds: float, widened: bool) -> Status:
         """Note a finished cohort; a widening adds its trials to the total."""

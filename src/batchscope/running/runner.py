@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from batchscope.errors import StoreError
 from batchscope.importing import looked_in
-from batchscope.records.row import Outcome, Row
+from batchscope.records.rows import Rows
 from batchscope.running import provenance
 from batchscope.running.devices import resolve_device
+from batchscope.running.earlier import EarlierRuns
 from batchscope.running.executors import Executor, distributed, make_executor
 from batchscope.running.executors.base import ExecutorOptions
 from batchscope.running.job import Finished, Job
@@ -80,8 +81,9 @@ def run(
         if part.count > 1:
             choices["data"] = data_record({slot.study.name: slot.cell.data for slot in slots})
         store.note_run(provenance.run_record(**choices))
-        _Run(share(slots, part), store, pool, progress).finish()
-    return read(out)
+        rows = store.rows()
+        trained = _Run(share(slots, part), store, rows, pool, progress).finish()
+    return read(out, None if trained else rows)
 
 
 @dataclass(frozen=True)
@@ -97,26 +99,29 @@ class _Run:
     """The state of one run: the rows so far, the cohorts waiting (longest first), the cell of each running cohort."""
 
     def __init__(
-        self, slots: Sequence[_StudyCell], store: Store, executor: Executor, progress: OnStatus | None
+        self, slots: Sequence[_StudyCell], store: Store, rows: Rows, executor: Executor, progress: OnStatus | None
     ) -> None:
         self._store, self._executor, self._progress = store, executor, progress
-        self._done = _finished_rows(slots, store)
+        earlier = _earlier(slots, store, rows)
+        self._done = earlier.endings()
         self._waiting: list[tuple[float, int, _StudyCell, Job]] = []
         self._slot_of: dict[Job, _StudyCell] = {}
         self._number = itertools.count()
-        self._tracker = _tracker(slots, self._done, executor.capacity)
+        self._tracker = _tracker(slots, earlier, executor.capacity)
         for slot in slots:
             self._enqueue(slot)
 
-    def finish(self) -> None:
-        """Train until no cell asks for anything more."""
+    def finish(self) -> bool:
+        """Train until no cell asks for anything more; whether there was anything to train."""
         self._report(None)
+        asked = bool(self._waiting)
         while self._waiting or self._executor.running:
             while self._waiting and self._executor.running < self._executor.capacity:
                 _, _, slot, job = heapq.heappop(self._waiting)
                 self._slot_of[job] = slot
                 self._executor.start(job)
             self._take(self._executor.wait(self._on_epoch))
+        return asked
 
     def _enqueue(self, slot: _StudyCell) -> None:
         for cohort in next_cohorts(slot.study, slot.cell, self._done[slot.study.name]):
@@ -150,44 +155,27 @@ def _slots(study: Study, request: DataRequest) -> list[_StudyCell]:
     return [_StudyCell(study, cell, request) for cell in planned]
 
 
-def _finished_rows(slots: Sequence[_StudyCell], store: Store) -> dict[str, dict[str, Row]]:
-    """Study name -> trial id -> row; crashed rows are left out, so that their trials are tried again."""
-    done: dict[str, dict[str, Row]] = {slot.study.name: {} for slot in slots}
-    fingerprints = {slot.study.name: slot.cell.data.fingerprint for slot in slots}
-    for row in store.rows():
-        if row.data_fingerprint != fingerprints.get(row.study, row.data_fingerprint):
+def _earlier(slots: Sequence[_StudyCell], store: Store, rows: Rows) -> EarlierRuns:
+    """What a store's rows say; StoreError for results on other data than is there now."""
+    now = {slot.study.name: slot.cell.data.fingerprint for slot in slots}
+    for study, dataset, fingerprint in rows.distinct("study", "dataset", "data_fingerprint"):
+        if fingerprint != now.get(study, fingerprint):
             raise StoreError(
-                f"{store.directory} holds results on another version of {row.dataset!r} (fingerprint "
-                f"{row.data_fingerprint}, now {fingerprints[row.study]}); restore the data or choose another --out"
+                f"{store.directory} holds results on another version of {dataset!r} (fingerprint {fingerprint}, now "
+                f"{now[study]}); restore the data or choose another --out"
             )
-        if row.outcome != Outcome.CRASHED and row.study in done:
-            done[row.study][row.trial_id] = row
-    return done
+    return EarlierRuns(rows, tuple({slot.study.name: slot.study for slot in slots}.values()))
 
 
-def _tracker(slots: Sequence[_StudyCell], done: Mapping[str, Mapping[str, Row]], capacity: int) -> Tracker:
+def _tracker(slots: Sequence[_StudyCell], earlier: EarlierRuns, capacity: int) -> Tracker:
     """Start counting from what earlier runs left of these cells."""
-    total, left, rows = 0, dict.fromkeys((TUNE, FINAL), 0.0), []
-    known = _by_cell(done)
+    total, done, left = 0, 0, dict.fromkeys((TUNE, FINAL), 0.0)
     for slot in slots:
-        here = known.get(_key(slot), [])
-        widened = [row for row in here if is_widening(slot.study, row.phase, row.step_size)]
+        here = earlier.count(slot.study, slot.cell)
         for phase, seconds in cell_cost(slot.study, slot.cell).items():
             expected = fewest_trials(slot.study, phase)
-            have = sum(row.phase == phase for row in here) - (len(widened) if phase == TUNE else 0)
-            left[phase] += seconds * max(0.0, 1 - have / max(expected, 1))
+            left[phase] += seconds * max(0.0, 1 - here.of(phase) / max(expected, 1))
             total += expected
-        total += len(widened)
-        rows += here
-    return Tracker(capacity, total, left, rows)
-
-
-def _key(slot: _StudyCell) -> tuple[str, int, int, int]:
-    return slot.study.name, slot.cell.architecture.depth, slot.cell.architecture.width, slot.cell.batch_size
-
-
-def _by_cell(done: Mapping[str, Mapping[str, Row]]) -> dict[tuple[str, int, int, int], list[Row]]:
-    grouped: dict[tuple[str, int, int, int], list[Row]] = {}
-    for row in itertools.chain.from_iterable(rows.values() for rows in done.values()):
-        grouped.setdefault((row.study, row.depth, row.width, row.batch_size), []).append(row)
-    return grouped
+        total += here.widened
+        done += here.trials
+    return Tracker(capacity, total, left, done, earlier.best())

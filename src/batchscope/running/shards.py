@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from batchscope.errors import StoreError
-from batchscope.records.row import Outcome, Row
+from batchscope.running.earlier import EarlierRuns
 from batchscope.running.store import Shard
 from batchscope.studies.cost import cell_cost
 from batchscope.studies.dataset import DataFacts
@@ -87,7 +86,7 @@ def missing_shards(results: Results) -> tuple[ShardProgress, ...]:
         return ()
     last, data = runs[-1]
     started = {shard for shard, _ in runs}
-    every, done = _planned(results.studies, data), _finished(results.rows)
+    every, done = _planned(results.studies, data), EarlierRuns(results.rows, results.studies).endings()
     progress = []
     for index in range(1, last.count + 1):
         mine = share(every, shard := Shard(index, last.count))
@@ -108,12 +107,3 @@ def _understood(run: Mapping[str, Any]) -> tuple[Shard, dict[str, DataFacts]]:
 
 def _planned(studies: Sequence[Study], data: Mapping[str, DataFacts]) -> list[_Planned]:
     return [_Planned(study, cell) for study in studies for cell in cells(study, data[study.name])]
-
-
-def _finished(rows: Iterable[Row]) -> Mapping[str, dict[str, Row]]:
-    """Study -> trial id -> row."""
-    done: defaultdict[str, dict[str, Row]] = defaultdict(dict)
-    for row in rows:
-        if row.outcome != Outcome.CRASHED:
-            done[row.study][row.trial_id] = row
-    return done

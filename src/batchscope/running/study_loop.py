@@ -142,4 +142,4 @@ def _cell(study: Study, row: Row, data: Any) -> PlannedCell:
 
 
 def _trial(study: Study, row: Row, cell: PlannedCell) -> Trial:
-    return trial(study, cell, FINAL, row.step_size, row.seed)
+    return trial(cell, FINAL, row.step_size, row.seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from batchscope.architectures.architecture import Architecture
-from batchscope.studies.plan import PlannedCell, fewest_trials, settings
+from batchscope.studies.plan import PlannedCell, fewest_trials
 from batchscope.studies.study import Study
 from batchscope.studies.trial import FINAL, TUNE, Cohort
 from batchscope.training.settings import Settings
@@ -41,7 +41,6 @@ def cohort_cost(cohort: Cohort) -> float:
 def cell_cost(study: Study, cell: PlannedCell) -> dict[str, float]:
     """Return phase -> predicted seconds of a cell on one core, if nothing is widened and nothing stops early."""
     return {
-        phase: fewest_trials(study, phase)
-        * trial_cost(cell.architecture, cell.data.num_examples, settings(study, cell.batch_size, phase))
+        phase: fewest_trials(study, phase) * trial_cost(cell.architecture, cell.data.num_examples, cell.training[phase])
         for phase in (TUNE, FINAL)
     }

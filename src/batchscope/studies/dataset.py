@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from batchscope.data import Dataset, load
+from batchscope.option import canonical
 from batchscope.studies.key_types import DataOption
 from batchscope.studies.study import INPUTS, Study
 
@@ -31,6 +32,11 @@ class DataFacts:
     num_heldout: int = 0
     is_tokens: bool = False
     positions: tuple[int, ...] = ()
+
+    @functools.cached_property
+    def identity(self) -> str:
+        """Its part in the identities of trials, as canonical JSON."""
+        return canonical([self.fingerprint, self.num_examples, self.seed])
 
 
 class DatasetLike(Protocol):

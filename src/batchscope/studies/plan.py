@@ -7,7 +7,8 @@ the next ones given the rows so far, and resuming is asking it again.
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from batchscope.architectures.architecture import Architecture, family_named
@@ -24,11 +25,15 @@ PAPER_TUNING_EPOCHS = 2
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """One entry of a study's table: an architecture at a batch size, on known data."""
+    """One entry of a study's table: an architecture at a batch size, on known data.
+
+    training: phase -> how its trials train; shared by the cells of one batch size.
+    """
 
     architecture: Architecture
     batch_size: int
     data: DataFacts
+    training: Mapping[str, Settings] = field(repr=False, hash=False)
 
     def __str__(self) -> str:
         return f"{self.architecture.label} B={self.batch_size}"
@@ -67,7 +72,8 @@ def cells(study: Study, data: DataFacts) -> tuple[PlannedCell, ...]:
         if max(net.num_parameters, net.multiply_adds) > bounds.LARGEST_COUNT:
             raise InputError(f"study {study.name!r}: {net.label} has more parameters than can be counted; narrow it")
         _check_outputs(study, data, net)
-    return tuple(PlannedCell(net, batch_size, data) for net in nets for batch_size in study.batch_sizes)
+    training = {size: {phase: settings(study, size, phase) for phase in (TUNE, FINAL)} for size in study.batch_sizes}
+    return tuple(PlannedCell(net, size, data, how) for net in nets for size, how in training.items())
 
 
 def _check_outputs(study: Study, data: DataFacts, net: Architecture) -> None:
@@ -112,19 +118,19 @@ def options_in_force(study: Study, phase: str) -> dict[str, Any]:
     return net | {name: getattr(training, name) for name in (*study.training_options, "stop_at_target")}
 
 
-def trial(study: Study, cell: PlannedCell, phase: str, step_size: float, seed: int) -> Trial:
+def trial(cell: PlannedCell, phase: str, step_size: float, seed: int) -> Trial:
     """Return one trial of a cell."""
-    return Trial(cell.architecture, cell.data, settings(study, cell.batch_size, phase), step_size, seed, phase)
+    return Trial(cell.architecture, cell.data, cell.training[phase], step_size, seed, phase)
 
 
 def tuning_trial(study: Study, cell: PlannedCell, index: int) -> Trial:
     """Return the trial at an index of the step-size grid; indices below 0 or above the grid are widenings."""
-    return trial(study, cell, TUNE, study.step_sizes.at(index), study.seed)
+    return trial(cell, TUNE, study.step_sizes.at(index), study.seed)
 
 
 def final_trial(study: Study, cell: PlannedCell, step_size: float, number: int) -> Trial:
     """Return reported trial 1, 2, ..., each with fresh initial weights and order of data."""
-    return trial(study, cell, FINAL, step_size, study.seed + number)
+    return trial(cell, FINAL, step_size, study.seed + number)
 
 
 def fewest_trials(study: Study, phase: str) -> int:

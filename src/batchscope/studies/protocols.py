@@ -5,9 +5,11 @@ Being a function of the rows alone, a protocol continues an interrupted study ex
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
 
 from batchscope.records.row import Outcome, Row
 from batchscope.studies.plan import PlannedCell, final_trial, tuning_trial
@@ -18,6 +20,18 @@ from batchscope.studies.trial import Cohort, Trial
 # (with the ratio 2 a factor of 256 in all).
 WIDEN_BY = 2
 MAX_WIDENINGS = 4
+
+
+class Ending(NamedTuple):
+    """What a protocol asks of a finished trial, so that 10^5 of them need no `Row` each; see the fields there."""
+
+    outcome: Outcome
+    epochs_to_target: float | None
+    train_loss: float | None
+
+
+# Trial id -> how it ended.
+Done: TypeAlias = Mapping[str, Row | Ending]
 
 
 @dataclass(frozen=True)
@@ -55,22 +69,43 @@ class Tuning:
         return tuple(range(self.low - WIDEN_BY, self.low))
 
 
-def next_cohorts(study: Study, cell: PlannedCell, done: Mapping[str, Row]) -> tuple[Cohort, ...]:
-    """Return what to train next in a cell, given all rows by trial id; nothing when the cell is finished.
+class _Grid:
+    """The tuning trials of a cell, each made once. Index: of the step size; see `tuning_trial`."""
+
+    def __init__(self, study: Study, cell: PlannedCell) -> None:
+        self.size = 1 if study.protocol == "fixed" else study.step_sizes.size
+        self.at = functools.cache(functools.partial(tuning_trial, study, cell))
+
+    def cohort(self, name: str, indices: Iterable[int]) -> Cohort:
+        """The trials at these indices, to be trained together."""
+        return Cohort(name, tuple(map(self.at, indices)))
+
+    def extent(self, done: Done) -> tuple[int, int]:
+        """The lowest and the highest index tried, given that the grid itself was."""
+        low, high = 0, self.size - 1
+        while self.at(low - 1).id in done:
+            low -= 1
+        while self.at(high + 1).id in done:
+            high += 1
+        return low, high
+
+
+def next_cohorts(study: Study, cell: PlannedCell, done: Done) -> tuple[Cohort, ...]:
+    """Return what to train next in a cell, given how all trials ended, by id; nothing when the cell is finished.
 
     The grid first (unless it is a single value), its widenings one at a time, then the seeds. A cell with a crashed
     tuning run is finished: a step size chosen among the survivors would be another study.
     """
     if study.sum_step_size is not None:
         return _missing_finals(study, cell, mean_step_size(study.sum_step_size, cell.batch_size), done)
-    grid = tuple(tuning_trial(study, cell, index) for index in range(study.step_sizes.size))
-    if len(grid) > 1 and any(trial.id not in done for trial in grid):
-        return (Cohort(study.name, grid),)
-    tuning = tune(study, cell, done)
+    grid = _Grid(study, cell)
+    if grid.size > 1 and any(grid.at(index).id not in done for index in range(grid.size)):
+        return (grid.cohort(study.name, range(grid.size)),)
+    tuning = _tuned(study, grid, done)
     if tuning is None:
         return ()
     if tuning.beyond:
-        return (Cohort(study.name, tuple(tuning_trial(study, cell, index) for index in tuning.beyond)),)
+        return (grid.cohort(study.name, tuning.beyond),)
     return _missing_finals(study, cell, chosen_step_size(study, tuning), done)
 
 
@@ -85,19 +120,22 @@ def mean_step_size(sum_step_size: float, batch_size: int) -> float:
     return float(f"{sum_step_size * batch_size:.12g}")
 
 
-def tune(study: Study, cell: PlannedCell, done: Mapping[str, Row]) -> Tuning | None:
+def tune(study: Study, cell: PlannedCell, done: Done) -> Tuning | None:
     """Return the outcome of the tuning runs so far; None when one crashed or the grid is not yet done."""
-    size = 1 if study.protocol == "fixed" else study.step_sizes.size
-    if size == 1:
+    return _tuned(study, _Grid(study, cell), done)
+
+
+def _tuned(study: Study, grid: _Grid, done: Done) -> Tuning | None:
+    if grid.size == 1:
         return Tuning(0, 0, 0, 1)
-    low, high = _extent(study, cell, done, size)
-    rows = {index: done.get(tuning_trial(study, cell, index).id) for index in range(low, high + 1)}
+    low, high = grid.extent(done)
+    rows = {index: done.get(grid.at(index).id) for index in range(low, high + 1)}
     finished = {index: row for index, row in rows.items() if row is not None and row.outcome != Outcome.CRASHED}
     if len(finished) < len(rows):
         return None
     merits = {index: _merit(study, row) for index, row in finished.items() if _is_finite(row)}
     best = min(merits, key=lambda index: (*merits[index], index)) if merits else None
-    return Tuning(low, high, best, size)
+    return Tuning(low, high, best, grid.size)
 
 
 def chosen_step_size(study: Study, tuning: Tuning) -> float:
@@ -105,16 +143,7 @@ def chosen_step_size(study: Study, tuning: Tuning) -> float:
     return study.step_sizes.at(tuning.low if tuning.best is None else tuning.best)
 
 
-def _extent(study: Study, cell: PlannedCell, done: Mapping[str, Row], size: int) -> tuple[int, int]:
-    low, high = 0, size - 1
-    while tuning_trial(study, cell, low - 1).id in done:
-        low -= 1
-    while tuning_trial(study, cell, high + 1).id in done:
-        high += 1
-    return low, high
-
-
-def _merit(study: Study, row: Row) -> tuple[float, float]:
+def _merit(study: Study, row: Row | Ending) -> tuple[float, float]:
     """Smaller is better: the training loss (paper2018), or the epochs to the target and then the loss (tuned)."""
     loss = math.inf if row.train_loss is None else row.train_loss
     if study.protocol == "paper2018":
@@ -122,11 +151,11 @@ def _merit(study: Study, row: Row) -> tuple[float, float]:
     return (math.inf if row.epochs_to_target is None else row.epochs_to_target, loss)
 
 
-def _is_finite(row: Row) -> bool:
+def _is_finite(row: Row | Ending) -> bool:
     return row.outcome != Outcome.DIVERGED and row.train_loss is not None and math.isfinite(row.train_loss)
 
 
-def _missing_finals(study: Study, cell: PlannedCell, step_size: float, done: Mapping[str, Row]) -> tuple[Cohort, ...]:
+def _missing_finals(study: Study, cell: PlannedCell, step_size: float, done: Done) -> tuple[Cohort, ...]:
     seeds: tuple[Trial, ...] = tuple(
         final_trial(study, cell, step_size, number) for number in range(1, study.num_seeds + 1)
     )

@@ -53,10 +53,13 @@ class Results:
         return len(Rows.of(self.rows).where(outcome=outcome))
 
 
-def read(directory: str | Path) -> Results:
-    """Read a run directory, finished or not; torch is not needed. Raises StoreError if it is none, or damaged."""
+def read(directory: str | Path, rows: Rows | None = None) -> Results:
+    """Read a run directory, finished or not; torch is not needed. Raises StoreError if it is none, or damaged.
+
+    rows: all of the directory's, where they were read already (see `rows_of_directory`).
+    """
     studies = read_study_file(directory)
-    rows = read_rows(directory, recalled(studies))
+    rows = read_rows(directory, recalled(studies)) if rows is None else rows
     return Results(rows.where(study=tuple(study.name for study in studies)), studies, read_runs(directory))
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 from dataclasses import dataclass
 
 from batchscope.architectures.architecture import Architecture
-from batchscope.option import identity
+from batchscope.option import canonical
 from batchscope.studies.dataset import DataFacts
 from batchscope.training.settings import Member, Settings
 
@@ -35,17 +34,20 @@ class Trial:
 
     @functools.cached_property
     def id(self) -> str:
-        """First 16 hex digits of the sha256 of everything that affects the numbers, as canonical JSON."""
-        content = {
-            "numerics": NUMERICS_VERSION,
-            "architecture": identity(self.architecture) | dict(self.architecture.kind.identity),
-            "data": [self.data.fingerprint, self.data.num_examples, self.data.seed],
-            "settings": identity(self.settings),
-            "step_size": self.step_size,
-            "seed": self.seed,
-        }
-        text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        """First 16 hex digits of the sha256 of everything that affects the numbers, as canonical JSON.
+
+        Joined from the texts of its parts, which many trials share: a resumed study makes the identities of all.
+        """
+        text = (
+            f'{{"architecture":{self.architecture.identity},"data":{self.data.identity},"numerics":{NUMERICS_VERSION},'
+            f'"seed":{_number(self.seed)},"settings":{self.settings.identity},"step_size":{_number(self.step_size)}}}'
+        )
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@functools.lru_cache(maxsize=4096, typed=True)  # typed: 1 and 1.0 are two texts
+def _number(value: float) -> str:
+    return canonical(value)
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 
 # These act on options of `TrainingOptions`, and offer the names that they may take.
 import batchscope.architectures.initialisation
 import batchscope.data.order  # noqa: F401
 from batchscope.errors import InputError
-from batchscope.option import check_options, offer
+from batchscope.option import canonical, check_options, identity, offer
 from batchscope.options import TrainingOptions
 from batchscope.records.row import Evaluation, Outcome, Target
 from batchscope.training.execution import STACKED, Execution
@@ -37,6 +38,11 @@ class Settings(TrainingOptions):
         if self.batch_size < 1:
             raise InputError(f"batch_size = {self.batch_size}; expected at least 1")
         check_options(self)
+
+    @functools.cached_property
+    def identity(self) -> str:
+        """Its part in the identities of trials, as canonical JSON."""
+        return canonical(identity(self))
 
     @property
     def counts_correct(self) -> bool:
