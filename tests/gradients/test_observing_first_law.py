@@ -229,6 +229,8 @@ def train_and_fail(model):
         {"loss_scale": float("nan")},
         {"audit_every": 0},
         {"population": 0},
+        {"population": None},
+        {"population": 2.5},
         {"optimizer": "sgd"},
         {"optimizer": torch.optim.SGD([nn.Parameter(torch.zeros(1))], 0.1)},
     ],

@@ -22,7 +22,7 @@ import numpy as np
 from batchscope.analysis.fit.arrivals import typical_times
 from batchscope.analysis.formatting import WIDTH, plain, rendered, spread, text_table
 from batchscope.analysis.summaries import Summary, median_of, scaled, summarise
-from batchscope.analysis.sweeps import Booleans, Sweep, sweep_of
+from batchscope.analysis.sweeps import Booleans, Sweep, shape_order, sweep_of
 from batchscope.records.row import Outcome, Row
 from batchscope.records.rows import Column, Rows
 
@@ -176,7 +176,7 @@ def cells(rows: Iterable[Row], unfinished: bool = False, sweeps: Mapping[str, Sw
 
     def place(key: Key) -> Key:
         study, depth, width, shape, batch_size = key
-        return study, depth, -width, *((shape, 0) if width else ("", places[shape])), batch_size
+        return study, *shape_order(depth, width, shape), places[shape], batch_size
 
     in_order = sorted(found, key=place)
     return tuple(_cell(finals.get(key, none), tunes.get(key, none), times.get(key)) for key in in_order)

@@ -38,7 +38,7 @@ def first_overhead(epochs: Array, batch_sizes: Array, overhead: float) -> Array:
     before = np.where(slow.any(axis=1), slow.argmax(axis=1) - 1, 0)
     value = np.full(len(epochs), ABOVE)
     inside = np.flatnonzero(slow.any(axis=1))
-    value[inside] = crossing(np.exp(rising), batch_sizes, inside, before[inside], limit[inside])
+    value[inside] = crossing(np.exp(rising), batch_sizes, inside, before[inside], np.log(limit[inside]))
     return np.where(arrived.any(axis=1), value, np.nan)
 
 
@@ -56,12 +56,16 @@ def isotonic(values: Array) -> Array:
     return np.where(np.isnan(values), np.nan, result)
 
 
-def crossing(epochs: Array, batch_sizes: Array, rows: Integers, before: Integers, limit: Array) -> Array:
-    """[R] where epochs cross `limit` after batch size number `before`; that batch size if the next never arrives."""
-    low, high = np.log(epochs[rows, before]), np.log(epochs[rows, before + 1])
+def crossing(
+    costs: Array, batch_sizes: Array, rows: Integers, last: Integers, log_limit: Array | float, step: int = 1
+) -> Array:
+    """[R] where costs cross a limit between batch size number `last` and `last + step`; the former if the latter never
+    arrives."""
+    beyond = last + step
+    low, high = np.log(costs[rows, last]), np.log(costs[rows, beyond])
     with np.errstate(invalid="ignore"):
-        share = np.where(np.isfinite(high), (np.log(limit) - low) / (high - low), 0.0)
-    result: Array = batch_sizes[before] * (batch_sizes[before + 1] / batch_sizes[before]) ** share
+        share = np.where(np.isfinite(high), (log_limit - low) / (high - low), 0.0)
+    result: Array = batch_sizes[last] * (batch_sizes[beyond] / batch_sizes[last]) ** share
     return result
 
 
@@ -72,7 +76,7 @@ def largest_within(epochs: Array, batch_sizes: Array, limit: float) -> Array:
     value = np.full(len(epochs), ABOVE)
     inside = within.any(axis=1) & (last < len(batch_sizes) - 1)
     rows = np.flatnonzero(inside)
-    value[rows] = crossing(epochs, batch_sizes, rows, last[rows], np.full(len(rows), limit))
+    value[rows] = crossing(epochs, batch_sizes, rows, last[rows], np.log(np.full(len(rows), limit)))
     return np.where(within.any(axis=1), value, BELOW)
 
 
@@ -82,9 +86,5 @@ def smallest_within(steps: Array, batch_sizes: Array, limit: float) -> Array:
     first = within.argmax(axis=1)
     value = np.where(within.any(axis=1), np.where(first == 0, BELOW, batch_sizes[first]), ABOVE)
     rows = np.flatnonzero(within.any(axis=1) & (first > 0))
-    low, high = np.log(steps[rows, first[rows]]), np.log(steps[rows, first[rows] - 1])
-    with np.errstate(invalid="ignore"):
-        share = np.where(np.isfinite(high), (math.log(limit) - low) / (high - low), 0.0)
-    above, below = batch_sizes[first[rows]], batch_sizes[first[rows] - 1]
-    value[rows] = above * (below / above) ** share
+    value[rows] = crossing(steps, batch_sizes, rows, first[rows], math.log(limit), step=-1)
     return np.where(np.isfinite(steps).any(axis=1), value, np.nan)

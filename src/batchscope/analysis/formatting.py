@@ -163,11 +163,11 @@ def text_table(
     return table
 
 
-def rendered(table: Table, width: int = WIDTH) -> str:
+def rendered(table: Table) -> str:
     """The table as plain text."""
     from rich.console import Console
 
-    console = Console(width=width, color_system=None, highlight=False, legacy_windows=False)
+    console = Console(width=WIDTH, color_system=None, highlight=False, legacy_windows=False)
     with console.capture() as capture:
         console.print(table)
     return "\n".join(line.rstrip() for line in capture.get().strip("\n").splitlines())

@@ -155,12 +155,12 @@ def by_shape(rows: Rows) -> dict[str, Rows]:
     """Shape label -> its rows, shallowest first, in the order in which they came. Shapes without a width (of plain
     numbers) stay in the order in which they came."""
     groups = {shape: group for (shape,), group in rows.group_by("shape").items()}
+    return dict(sorted(groups.items(), key=lambda item: shape_order(item[1][0].depth, item[1][0].width, item[0])))
 
-    def place(item: tuple[str, Rows]) -> tuple[int, int, str]:
-        label, first = item[0], item[1][0]
-        return first.depth, -first.width, label if first.width else ""
 
-    return dict(sorted(groups.items(), key=place))
+def shape_order(depth: int, width: int, shape: str) -> tuple[int, int, str]:
+    """What shapes are sorted by: shallow before deep, wide before narrow."""
+    return depth, -width, shape if width else ""
 
 
 def runs_among(rows: Rows) -> Rows:

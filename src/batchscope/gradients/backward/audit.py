@@ -73,7 +73,15 @@ def _allowed(subject: Subject, name: str, norm: float, whole: float) -> float:
     low = torch.is_autocast_enabled(parameter.device.type) or any(
         p.dtype in (torch.float16, torch.bfloat16) for p in subject.parameters.values()
     )
-    relative, absolute = LOW_PRECISION if low else TOLERANCES[parameter.dtype.to_real()]
+    return allowed(norm, whole, parameter.dtype, low)
+
+
+def allowed(norm: float, whole: float, dtype: torch.dtype, is_low: bool) -> float:
+    """The norm of a difference that rounding explains. norm: of what is compared; whole: of all parameters together.
+
+    is_low: whether half precision is at work.
+    """
+    relative, absolute = LOW_PRECISION if is_low else TOLERANCES.get(dtype.to_real(), TOLERANCES[torch.float32])
     return relative * norm + absolute * whole
 
 

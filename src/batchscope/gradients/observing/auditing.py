@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from batchscope.errors import MeasurementError
-from batchscope.gradients.backward.audit import LOW_PRECISION, TOLERANCES
+from batchscope.gradients.backward.audit import allowed
 from batchscope.gradients.backward.collect import Result
 from batchscope.gradients.observing.loop_gradients import sq_norm
 from batchscope.gradients.observing.replay import SLACK, Recording, Replay, check_sums
@@ -43,9 +43,8 @@ def _compare(i: int, truth: Mapping[str, float], results: Mapping[str, Result], 
     for name, slow in truth.items():
         norms = results[name].sq_norms if name in results else None
         fast = 0.0 if norms is None else float(norms[i]) ** 0.5
-        tolerances = TOLERANCES[torch.float64 if norms is not None and norms.dtype == torch.float64 else torch.float32]
-        relative, absolute = LOW_PRECISION if is_low else tolerances
-        if not abs(fast - slow) <= SLACK * (relative * slow + absolute * whole):
+        dtype = torch.float32 if norms is None else norms.dtype
+        if not abs(fast - slow) <= SLACK * allowed(slow, whole, dtype, is_low):
             raise MeasurementError(
                 f"audit of {name!r}: the gradient norm of example {i} is {fast:.6g}, plain autograd says {slow:.6g}"
             )

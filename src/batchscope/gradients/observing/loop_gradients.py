@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from batchscope.gradients.rules.lazy_gradients import row_norms
+from batchscope.gradients.subject.subject import full
 
 OnGradient = Callable[[str, Tensor], None]
 
@@ -91,6 +92,5 @@ def sq_norms(gradients: Collection[Tensor]) -> Tensor:
 
 
 def dense(gradient: Tensor) -> Tensor:
-    """A private copy, not sparse, in float32 at least."""
-    gradient = gradient.to_dense() if gradient.is_sparse else gradient
-    return gradient.to(torch.promote_types(gradient.dtype, torch.float32), copy=True)
+    """A private copy with every entry there, in float32 at least."""
+    return full(gradient, copy=True)

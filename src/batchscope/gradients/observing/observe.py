@@ -46,7 +46,7 @@ class observe:  # noqa: N801 - used as a function: `with bs.observe(model) as ob
         is multiplied by besides (a number, or a function called at each observed pass). Needed only where the scale of
         the loss cannot be derived from what is backpropagated (see `scale`): None means "mean" there, with a note.
     accumulation: backward passes per step where no optimizer is seen.
-    population: examples in the data set when batches are drawn from it without replacement, None for fresh examples.
+    population: examples in the data set that batches are drawn from without replacement; math.inf: always fresh ones.
     audit_every: observed steps between checks against plain autograd of single examples; the first is checked.
     strict: raise MeasurementError where otherwise a note is made. memory_budget: bytes of scratch memory.
 
@@ -66,14 +66,19 @@ class observe:  # noqa: N801 - used as a function: `with bs.observe(model) as ob
         reduction: str | None = None,
         accumulation: int | None = None,
         loss_scale: float | Callable[[], float] | None = None,
-        population: int | None = None,
+        population: float = math.inf,
         audit_every: int = AUDIT_EVERY,
         strict: bool = False,
         memory_budget: int = DEFAULT_MEMORY_BUDGET,
     ) -> None:
         if not isinstance(model, nn.Module):
             raise InputError(f"model is a {type(model).__name__}: expected a torch.nn.Module")
-        _check_numbers(every=every, accumulation=accumulation, audit_every=audit_every, population=population)
+        _check_numbers(every=every, accumulation=accumulation, audit_every=audit_every)
+        if population != math.inf and not (isinstance(population, int) and population >= 1):
+            raise InputError(
+                f"population={population!r}: expected the number of examples of the data set, or math.inf, as if left "
+                "out, for examples that are always fresh"
+            )
         if isinstance(loss_scale, int | float) and not (loss_scale and math.isfinite(loss_scale)):
             raise InputError(f"loss_scale={loss_scale}: expected a finite number other than 0, or a function")
         told = Told(None if reduction is None else choose("reduction", reduction, ("mean", "sum")), loss_scale)
@@ -83,10 +88,7 @@ class observe:  # noqa: N801 - used as a function: `with bs.observe(model) as ob
             raise InputError("the model has no parameter that requires a gradient: nothing to observe")
         # a torch.compile wrapper may be around the DistributedDataParallel
         whole = getattr(model, "_orig_mod", model)
-        options = Options(
-            every, audit_every, told, math.inf if population is None else population,
-            isinstance(whole, DistributedDataParallel),
-        )  # fmt: skip
+        options = Options(every, audit_every, told, population, isinstance(whole, DistributedDataParallel))
         self._called = model
         self._steps = Steps(parameters.values(), optimizer, accumulation)
         self._watcher = Watcher(model, self.model, self._steps, self.notes, Planner(memory_budget), options)

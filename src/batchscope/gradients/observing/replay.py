@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from batchscope.errors import MeasurementError
-from batchscope.gradients.backward.audit import LOW_PRECISION, TOLERANCES
+from batchscope.gradients.backward.audit import allowed
 from batchscope.gradients.backward.collect import Measured, Result
 from batchscope.gradients.backward.measurer import Measurer
 from batchscope.gradients.backward.planner import Planner
@@ -226,9 +226,7 @@ def check_sums(
     for name, result in results.items():
         mine = dense(result.grad_sum)
         norm, difference = _distance(mine, loop.get(name), (sq_norms or {}).get(name))
-        relative, absolute = LOW_PRECISION if is_low else TOLERANCES.get(mine.dtype, TOLERANCES[torch.float32])
-        allowed = relative * (norm + terms[name]) + absolute * whole
-        if not difference <= SLACK * allowed:
+        if not difference <= SLACK * allowed(norm + terms[name], whole, mine.dtype, is_low):
             raise MeasurementError(
                 f"the per-example gradients of {name!r} do not add up to the gradient of the loop (difference of norm "
                 f"{difference:.3g}, of a norm of {norm:.3g}): {NOT_REACHED if norm == 0 else MISMATCH}"

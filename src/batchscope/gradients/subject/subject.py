@@ -210,7 +210,7 @@ class Subject:
         with torch.autocast(loss.device.type, enabled=False):
             grads = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
         pairs = zip(parameters.items(), grads, strict=True)
-        return {name: _dense(torch.zeros_like(p) if grad is None else grad) for (name, p), grad in pairs}
+        return {name: full(torch.zeros_like(p) if grad is None else grad) for (name, p), grad in pairs}
 
 
 def copy_of(leaf: Any) -> Any:
@@ -218,7 +218,7 @@ def copy_of(leaf: Any) -> Any:
     return leaf.detach().clone().requires_grad_(leaf.requires_grad) if isinstance(leaf, Tensor) else leaf
 
 
-def _dense(gradient: Tensor) -> Tensor:
+def full(gradient: Tensor, copy: bool = False) -> Tensor:
     """A gradient with every entry there (tables may have sparse ones), in float32 at least."""
     gradient = gradient if gradient.layout == torch.strided else gradient.to_dense()
-    return gradient.to(torch.promote_types(gradient.dtype, torch.float32))
+    return gradient.to(torch.promote_types(gradient.dtype, torch.float32), copy=copy)

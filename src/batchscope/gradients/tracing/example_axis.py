@@ -51,13 +51,14 @@ class Mixed:
 MIXED = Mixed()
 
 
-def find_layout(
-    large: Tensor, small: Tensor, changed: Tensor, num_large: int, num_small: int, replaced: int = 1
-) -> Layout | Mixed | None:
+REPLACED = 1  # the example that is another one in the third run
+
+
+def find_layout(large: Tensor, small: Tensor, changed: Tensor, num_large: int, num_small: int) -> Layout | Mixed | None:
     """Where the examples are in a tensor that was seen in three runs; None when it does not depend on them.
 
     large, small: for `num_large` and for the first `num_small` of the same examples (only the shape of `small` is
-    read): the axis whose size scales holds the examples. changed: as `large`, with example `replaced` another one: what
+    read): the axis whose size scales holds the examples. changed: as `large`, with example REPLACED another one: what
     changes tells how the examples are interleaved, and must be that example's entries alone.
     """
     if large.shape != changed.shape or large.ndim != small.ndim:
@@ -71,9 +72,9 @@ def find_layout(
     if len(axes) > 1 or large.shape[axis] * num_small != small.shape[axis] * num_large or not large.numel():
         return MIXED
     by_entry = changes.movedim(axis, 0).reshape(large.shape[axis], -1)
-    layout = Layout(axis, minor=not _is_major(large.movedim(axis, 0), by_entry.sum(1), num_large, replaced))
+    layout = Layout(axis, minor=not _is_major(large.movedim(axis, 0), by_entry.sum(1), num_large))
     others = layout_of_entries(layout, by_entry.amax(1), num_large)
-    others[replaced] = 0
+    others[REPLACED] = 0
     return layout if float(others.max()) <= allowed else MIXED
 
 
@@ -82,12 +83,12 @@ def layout_of_entries(layout: Layout, by_entry: Tensor, num_examples: int) -> Te
     return Layout(0, layout.minor).split(by_entry, num_examples).reshape(num_examples, -1).clone()
 
 
-def _is_major(values: Tensor, changes: Tensor, num_examples: int, replaced: int) -> bool:
+def _is_major(values: Tensor, changes: Tensor, num_examples: int) -> bool:
     """Whether the entries of one example are neighbours. changes: [N q], by how much each entry of axis 0 changed."""
     q = len(changes) // num_examples
     if q == 1:
         return True
-    major, minor = changes.view(num_examples, q)[replaced].sum(), changes.view(q, num_examples)[:, replaced].sum()
+    major, minor = changes.view(num_examples, q)[REPLACED].sum(), changes.view(q, num_examples)[:, REPLACED].sum()
     if float(major + minor) > 0:
         return bool(major >= minor)
     rows = values.reshape(q, num_examples, -1)  # nothing changed: the same for all examples, then, in the right order

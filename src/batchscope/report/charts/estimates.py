@@ -78,11 +78,11 @@ def side_by_side(title: str, asked: Mapping[str, Named], y: Axis) -> Panel:
     return Panel(categories(title, keys), y, tuple(layers))
 
 
-def shape_table(head: str, asked: Mapping[str, Named], caption: str = GRID) -> Table:
+def shape_table(head: str, asked: Mapping[str, Named]) -> Table:
     """One line per key, by its place (keys may read alike), and one column per shape: value [interval]."""
     lines = zip(*asked.values(), strict=True)
     body = tuple((line[0][0], *(text(estimate) for _, estimate in line)) for line in lines)
-    return Table((head, *asked), body, caption)
+    return Table((head, *asked), body, GRID)
 
 
 def drawn(panel: Panel) -> list[float]:

@@ -26,14 +26,15 @@ class Adam(FromGradient):
         self.steps = torch.zeros((), dtype=torch.float64, device=parameter.device)
 
     def move(self, gradient: Tensor, step_sizes: Tensor) -> None:
-        self._average(gradient)
-        root = self.square.div(1 - self.beta2**self.steps).sqrt_().add_(self.epsilon)
+        root = self._root(gradient)
         self.parameter.sub_(self.mean.div(root).mul_(step_sizes / (1 - self.beta1**self.steps)))
 
-    def _average(self, gradient: Tensor) -> None:
+    def _root(self, gradient: Tensor) -> Tensor:
+        """sqrt(v̂) + ε, after the gradient has joined both means."""
         self.steps += 1
         self.mean.lerp_(gradient, 1 - self.beta1)
         self.square.mul_(self.beta2).addcmul_(gradient, gradient, value=1 - self.beta2)
+        return self.square.div(1 - self.beta2**self.steps).sqrt_().add_(self.epsilon)
 
 
 def rule(settings: TrainingOptions, parameter: Tensor, layer_dims: int) -> Adam:

@@ -20,8 +20,7 @@ class LAMB(Adam):
     decays_in_gradient = False
 
     def move(self, gradient: Tensor, step_sizes: Tensor) -> None:
-        self._average(gradient)
-        root = self.square.div(1 - self.beta2**self.steps).sqrt_().add_(self.epsilon)
+        root = self._root(gradient)
         update = self.mean.div(root).div_(1 - self.beta1**self.steps)
         if self.is_weight:
             update.add_(self.parameter, alpha=self.weight_decay)

@@ -31,9 +31,9 @@ class UpdateRule(abc.ABC):
         """Where scaled gradients go; same shape as the parameter."""
 
     @staticmethod
-    @abc.abstractmethod
     def scale(step_sizes: Tensor) -> Tensor:
-        """The factor by which the gradient of the mean loss is multiplied before it reaches the sink."""
+        """The factor by which the gradient of the mean loss is multiplied before it reaches the sink; 1 here."""
+        return torch.ones_like(step_sizes)
 
     @abc.abstractmethod
     def step(self, step_sizes: Tensor) -> None:
@@ -87,10 +87,6 @@ class FromGradient(UpdateRule):
     def sink(self) -> Tensor:
         return self.gradient
 
-    @staticmethod
-    def scale(step_sizes: Tensor) -> Tensor:
-        return torch.ones_like(step_sizes)
-
     @property
     def is_weight(self) -> bool:
         """Whether it multiplies activations."""
@@ -124,10 +120,6 @@ class GradientSum(UpdateRule):
     @property
     def sink(self) -> Tensor:
         return self.total
-
-    @staticmethod
-    def scale(step_sizes: Tensor) -> Tensor:
-        return torch.ones_like(step_sizes)
 
     def step(self, step_sizes: Tensor) -> None:
         pass
