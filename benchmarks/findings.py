@@ -15,12 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from batchscope.analysis.formatting import plain
+from batchscope.analysis.intervals import CERTAIN
 from batchscope.analysis.log_times import log_times
 from batchscope.analysis.same_batch import EpochRatios, epoch_ratios
 from batchscope.analysis.slow_down import slow_downs
 from batchscope.analysis.sweeps import Sweep
 from batchscope.analysis.trend import trend
-from batchscope.analysis.verdict import CERTAIN
 from benchmarks.drawn_sweeps import BATCH_SIZES, NUM_EXAMPLES, Array, drawn_sweep
 from benchmarks.machine import describe, write
 

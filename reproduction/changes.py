@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 from batchscope.analysis import Sweep, Verdict, compare, sweeps_of
 from batchscope.analysis.formatting import probability_text
+from batchscope.analysis.intervals import CERTAIN
 from batchscope.analysis.log_times import log_times
 from batchscope.analysis.same_batch import EpochRatios, epoch_ratios
-from batchscope.analysis.verdict import CERTAIN
 from reproduction.evidence import CHANGES, HOLDS, IN_PART, Answer, claim
 from reproduction.small_studies import UNDER, named
 

@@ -15,7 +15,7 @@ from scipy import stats
 from batchscope.analysis import batch_threshold
 from batchscope.analysis.findings import correlate, diversities
 from batchscope.analysis.formatting import grouped, number
-from batchscope.analysis.verdict import CERTAIN
+from batchscope.analysis.intervals import CERTAIN
 from reproduction import (
     lemma1,
     theorems,  # noqa: F401  the page lists these first

@@ -41,6 +41,18 @@ def test_links_to_files_exist(page):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+TOPS = ["src", "tests", "benchmarks", "reproduction", "batchscope"]
+TOPS += [path.name for path in (ROOT / "src/batchscope").iterdir() if (path / "__init__.py").exists()]
+FILE = re.compile(rf"(?<![\w/.])(?:(?:{'|'.join(TOPS)})/)(?:\w+/)*\w+\.py\b")
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
+def test_files_of_code_that_pages_name_exist(page):
+    places = (ROOT, ROOT / "src", ROOT / "src/batchscope")
+    named = FILE.findall(page.read_text())
+    assert not [name for name in named if not any((place / name).is_file() for place in places)]
+
+
 @pytest.mark.parametrize("page", NOTEBOOKS, ids=lambda page: page.name)
 def test_notebooks_run_and_were_saved_with_their_output(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -1,6 +1,7 @@
 """What CONTRIBUTING.md asks of the code as a whole, read from its syntax trees."""
 
 import ast
+import re
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterator
 from graphlib import TopologicalSorter
@@ -81,6 +82,19 @@ def _is_inherited(owner: ast.Module | ast.ClassDef, name: str, classes: dict[str
 def _documents(owner: ast.ClassDef, name: str) -> bool:
     methods = (node for node in owner.body if isinstance(node, ast.FunctionDef) and node.name == name)
     return any(ast.get_docstring(node) for node in methods)
+
+
+def test_docstrings_call_functions_that_exist():
+    """`name()` in a docstring is a function or method of the package, or of the libraries that are named here."""
+    ours = {node.name for _, node in nodes() if isinstance(node, ast.FunctionDef)} | {"squeeze"}
+    called = [
+        (path.name, name)
+        for path, node in nodes()
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        for name in re.findall(r"`(?:\w+\.)*(\w+)\(\)`", ast.get_docstring(node) or "")
+    ]
+    assert len(called) > 5
+    assert not [one for one in called if one[1] not in ours]
 
 
 def test_no_test_draws_random_numbers_while_it_is_imported():

@@ -11,11 +11,11 @@ import pytest
 
 from batchscope.analysis import sweeps_of
 from batchscope.analysis.digest import digest
+from batchscope.analysis.intervals import CERTAIN
 from batchscope.analysis.log_times import log_times, own_variance
 from batchscope.analysis.same_batch import epoch_ratios
 from batchscope.analysis.slow_down import holm, slow_downs
 from batchscope.analysis.trend import trend
-from batchscope.analysis.verdict import CERTAIN
 from batchscope.report.terminal import study_text
 
 from .conftest import make_rows

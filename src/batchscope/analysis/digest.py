@@ -29,11 +29,11 @@ from batchscope.analysis.cells import Cell, cells
 from batchscope.analysis.context import Context, context
 from batchscope.analysis.diversity import Curve, curves
 from batchscope.analysis.headline import Headline, headline
+from batchscope.analysis.intervals import CERTAIN
 from batchscope.analysis.log_times import log_times
 from batchscope.analysis.same_batch import EpochRatios, epoch_ratios
 from batchscope.analysis.sweeps import rows_of
 from batchscope.analysis.tuning import in_order
-from batchscope.analysis.verdict import CERTAIN
 from batchscope.records.row import Row
 from batchscope.records.rows import Rows
 

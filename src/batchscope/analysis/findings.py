@@ -12,7 +12,7 @@ from scipy import special
 
 from batchscope.analysis.diversity import at_equal_epochs
 from batchscope.analysis.formatting import fields_of, number, probability_text
-from batchscope.analysis.intervals import LEVEL
+from batchscope.analysis.intervals import CERTAIN, LEVEL
 from batchscope.analysis.log_times import log_times
 from batchscope.analysis.same_batch import EpochRatios, epoch_ratios
 from batchscope.analysis.slow_down import SlowDowns, slow_downs
@@ -20,7 +20,7 @@ from batchscope.analysis.sweeps import Array, Results, sweeps_of
 from batchscope.analysis.threshold_estimate import ThresholdEstimate
 from batchscope.analysis.thresholds import batch_threshold
 from batchscope.analysis.trend import Trend, trend
-from batchscope.analysis.verdict import CERTAIN, UNDECIDED, Verdict, compare
+from batchscope.analysis.verdict import UNDECIDED, Verdict, compare
 
 FEWEST_SHAPES = 4  # Fisher's interval divides by n - 3
 SUPPORTED, CONTRADICTED = "supported", "contradicted"

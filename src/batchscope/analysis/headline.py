@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from batchscope.analysis.formatting import batch_size, bounds_text, number, probability_text
+from batchscope.analysis.intervals import CERTAIN
 from batchscope.analysis.same_batch import EpochRatio, EpochRatios
 from batchscope.analysis.sweeps import Sweep
 from batchscope.analysis.threshold_estimate import ThresholdEstimate
-from batchscope.analysis.verdict import CERTAIN, UNDECIDED, Verdict
+from batchscope.analysis.verdict import UNDECIDED, Verdict
 from batchscope.records.plain import AS_GIVEN
 
 WIDE, DEEP = "wide", "deep"

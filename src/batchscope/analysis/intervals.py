@@ -12,6 +12,7 @@ Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 LEVEL = 0.95  # of every interval unless said otherwise
+CERTAIN = 0.95  # a probability between 1 - CERTAIN and CERTAIN is "undecided"
 
 
 def num_resamples(num_runs: int, num_shapes: int = 1) -> int:

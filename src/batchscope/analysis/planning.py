@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from batchscope.analysis.intervals import CERTAIN
 from batchscope.errors import InputError
 
 SEEDS_SPREAD, OWN_ERROR = 0.20, 0.10
-CERTAIN = 0.95  # the probability from which on two shapes are decided
 LARGEST_CHECK = 0.2  # of the fastest time to the target: what a check may be where a slow-down of 20 % is looked for
 
 

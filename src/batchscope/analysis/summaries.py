@@ -10,9 +10,9 @@ import numpy as np
 from scipy.special import stdtrit
 
 from batchscope.analysis.formatting import number
+from batchscope.analysis.intervals import LEVEL
 from batchscope.analysis.sweeps import Array
 
-CONFIDENCE = 0.95
 ABOVE, BELOW = ">", "<="
 
 
@@ -54,7 +54,7 @@ def summarise(values: Sequence[float]) -> Summary | None:
     if n < 2:
         return Summary(mean, n, least, most)
     sd = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
-    half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * sd / math.sqrt(n)
+    half = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * sd / math.sqrt(n)
     factor = math.exp(half / mean) if mean > 0 else 1.0
     return Summary(mean, n, least, most, mean / factor, mean * factor)
 

@@ -11,14 +11,13 @@ import numpy as np
 from batchscope.analysis.definitions import DEFINITIONS, Definition, describe, parse_definition
 from batchscope.analysis.diversity import AT_EQUAL_EPOCHS, at_equal_epochs, has_curves
 from batchscope.analysis.formatting import fields_of, probability_text
-from batchscope.analysis.intervals import LEVEL, ratio_interval
+from batchscope.analysis.intervals import CERTAIN, LEVEL, ratio_interval
 from batchscope.analysis.ratios import most_supported, probability_larger, ratio_text
 from batchscope.analysis.sweeps import Array, Results, Sweep, find_shape, sweeps_of
 from batchscope.analysis.threshold_estimate import ThresholdEstimate
 from batchscope.analysis.thresholds import estimate, study_resamples
 from batchscope.errors import InputError, choose
 
-CERTAIN = 0.95  # a probability between 1 - CERTAIN and CERTAIN is "undecided"
 EQUAL_PARAMETERS = 0.05  # shapes whose weights differ by more are not "at equal parameters"; the paper's differ by 4 %
 EQUAL = ("parameters", "steps", "flops")
 UNDECIDED = "undecided"

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from batchscope.analysis.fit.critical_batch_fit import CriticalBatchFit
 from batchscope.analysis.fit.curve import log_steps
 from batchscope.analysis.formatting import bounds_text, number
+from batchscope.analysis.intervals import LEVEL
 from batchscope.errors import InputError
 
 Array = NDArray[np.float64]
@@ -38,7 +39,7 @@ class StepsCurve:
     bounded: bool = True
     text: str = ""
     statement: str = ""
-    level: float = 0.95
+    level: float = LEVEL
 
     @classmethod
     def of_numbers(cls, s_min: float, b_crit: float) -> StepsCurve:

@@ -22,6 +22,7 @@ from batchscope.analysis.fit.likelihood import (
     log_likelihood,
     log_likelihoods,
 )
+from batchscope.analysis.intervals import LEVEL
 
 # Weak prior, an assumption of ours: seeds differ by 15 %, within a factor of e^1.5 either way. It decides only what the
 # runs leave open, such as sigma when all runs of a cell report the same check, and vanishes against a handful of runs.
@@ -209,7 +210,7 @@ def typical_times(
     diverged: ArrayLike | None = None,
     *,
     statistic: Statistic = "median",
-    level: float = 0.95,
+    level: float = LEVEL,
 ) -> TypicalTimes:
     """The typical time to the target of each cell, from runs that met it between two checks, or not at all.
 

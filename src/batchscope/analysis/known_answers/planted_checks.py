@@ -14,6 +14,7 @@ from batchscope.analysis.findings import correlate_diversity, findings
 from batchscope.analysis.fit.critical_batch import fit
 from batchscope.analysis.formatting import bounds_text, number, probability_text
 from batchscope.analysis.gate import require
+from batchscope.analysis.intervals import CERTAIN
 from batchscope.analysis.known_answers.check import Check
 from batchscope.analysis.known_answers.planted import (
     BATCH_SIZES,
@@ -29,7 +30,7 @@ from batchscope.analysis.slow_down import holm, slow_downs
 from batchscope.analysis.sweeps import sweeps_of
 from batchscope.analysis.thresholds import batch_threshold
 from batchscope.analysis.trend import trend
-from batchscope.analysis.verdict import CERTAIN, UNDECIDED, compare
+from batchscope.analysis.verdict import UNDECIDED, compare
 from batchscope.records.row import Row
 
 SOURCE = "planted hyperbolas, 8 batch sizes x 5 seeds, 5 %"

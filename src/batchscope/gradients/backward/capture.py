@@ -33,10 +33,9 @@ from batchscope.gradients.tracing.calls import (
     tensors_in,
     tensors_out,
 )
-from batchscope.gradients.tracing.example_axis import Layout
+from batchscope.gradients.tracing.example_axis import FIRST_AXIS
 from batchscope.gradients.tracing.trace import DERIVATIVES, Event, Sizes, Trace, refuse_derivatives
 
-_FIRST_AXIS = Layout(0)
 _SPECIAL = DERIVATIVES | {Tensor.requires_grad_, Tensor.requires_grad.__set__}  # type: ignore[attr-defined]
 
 
@@ -244,7 +243,7 @@ class Capture(Interceptor):
     def _replace(self, meeting: Meeting) -> Any:
         """The output of a replacement that also takes over the backward pass, or NotImplemented."""
         function, event = REPLACEMENTS.get(meeting.function) if self._cut else None, meeting.event
-        if function is None or event.output != _FIRST_AXIS or set(event.layouts.values()) != {_FIRST_AXIS}:
+        if function is None or event.output != FIRST_AXIS or set(event.layouts.values()) != {FIRST_AXIS}:
             return NotImplemented
         if any(meeting.args[p].shape[0] != self._num_examples for p in event.layouts if isinstance(p, int)):
             return NotImplemented  # several entries per example

@@ -45,7 +45,7 @@ def refuse(names: list[str]) -> MeasurementError:
 class FrozenStatistics:
     """Rewrites of F.batch_norm that normalise by statistics recorded on the whole batch beforehand.
 
-    `recording()` while the model runs on the whole batch; `replay()` before every other forward pass on its examples.
+    `record()` before the model runs on the whole batch; `replay()` before every other forward pass on its examples.
     """
 
     def __init__(self) -> None:

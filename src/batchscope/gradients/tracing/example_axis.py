@@ -51,6 +51,7 @@ class Mixed:
 MIXED = Mixed()
 
 
+FIRST_AXIS = Layout(0)
 REPLACED = 1  # the example that is another one in the third run
 
 

@@ -20,10 +20,10 @@ from batchscope.gradients.subject.failures import described, refuse_out_of_memor
 from batchscope.gradients.subject.leaves import leaves_of
 from batchscope.gradients.subject.subject import Subject
 from batchscope.gradients.tracing.calls import Function, Interceptor, name_of
+from batchscope.gradients.tracing.example_axis import REPLACED
 from batchscope.gradients.tracing.trace import Trace, UntraceableError, build_trace
 
 PROBED = 3  # examples: the fewest for which one can be replaced and the number changed with two left to compare
-REPLACED = 1  # which of them is replaced
 
 
 # Losses count as equal within this many roundings of their sum: threaded kernels add up in another order from run to

@@ -22,9 +22,7 @@ import torch
 from torch import Tensor
 
 from batchscope.gradients.tracing.calls import Function, Interceptor, Position, name_of, tensors_in, tensors_out
-from batchscope.gradients.tracing.example_axis import MIXED, Layout, Mixed, find_layout
-
-_FIRST_AXIS = Layout(0)
+from batchscope.gradients.tracing.example_axis import FIRST_AXIS, MIXED, Layout, Mixed, find_layout
 
 
 class UntraceableError(Exception):
@@ -72,7 +70,7 @@ class Event:
     @cached_property
     def is_rowwise(self) -> bool:
         """Whether the first argument holds examples in axis 0, and all others are parameters used only here."""
-        is_first = self.layouts == {0: _FIRST_AXIS} and self.output == _FIRST_AXIS
+        is_first = self.layouts == {0: FIRST_AXIS} and self.output == FIRST_AXIS
         return is_first and self.measurable and self.is_sole and self.shared in ((1,), (1, 2))
 
     def sizes(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], num_examples: int) -> Sizes:
