@@ -35,6 +35,7 @@ RUNS = {
     EMNIST: "figure3c-ends",
     LEMMA1: "lemma1",
     RULES: "beyond-rules",
+    WEIGHTS: "beyond-initialisations",
     CONSTANT_WIDTH: "beyond-constant-width",
     CONSTANT_DEPTH: "beyond-constant-depth",
     CHANGES: "beyond-changes",

@@ -52,12 +52,17 @@ def pooled(panels: Mapping[str, tuple[Array, Array]]) -> Pooled:
 def first_after_the_start(sweeps: Mapping[str, Sweep]) -> dict[str, float]:
     """Shape -> geometric mean B_S at the first epoch measured after the start, over batch sizes of which all runs got
     there; nothing where there are none."""
-    epoch = min((float(at) for one in sweeps.values() for at in one.measured_at[one.measured_at > 0]), default=math.nan)
+    epoch = first_epoch(sweeps)
     found = {shape: _at(one, epoch) for shape, one in sweeps.items()}
     common = set.intersection(*(set(by_size) for by_size in found.values()))
     if not common:
         return {}
     return {shape: math.exp(np.mean([by_size[size] for size in common])) for shape, by_size in found.items()}
+
+
+def first_epoch(sweeps: Mapping[str, Sweep]) -> float:
+    """The first epoch after the start at which B_S was measured; NaN where it never was."""
+    return min((float(at) for one in sweeps.values() for at in one.measured_at[one.measured_at > 0]), default=math.nan)
 
 
 def bound_at(sweep: Sweep, epoch: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from batchscope.architectures import Architecture
 from batchscope.recipes import chen2018
 from batchscope.records import Outcome, Rows
 from batchscope.studies import Results
-from reproduction import changes, held_out
+from reproduction import changes, held_out, initial_weights
 from reproduction.evidence import (
     ADAM,
     CHANGES,
@@ -140,6 +141,19 @@ def changes_epochs() -> Lines:
     return table(("change", *(f"B = {size}" for size in sizes)), lines)
 
 
+def weights_table() -> Lines:
+    """Largest batch, B_S at the start and after two epochs, of every shape under every scheme."""
+    lines = [
+        (net.scheme, str(net.depth), number(net.start), number(net.early), _size(net.largest))
+        for net in initial_weights.nets()
+    ]
+    return table(("weights", "L", "B_S at the start", "after two epochs", "largest batch within 20 epochs"), lines)
+
+
+def _size(value: float) -> str:
+    return "below 16" if value == 0 else "beyond 1024" if value == math.inf else number(round(value))
+
+
 def initial_bounds() -> Lines:
     """B_S of initial nets, from results/initialisations.json."""
     found = json.loads((RESULTS / "initialisations.json").read_text())["lines"]
@@ -215,6 +229,7 @@ TABLES: dict[str, Callable[[], Lines]] = {
     "changes": changes_table,
     "changes-epochs": changes_epochs,
     "initial-bounds": initial_bounds,
+    "initial-weights": weights_table,
     "gisette": gisette_table,
     "held-out": held_out_table,
     "full-shapes": full_shapes,

@@ -86,7 +86,7 @@ RECIPES: dict[str, Recipe] = {
     },
     "yin2018/lemma1": Recipe(yin2018.lemma1, "Lemma 1: one step size for the sum at every batch size", "about 3"),
     "beyond/rules": Recipe(beyond.rules, "digits: the two-epoch rule against tuning to the target", "about 1"),
-    "beyond/initialisations": Recipe(beyond.initialisations, "digits: does the largest batch follow B_S?", "about 1"),
+    "beyond/initialisations": Recipe(beyond.initialisations, "digits: does the largest batch follow B_S?", "about 3"),
     "beyond/constant-width": Recipe(beyond.constant_width, "digits: depth at constant width", "about 1"),
     "beyond/constant-depth": Recipe(beyond.constant_depth, "digits: width at constant depth", "about 1"),
     "beyond/changes": Recipe(beyond.changes, "digits: which change to a deep net buys batch?", "about 5"),
