@@ -144,9 +144,9 @@ def guard(results: Iterable[Row] | HasRows) -> TuningGuard:
     given = rows_of(results)
     rows = runs_among(given)
     tuned = rows.where(phase="tune").group_by("shape", "batch_size")
-    final = by_shape(rows.where(phase="final"))
+    final, none = by_shape(rows.where(phase="final")), rows.pick(slice(0, 0))
     cells = tuple(
-        _cell(runs, tuned.get((shape, batch_size), Rows.of(())))
+        _cell(runs, tuned.get((shape, batch_size), none))
         for shape, group in final.items()
         for (batch_size,), runs in group.group_by("batch_size").items()
     )
@@ -158,12 +158,12 @@ def _cell(finals: Rows, tunes: Rows) -> TunedCell:
     chosen = Counter(finals.entries("step_size")).most_common(1)[0][0]
     grid = np.unique(tunes.column("step_size")).tolist()
     low, high = (grid[0], grid[-1]) if grid else (math.nan, math.nan)
-    edge = ""
+    first, edge = finals[0], ""
     if len(grid) > 1 and (chosen <= low * (1 + TOLERANCE) or chosen >= high * (1 - TOLERANCE)):
         edge = "low" if chosen <= low * (1 + TOLERANCE) else "high"
     return TunedCell(
-        shape=finals[0].shape,
-        batch_size=finals[0].batch_size,
+        shape=first.shape,
+        batch_size=first.batch_size,
         step_size=chosen,
         grid_low=low,
         grid_high=high,

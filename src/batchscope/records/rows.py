@@ -143,7 +143,8 @@ class Rows(Sequence[Row]):
     def __getitem__(self, index: int | slice) -> Row | Rows:
         if isinstance(index, slice):
             return self.pick(index)
-        return next(iter(self.pick(np.array([index]))))
+        place = self._places[index]
+        return Row(**{name: _entry(name, self._columns[name][place]) for name in COLUMNS})
 
     def __iter__(self) -> Iterator[Row]:
         if self._made is None:
@@ -159,6 +160,15 @@ class Rows(Sequence[Row]):
 
     def __repr__(self) -> str:
         return repr(tuple(self))
+
+
+def _entry(name: str, value: Any) -> Any:
+    """One entry of a column, as the row has it."""
+    kind, optional = KINDS[name]
+    plain = value.item() if isinstance(value, np.generic) else value
+    if optional and kind in (int, float):
+        return kind(plain) if plain == plain else None  # NaN alone differs from itself
+    return plain
 
 
 def _some_agree(ranks: Sequence[Integers], order: Column) -> bool:
