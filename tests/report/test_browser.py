@@ -1,5 +1,6 @@
 """The page in a real headless Chromium: opens from a file, asks the network for nothing, its parts work."""
 
+import dataclasses
 import json
 import shutil
 import time
@@ -9,6 +10,8 @@ import pytest
 from batchscope.analysis.digest import digest
 from batchscope.records.rows import Rows
 from batchscope.report.page import html, records
+from batchscope.report.page.workers import line, workers_part
+from batchscope.scaling import TimeModel, advise
 from tests.report import factory
 
 pytestmark = pytest.mark.browser
@@ -145,3 +148,56 @@ def test_long_data_are_unpacked_by_the_browser(browser, rows, tmp_path, monkeypa
     wait(browser, "return document.documentElement.dataset.ready === 'true'")
     script = "window.batchscopeRows().then(arguments[arguments.length - 1])"
     assert browser.execute_async_script(script) == records.rows_as_csv(Rows.of(rows))
+
+
+@pytest.fixture(scope="module")
+def moved(browser, rows, tmp_path_factory):
+    """The browser with the page of a study whose steps were timed, the digest and the times."""
+    one = digest(rows)
+    links = {"bandwidth": 1.25e9, "latency": 5e-5, "origin": "timed on one worker"}
+    times = {shape: TimeModel(0.002 * k, 1e-5 * k, 4000 + k, **links) for k, shape in enumerate(one.fits, start=1)}
+    path = html.write_page({"digits": one}, tmp_path_factory.mktemp("workers") / "page.html", times=times)
+    browser.get(path.as_uri())
+    wait(browser, "return document.documentElement.dataset.ready === 'true'")
+    return browser, one, times
+
+
+TABLE = """return [...document.querySelectorAll('#s1-workers-table tbody tr')]
+           .map(line => [...line.cells].map(cell => cell.textContent))"""
+MOVE = """const input = document.querySelector(`input[name="${arguments[0]}"]`);
+          input.value = arguments[1]; input.dispatchEvent(new Event("input"));"""
+
+
+def lines(one, times, **changes):
+    part = workers_part(one, times, "s1")
+    options = {"price": 1.0, "deadline": part.computed["deadline"], "workers": range(1, 65)} | changes
+    return [list(line(advise(times[shape], fit, name=shape, **options))) for shape, fit in one.fits.items()]
+
+
+def test_where_the_sliders_begin_the_numbers_are_those_of_advise(moved):
+    browser, one, times = moved
+    assert browser.execute_script(TABLE) == lines(one, times)
+    assert browser.get_log("browser") == []
+
+
+def test_the_sliders_of_links_price_and_deadline_move_table_and_charts(moved):
+    browser, one, times = moved
+    before = browser.execute_script("return document.getElementById('s1-workers_time').data[2].y")
+    for name, position in (("bandwidth", -20), ("latency", 10), ("price", 5), ("deadline", -3)):
+        browser.execute_script(MOVE, name, position)
+    time.sleep(1)
+    slower = {
+        shape: dataclasses.replace(model, bandwidth=model.bandwidth / 100, latency=model.latency * 10)
+        for shape, model in times.items()
+    }
+    deadline = workers_part(one, times, "s1").computed["deadline"] * 10**-0.3
+    assert browser.execute_script(TABLE) == lines(one, slower, price=10**0.5, deadline=deadline)
+    assert browser.execute_script("return document.getElementById('s1-workers_time').data[2].y") != before
+    emulate(browser, "dark")
+    moved_ones = browser.execute_script("return document.getElementById('s1-workers_time').data[2].y")
+    emulate(browser, "light")
+    assert moved_ones != before  # another theme draws what the sliders say, not where they began
+    outputs = browser.execute_script(
+        "return [...document.querySelectorAll('[data-workers] + output')].map(o => o.value)"
+    )
+    assert outputs[:3] == ["12.5 MB/s", "500 µs", "3.16"]

@@ -20,6 +20,7 @@ from batchscope.cli.worker_times import links_given, time_models
 from batchscope.errors import InputError
 from batchscope.scaling import Advice, Design, TimeModel, advise, design, tables
 from batchscope.scaling.advice import WORTH
+from batchscope.scaling.advising import advise_each
 from batchscope.scaling.synchronising import PATTERNS
 from batchscope.studies import Results, Study, read
 
@@ -117,13 +118,7 @@ def _study_advice(
     if not fits:
         raise InputError(f"study {study.name!r} has no finished runs to advise from; run it first")
     models = time_models(study, results, arguments)
-    advices: dict[str, Advice] = {}
-    left_out: dict[str, str] = {}
-    for shape, fitted in fits.items():
-        try:
-            advices[shape] = advise(models[shape], fitted, name=shape, **options)
-        except InputError as error:
-            left_out[shape] = str(error)
+    advices, left_out = advise_each(models, fits, **options)
     if not advices:
         reasons = "; ".join(f"{shape}: {reason}" for shape, reason in left_out.items())
         raise InputError(f"study {study.name!r} says nothing about workers: {reasons}")

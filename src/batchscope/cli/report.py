@@ -15,8 +15,11 @@ from batchscope.analysis.digest import digest
 from batchscope.analysis.gate import GateResult, parse, require
 from batchscope.cli.console import print_json
 from batchscope.cli.reported import Reported, reported
+from batchscope.cli.worker_times import kept_models
+from batchscope.errors import InputError
 from batchscope.report import Digest
 from batchscope.report.terminal import study_text
+from batchscope.scaling import TimeModel
 
 EXIT_DONE, EXIT_DOES_NOT_HOLD = 0, 1
 
@@ -28,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--num-examples", type=int, metavar="N", help="of the training set, for a CSV without it")
     parser.add_argument("--html", metavar="FILE", help="write everything into one self-contained page")
+    parser.add_argument(
+        "--times", metavar="FILE", help="times per step that `advise --times FILE` kept: the page says what workers buy"
+    )
     parser.add_argument("--figures", metavar="DIR", help="write the figures there, as PNG and SVG")
     parser.add_argument("--study", metavar="NAME", help="only this one, where DIR holds several studies")
     parser.add_argument("--definition", default="b_crit", help="of the threshold B* (default: %(default)s)")
@@ -45,6 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the report and write what is asked for; 0, or 1 for a requirement that is not met."""
     if arguments.require is not None:
         parse(arguments.require)
+    if arguments.times and not arguments.html:
+        raise InputError("--times FILE is for the page: give --html FILE as well, or run batchscope advise")
     about = reported(arguments.directory, arguments.study, arguments.num_examples)
     gc.freeze()  # the rows stay to the end: the garbage collector need not walk them over and over
     other = reported(arguments.against, None, arguments.num_examples) if arguments.against else None
@@ -78,7 +86,8 @@ def _gates(digests: dict[str, Digest], requirement: str | None) -> dict[str, Gat
 def _write(arguments: argparse.Namespace, digests: dict[str, Digest], about: Reported) -> list[Path]:
     written = write_figures(digests, arguments.figures) if arguments.figures else []
     if arguments.html:
-        written.append(write_page_of(digests, about, arguments.html))
+        times = kept_models(Path(arguments.times)) if arguments.times else None
+        written.append(write_page_of(digests, about, arguments.html, times))
     return written
 
 
@@ -95,7 +104,9 @@ def write_figures(digests: Mapping[str, Digest], directory: str | Path) -> list[
     return written
 
 
-def write_page_of(digests: dict[str, Digest], about: Reported, file: str | Path) -> Path:
+def write_page_of(
+    digests: dict[str, Digest], about: Reported, file: str | Path, times: Mapping[str, TimeModel] | None = None
+) -> Path:
     """Write the page of what is reported on, with the command that makes it again; returns the file."""
     from batchscope.report.page.html import Origin, write_page
 
@@ -105,7 +116,7 @@ def write_page_of(digests: dict[str, Digest], about: Reported, file: str | Path)
         runs=about.runs,
         notes={name: [*said, *about.unfinished] for name, said in about.notes.items()},
     )
-    return write_page(digests, file, origin)
+    return write_page(digests, file, origin, times)
 
 
 def _record(

@@ -88,8 +88,11 @@ def _timed(study: Study, shapes: Sequence[str], arguments: argparse.Namespace) -
 
 
 def _known(path: Path | None) -> dict[str, TimeModel]:
-    if path is None or not path.exists():
-        return {}
+    return {} if path is None or not path.exists() else kept_models(path)
+
+
+def kept_models(path: Path) -> dict[str, TimeModel]:
+    """Shape -> the time model that `advise --times` kept in a file; InputError for another file."""
     record = read_json(path)
     if not isinstance(record, dict):
         raise InputError(f"{path} holds no time models by shape; expected a file that `advise --times` wrote")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -73,6 +74,22 @@ workers, one more saves less than 3 %.
         level=curve.level,
         samples=seconds[1:],
     )
+
+
+def advise_each(
+    models: Mapping[str, TimeModel], fits: Mapping[str, CriticalBatchFit], **options: Any
+) -> tuple[dict[str, Advice], dict[str, str]]:
+    """(shape -> advice, shape -> why there is none), in the order of the fits. options: of `advise`."""
+    advices: dict[str, Advice] = {}
+    left_out: dict[str, str] = {}
+    for shape, fitted in fits.items():
+        try:
+            if shape not in models:
+                raise InputError("its steps were not timed")
+            advices[shape] = advise(models[shape], fitted, name=shape, **options)
+        except InputError as error:
+            left_out[shape] = str(error)
+    return advices, left_out
 
 
 def _curve(fit: CriticalBatchFit | StepsCurve | None, s_min: float | None, b_crit: float | None) -> StepsCurve:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from batchscope.analysis.formatting import number
+from batchscope.analysis.formatting import number, tick
 from batchscope.errors import StoreError
 from batchscope.scaling.advice import Advice
 from batchscope.writing import replaced
@@ -55,13 +55,13 @@ def workers_figure(advices: Sequence[Advice], fixed: Sequence[Advice] = (), subt
                 _draw_fixed(left, fixed[index], colour)
         _finish(left, "speed-up over one worker")
         _finish(right, "cost to target" if priced else "time to target (s)")
-        most = max(np.nanmax([*(p.speedup for p in advice.points), 2.0]) for advice in advices)
-        left.set_ylim(0.5, 2.5 * most)
+        speedups = [point.speedup for advice in (*advices, *fixed) for point in advice.points]
+        left.set_ylim(0.8 * np.nanmin([*speedups, 0.625]), 2.5 * np.nanmax([*speedups, 2.0]))
         left.legend(loc="upper left")
         figure.text(0.02, 0.955, "What more workers buy", fontsize=13, fontweight="bold", color=INK)
         figure.text(0.02, 0.915, subtitle, fontsize=8.5, color=MUTED)
         figure.text(0.02, 0.02, _note(advices, bool(fixed)), fontsize=7.5, color=MUTED)
-        figure.subplots_adjust(left=0.07, right=0.98, top=0.87, bottom=0.19, wspace=0.2)
+        figure.subplots_adjust(left=0.07, right=0.98, top=0.87, bottom=0.19, wspace=0.3)
     return figure
 
 
@@ -117,7 +117,7 @@ def _finish(axes: Axes, ylabel: str) -> None:
     axes.set_xscale("log", base=2)
     axes.set_yscale("log", base=2)
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(lambda value, _position: f"{value:g}" if value >= 0.01 else f"{value:.0e}")
+        axis.set_major_formatter(lambda value, _position: tick(value))
     axes.grid(True, color="#dfe4ea", lw=0.8)
     axes.set_axisbelow(True)
 

@@ -53,7 +53,7 @@ def workers_table(advice: Advice) -> Table:
     heads = ["workers", "batch", "time to target", "95 % interval", "speed-up", "last worker saves"]
     if advice.price is not None:
         heads.append("cost")
-    lines = [_worker_line(point, advice.price is not None) for point in shown(advice.points)]
+    lines = [worker_line(point, advice.price is not None) for point in shown(advice.points)]
     return text_table(heads, lines, advice.name, left=())
 
 
@@ -64,7 +64,8 @@ def shown(points: Sequence[Point]) -> list[Point]:
     return [p for p in points if p.workers & (p.workers - 1) == 0 or p is points[-1]]
 
 
-def _worker_line(point: Point, with_cost: bool) -> list[str]:
+def worker_line(point: Point, with_cost: bool) -> list[str]:
+    """The cells of one number of workers, under the heads of `workers_table`."""
     line = [
         f"{point.workers}{' (extrapolated)' if point.extrapolated_workers else ''}",
         _batch(point),

@@ -19,6 +19,7 @@ from batchscope.report.drawing import interactive, palette
 from batchscope.report.page.parts import PagePart, part_html, section_html, slug, table_html
 from batchscope.report.page.records import CSV_COLUMNS, embedded, packed, provenance, rows_as_csv, run_records
 from batchscope.report.page.sections import sections
+from batchscope.scaling import TimeModel
 from batchscope.writing import write_text
 
 PROVENANCE, DATA = "Provenance", "Data"  # the sections after those of the studies
@@ -38,16 +39,24 @@ class Origin:
     notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
-def write_page(digests: Mapping[str, Digest], file: str | Path, origin: Origin | None = None) -> Path:
+def write_page(
+    digests: Mapping[str, Digest],
+    file: str | Path,
+    origin: Origin | None = None,
+    times: Mapping[str, TimeModel] | None = None,
+) -> Path:
     """Write the page of one or more studies (name -> digest) to `file`; return its path.
 
+    times: shape -> its time model (`bs.scaling`), for a section on what more workers buy.
     A page that was there stays until the new one is whole. Raises StoreError when the file cannot be written.
     """
-    write_text(file, page(digests, origin))
+    write_text(file, page(digests, origin, times))
     return Path(file)
 
 
-def page(digests: Mapping[str, Digest], origin: Origin | None = None) -> str:
+def page(
+    digests: Mapping[str, Digest], origin: Origin | None = None, times: Mapping[str, TimeModel] | None = None
+) -> str:
     """Return the text of the page; the same rows give the same text."""
     from plotly.offline import get_plotlyjs
 
@@ -56,9 +65,11 @@ def page(digests: Mapping[str, Digest], origin: Origin | None = None) -> str:
     with ThreadPoolExecutor() as background:  # compressing leaves the interpreter free to go on
         plotly = background.submit(packed, get_plotlyjs())  # a third of its size, for 10^5 runs
         rows_data = background.submit(embedded, rows_as_csv(rows))
-        parts = {f"s{number}": sections(one) for number, one in enumerate(digests.values(), start=1)}
+        named = {f"s{number}": one for number, one in enumerate(digests.values(), start=1)}
+        parts = {prefix: sections(one, prefix, times) for prefix, one in named.items()}
         figures = _figures(parts)
-        charts = background.submit(embedded, _json({"charts": figures, "colours": _colours(parts)}))
+        drawn = {"charts": figures, "colours": _colours(parts), "workers": _computed(parts)}
+        charts = background.submit(embedded, _json(drawn))
         studies = _studies(digests, parts, figures, origin)
     data_encoding, data = rows_data.result()
     charts_encoding, charts_data = charts.result()
@@ -72,7 +83,7 @@ def page(digests: Mapping[str, Digest], origin: Origin | None = None) -> str:
         "data_encoding": data_encoding,
         "data": data,
         "style": _style(),
-        "script": _asset("page.js"),
+        "script": f"{_asset('workers.js')}\n{_asset('page.js')}",
         "plotly": plotly.result(),
         "charts_encoding": charts_encoding,
         "charts": charts_data,
@@ -148,6 +159,11 @@ def _figures(parts: Mapping[str, Sequence[PagePart]]) -> dict[str, dict[str, Any
         for part in found
         for name, chart in part.charts.items()
     }
+
+
+def _computed(parts: Mapping[str, Sequence[PagePart]]) -> dict[str, Any]:
+    """Return prefix of a study -> what the script computes the numbers of its section on workers from."""
+    return {prefix: part.computed for prefix, found in parts.items() for part in found if part.computed is not None}
 
 
 def _colours(parts: Mapping[str, Sequence[PagePart]]) -> dict[str, Any]:

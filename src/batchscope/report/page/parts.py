@@ -15,7 +15,8 @@ from batchscope.report.charts.chart import Chart, Table
 class PagePart:
     """One numbered part of a study's report. text: paragraphs, escaped here. lead: HTML to begin with.
 
-    charts: name -> chart; their names are unique in a study.
+    charts: name -> chart; their names are unique in a study. computed: what the page's script computes
+    its numbers from.
     """
 
     title: str
@@ -23,6 +24,7 @@ class PagePart:
     charts: Mapping[str, Chart] = field(default_factory=dict)
     tables: tuple[Table, ...] = ()
     lead: str = ""
+    computed: Any = None
 
 
 def slug(title: str) -> str:

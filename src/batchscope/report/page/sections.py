@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 
 from batchscope.analysis import Finding
@@ -14,15 +15,21 @@ from batchscope.report.charts.chart import Table
 from batchscope.report.page.parts import PagePart
 from batchscope.report.page.records import ledger
 from batchscope.report.page.tables import exploratory_table, fit_table, ratios_table, slopes_table, thresholds_table
+from batchscope.report.page.workers import workers_part
+from batchscope.scaling import TimeModel
 
 EMPTY = "No final run has been recorded yet: run the study first, or to its end, and write this page again."
 NO_DIVERSITY = "It was not measured in these runs: set diversity_every in the study file."
 NOBODY = "No run reached the target, so no number of epochs can be allowed."
 
 
-def sections(one: Digest) -> tuple[PagePart, ...]:
-    """The sections of a study's report, in order: verdict, one for each kind of chart, ledger."""
-    return (_verdict(one), *(_charts(one, section) for section in Section), _ledger(one))
+def sections(one: Digest, prefix: str = "", times: Mapping[str, TimeModel] | None = None) -> tuple[PagePart, ...]:
+    """The sections of a study's report, in order: verdict, one for each kind of chart, workers, ledger.
+
+    prefix: of its ids on the page. times: shape -> time model; without any, there is no section on workers.
+    """
+    workers = (workers_part(one, times, prefix),) if times and one.fits else ()
+    return (_verdict(one), *(_charts(one, section) for section in Section), *workers, _ledger(one))
 
 
 def _charts(one: Digest, section: Section) -> PagePart:

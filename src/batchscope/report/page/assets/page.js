@@ -43,6 +43,7 @@
       if (!window.Plotly) return;
       coloured(print).forEach(put);
       sliders.forEach(slide);
+      computed.forEach(show => show());
     }
     // The first time chart by chart, so that the page answers to touch meanwhile.
     async function draw() {
@@ -54,7 +55,9 @@
         await new Promise(resolve => setTimeout(resolve));
       }
       sliders.forEach(slide);
+      computed.forEach(show => show());
     }
+    const computed = Object.entries(JSON.parse(text).workers).map(([prefix, data]) => workers.attach(prefix, data));
 
     // Put the frame of a slider's position into its chart, and its number of epochs beside it.
     const figures = JSON.parse(text).charts;
