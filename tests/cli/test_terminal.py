@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
+import math
 import os
 import re
 import signal
@@ -11,11 +13,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchscope.cli.console import console
+from batchscope.cli.console import console, print_json
 from batchscope.cli.main import main
 from batchscope.cli.streams import SafeStream, terminal, visible
 from batchscope.running.store import Store
@@ -180,3 +183,9 @@ def test_an_odd_word_is_one_short_message_and_status_2(what, capsys):
     assert status == 2
     assert message in error
     assert len(error) < 1500
+
+
+def test_json_has_null_for_what_is_no_number_and_text_for_what_it_does_not_know(capsys):
+    print_json({"loss": math.nan, "bounds": (1.5, math.inf), "where": Path("runs"), "count": np.int64(3)})
+    found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)  # NaN and Infinity are not JSON
+    assert found == {"loss": None, "bounds": [1.5, None], "where": "runs", "count": 3}

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
+from batchscope.analysis.formatting import plain
 from batchscope.cli.streams import visible
 
 _WIDTH_OF_A_FILE = 160  # where there is no terminal to ask: wide enough that no path is cut
@@ -31,5 +32,5 @@ def console(stderr: bool = False) -> Console:
 
 
 def print_json(record: dict[str, Any]) -> None:
-    """Print one JSON object on standard output; what JSON does not know is written as text."""
-    print(json.dumps(record, default=str))
+    """Print one JSON object: null for numbers that are not finite, text for what JSON does not know."""
+    print(json.dumps(plain(record), default=str, allow_nan=False))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 
+from batchscope.cli.console import print_json
 from batchscope.records.export import export
 from batchscope.studies import read
 
@@ -19,7 +19,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the file, print the number of trials; 0."""
     number = export(read(arguments.directory).rows, arguments.file)
     if arguments.json:
-        print(json.dumps({"file": arguments.file, "trials": number}))
+        print_json({"file": arguments.file, "trials": number})
     else:
         print(f"{number} trials in {arguments.file}")
     return 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
-import json
 import keyword
 import os
 import signal
@@ -89,7 +88,9 @@ def _parsed(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.N
 
 def _refuse(arguments: argparse.Namespace, error: BatchscopeError) -> int:
     if arguments.json:
-        print(json.dumps({"error": str(error), "kind": type(error).__name__}))
+        from batchscope.cli.console import print_json  # with rich and numpy: not at every start
+
+        print_json({"error": str(error), "kind": type(error).__name__})
     print(f"batchscope {arguments.command}: {error}", file=sys.stderr)
     return error.exit_status
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import math
 
 from batchscope.analysis.formatting import number
 from batchscope.analysis.planning import LARGEST_CHECK, OWN_ERROR, SEEDS_SPREAD
+from batchscope.cli.console import print_json
 from batchscope.cli.study import add_study, notes
 from batchscope.recipes import find
 from batchscope.running.devices import check_workers, default_workers
@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
         check_study(study, arguments.data_dir)
     outlines = [outline(study, workers, arguments.data_dir) for study in studies]
     if arguments.json:
-        print(json.dumps({"studies": [dataclasses.asdict(one) for one in outlines]}))
+        print_json({"studies": [dataclasses.asdict(one) for one in outlines]})
         return 0
     for study, one in zip(studies, outlines, strict=True):
         print("\n".join([_text(one), *(f"  {note}" for note in notes(study))]), end="\n\n")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 
 from rich.table import Table
 
-from batchscope.cli.console import console
+from batchscope.cli.console import console, print_json
 from batchscope.recipes import RECIPES
 from batchscope.recipes.chen2018 import Table1Row, table1
 
@@ -25,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
             name: {"summary": one.summary, "minutes": one.minutes, "gpu_hours": one.gpu_hours}
             for name, one in RECIPES.items()
         }
-        print(json.dumps({"recipes": recipes, "table1": [dataclasses.asdict(row) for row in table1()]}))
+        print_json({"recipes": recipes, "table1": [dataclasses.asdict(row) for row in table1()]})
         return 0
     screen = console()
     screen.print(_recipes())

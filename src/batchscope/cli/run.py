@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 from batchscope.analysis.digest import Digest
+from batchscope.cli.console import print_json
 from batchscope.cli.progress import progress_display
 from batchscope.cli.report import digests_of, write_figures, write_page_of
 from batchscope.cli.reported import Reported, of_results
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         return EXIT_DONE  # one of torchrun's ranks: the first one speaks for all
     crashed = results.count(Outcome.CRASHED)
     if arguments.json:
-        print(json.dumps(_summary(results, out)))
+        print_json(_summary(results, out))
     else:
         print("\n".join(_ending(results, studies, out, arguments.report)))
     if crashed:

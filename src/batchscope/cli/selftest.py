@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections.abc import Callable, Iterator
 
@@ -12,6 +11,7 @@ import numpy as np
 from batchscope.analysis.formatting import rendered, text_table
 from batchscope.analysis.known_answers.check import Check
 from batchscope.analysis.known_answers.selftest import CHECKS, near
+from batchscope.cli.console import print_json
 
 EXIT_DONE, EXIT_FAILED = 0, 1
 
@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     checks = tuple(check for group in ALL_CHECKS for check in group())
     agree = sum(check.passed for check in checks)
     if arguments.json:
-        print(json.dumps({"passed": agree == len(checks), "checks": [check.as_dict() for check in checks]}))
+        print_json({"passed": agree == len(checks), "checks": [check.as_dict() for check in checks]})
     else:
         print(_table(checks))
         print(f"{agree} of {len(checks)} checks agree")

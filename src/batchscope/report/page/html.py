@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from string import Template
 from typing import Any
 
 from batchscope.analysis.digest import Digest
+from batchscope.analysis.formatting import plain
 from batchscope.records.rows import Rows
 from batchscope.report.drawing import interactive, palette
 from batchscope.report.page.parts import PagePart, part_html, section_html, slug, table_html
@@ -186,17 +186,8 @@ def _style() -> str:
 
 def _json(value: Any) -> str:
     """Return compact JSON that cannot end the <script> it stands in; numbers that are not finite become null."""
-    return json.dumps(_finite(value), separators=(",", ":"), ensure_ascii=False, allow_nan=False).replace(
-        "<", "\\u003c"
-    )
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    text = json.dumps(plain(value), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.replace("<", "\\u003c")
 
 
 def _asset(name: str) -> str:
