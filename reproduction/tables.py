@@ -22,10 +22,16 @@ from reproduction.evidence import (
     CONSTANT_DEPTH,
     CONSTANT_WIDTH,
     EMNIST,
+    EMNIST_ADAM,
+    GISETTE_LIKE,
+    LETTERS,
+    LINEAR_TUNED,
     MNIST,
+    MOMENTUM,
     RESULTS,
     RULES,
     at_the_start,
+    is_run,
     results,
     typical,
 )
@@ -211,8 +217,8 @@ def full_shapes() -> Lines:
 
 
 def of_variant(given: str) -> Callable[[], Lines]:
-    """Epochs of a committed variant of a panel."""
-    return lambda: epochs_of(results(given), with_interval)
+    """Epochs of a variant of a panel, once it has been run."""
+    return lambda: epochs_of(results(given), with_interval) if is_run(given) else ["Declared, and not yet run."]
 
 
 TABLES: dict[str, Callable[[], Lines]] = {
@@ -222,7 +228,12 @@ TABLES: dict[str, Callable[[], Lines]] = {
     "bounds-mnist": bounds_mnist,
     "correlations-mnist": correlations_mnist,
     "adam": of_variant(ADAM),
+    "momentum": of_variant(MOMENTUM),
     "emnist": of_variant(EMNIST),
+    "emnist-adam": of_variant(EMNIST_ADAM),
+    "letters": of_variant(LETTERS),
+    "gisette-like": of_variant(GISETTE_LIKE),
+    "linear-tuned": of_variant(LINEAR_TUNED),
     "rules": both_rules,
     "constant-depth": of_variant(CONSTANT_DEPTH),
     "constant-width": of_variant(CONSTANT_WIDTH),

@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
+from batchscope.analysis import batch_threshold
 from batchscope.analysis.same_batch import EpochRatios
 from reproduction import motive  # noqa: F401  the page lists them first
-from reproduction.evidence import ADAM, FAILS, HOLDS, IN_PART, Answer, cell_of, claim, epochs, found, typical
+from reproduction.claims import of_panel_c
+from reproduction.evidence import (
+    ADAM,
+    EMNIST_ADAM,
+    FAILS,
+    GISETTE_LIKE,
+    HOLDS,
+    IN_PART,
+    LETTERS,
+    LINEAR_TUNED,
+    MOMENTUM,
+    OF_DECISION,
+    SYNTHETIC,
+    Answer,
+    batch_sizes,
+    cell_of,
+    claim,
+    epochs,
+    found,
+    results,
+    typical,
+)
 
 SAYS = "(3b under another optimizer) 2 to 3 epochs at L = 10 for B < 256, 50 at B = 4096; fewer at L = 1"
 SIZES = (64, 256, 1024, 4096)
@@ -29,3 +51,52 @@ def of_panel_b(given: str, under: str) -> Answer:
 @claim("3b, Adam", SAYS, ADAM)
 def _adam() -> Answer:
     return of_panel_b(ADAM, "Adam")
+
+
+@claim("3b, momentum", SAYS, MOMENTUM)
+def _momentum() -> Answer:
+    return of_panel_b(MOMENTUM, "SGD with momentum 0.9")
+
+
+IN_3C = "(3c under other assumptions) B = 4096: 211 epochs at K = 17 against 9 at K = 21"
+
+
+@claim("3c, Adam", IN_3C, EMNIST_ADAM)
+def _emnist_adam() -> Answer:
+    return of_panel_c(EMNIST_ADAM, "EMNIST-47 (reduced), three passes counted as an epoch, Adam")
+
+
+@claim("3c, Letters", IN_3C, LETTERS)
+def _letters() -> Answer:
+    return of_panel_c(LETTERS, "EMNIST Letters (26 classes, 124 800 images), at most 100 epochs, plain SGD")
+
+
+@claim("3d, stand-in", "Gisette, 262k weights, 95 %: the wider needs fewer epochs at a large batch", GISETTE_LIKE)
+def _gisette_like() -> Answer:
+    ratio = found(GISETTE_LIKE)["F2"]
+    assert isinstance(ratio.evidence, EpochRatios)
+    wide, deep = (
+        ", ".join(f"{epochs(GISETTE_LIKE, depth, size)} at B = {size}" for size in batch_sizes(GISETTE_LIKE))
+        for depth in (1, 10)
+    )
+    return Answer(
+        f"L = 1: {wide}; L = 10: {deep}; epochs of the deeper over the wider {ratio.evidence.short}",
+        OF_DECISION[ratio.decision],
+        "`gisette_like`, generated, in place of Gisette (its marginals beside the real ones: docs/reproduction.md); "
+        "plain SGD, standardised inputs, ReLU, Glorot-uniform, step size by the two-epoch rule",
+    )
+
+
+@claim("Fig 2, tuned", "(Figure 2 without the two-epoch rule) wider takes the larger batch", LINEAR_TUNED)
+def _linear_tuned() -> Answer:
+    ratio = found(LINEAR_TUNED)["F2"]
+    assert isinstance(ratio.evidence, EpochRatios)
+    within = "; ".join(
+        f"{shape} {one.text} {one.interval_text}"
+        for shape, one in batch_threshold(results(LINEAR_TUNED), "within_epochs(14)").items()
+    )
+    return Answer(
+        f"within 14 epochs: {within}; epochs of the deeper over the wider {ratio.evidence.short}",
+        OF_DECISION[ratio.decision],
+        SYNTHETIC.replace("step size by the two-epoch rule", "step size tuned on epochs to the target"),
+    )

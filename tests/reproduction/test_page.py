@@ -44,6 +44,20 @@ def test_no_committed_run_names_a_folder_of_the_machine_that_made_it(directory):
         assert not any(word.startswith("/") for word in run["command"])
 
 
+def test_a_claim_whose_runs_are_not_made_is_not_tested_and_says_what_to_run(monkeypatch):
+    monkeypatch.setattr(evidence, "CLAIMS", [])
+    monkeypatch.setitem(evidence.DECLARED, "chen2018/figure3b --variant he+ends", "nowhere")
+    for given in ("chen2018/figure3b --variant he+ends", evidence.MNIST, ""):
+        evidence.claim("id", "words", given)(lambda: evidence.Answer("ours", evidence.HOLDS))
+    assert [one.answer().verdict for one in evidence.CLAIMS] == [evidence.NOT_TESTED, evidence.HOLDS, evidence.HOLDS]
+
+
+@pytest.mark.parametrize("given", evidence.DECLARED)
+def test_every_declared_run_is_a_recipe_and_has_a_claim(given):
+    assert find(*given.split(" --variant "))
+    assert given in {one.recipe for one in evidence.CLAIMS}
+
+
 def test_the_rows_stay_small():
     assert sum(file.stat().st_size for file in evidence.RESULTS.rglob("*") if file.is_file()) < 12e6
 
