@@ -226,6 +226,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if problem:
                 print(f"{number}: {kind}: {problem}", flush=True)
             shutil.rmtree(folder)
+            if (number + 1) % 10 == 0:
+                print(f"{tried.total()} tried, {survived.total()} survived", file=sys.stderr, flush=True)
     for kind in sorted(tried):
         print(f"{kind:22} tried {tried[kind]:3}, survived {survived[kind]:3}")
     print(f"tried {tried.total()}, survived {survived.total()}")
