@@ -33,6 +33,34 @@ class Recipe:
     gpu_hours: str = ""
 
 
+# Of Figure 3: what a panel is, minutes and GPU hours. Costs of e to h at full size are predicted from 30 epochs to the
+# target, 20 GFLOP/s of a core, 100 TFLOP/s of a GPU.
+_FIGURE3: dict[str, tuple[str, ...]] = {
+    "a": ("synthetic data, linear nets", "about 10"),
+    "b": ("MNIST, fully-connected nets", "about 30"),
+    "c": ("EMNIST-47 (reduced), fully-connected nets", "about 30"),
+    "c-letters": ("EMNIST Letters, fully-connected nets", "about 100"),
+    "d": ("Gisette, fully-connected nets", "about 30"),
+    "d-like": ("a generated stand-in for Gisette, which needs no files", "about 30"),
+    "e": ("MNIST, LeNet", "200 core-hours", "1"),
+    "f": ("CIFAR-10, ResNet-18, fully-connected part", "40 000 core-hours", "about 9"),
+    "g": ("CIFAR-10, ResNet-18, blocks", "17 000 core-hours", "about 4"),
+    "h": ("CIFAR-10, ResNet-34, blocks", "45 000 core-hours", "about 9"),
+    "e-small": ("the same on 3000 examples, 3 x 3 cells", "about 10"),
+    "f-small": ("the same on 512 examples with few filters, 3 x 3 cells", "about 10"),
+    "g-small": ("the same on 512 examples with few filters, 3 x 3 cells", "about 10"),
+    "h-small": ("the same on 512 examples with few filters, 2 x 3 cells", "about 10"),
+}
+
+
+def _figure3(name: str) -> Callable[..., Study]:
+    """The panel of such a name: "e-small" is panel e in its small form, "d-like" panel d on generated data."""
+    if name == "d-like":
+        return functools.partial(chen2018.figure3, "d", "gisette_like")
+    panel = name.removesuffix("-small")
+    return functools.partial(chen2018.figure3, panel, scale=None if panel == name else "small")
+
+
 RECIPES: dict[str, Recipe] = {
     "quickstart": Recipe(quickstart, "wide or deep on digits and synthetic data: small, and real", "1"),
     "modern/gpt-width-depth": Recipe(
@@ -45,45 +73,7 @@ RECIPES: dict[str, Recipe] = {
     "chen2018/figure2-mnist": Recipe(
         chen2018.figure2_mnist, "the same question on MNIST: the runs of figure3b", "about 35"
     ),
-    "chen2018/figure3a": Recipe(functools.partial(chen2018.figure3, "a"), "synthetic data, linear nets", "about 10"),
-    "chen2018/figure3b": Recipe(functools.partial(chen2018.figure3, "b"), "MNIST, fully-connected nets", "about 30"),
-    "chen2018/figure3c": Recipe(
-        functools.partial(chen2018.figure3, "c"), "EMNIST-47 (reduced), fully-connected nets", "about 30"
-    ),
-    "chen2018/figure3c-letters": Recipe(
-        functools.partial(chen2018.figure3, "c-letters"), "EMNIST Letters, fully-connected nets", "about 100"
-    ),
-    "chen2018/figure3d": Recipe(functools.partial(chen2018.figure3, "d"), "Gisette, fully-connected nets", "about 30"),
-    "chen2018/figure3d-like": Recipe(
-        functools.partial(chen2018.figure3, "d", "gisette_like"),
-        "a generated stand-in for Gisette, which needs no files",
-        "about 30",
-    ),
-    # Costs of the full panels: predicted from 30 epochs to the target, 20 GFLOP/s of a core, 100 TFLOP/s of a GPU.
-    "chen2018/figure3e": Recipe(functools.partial(chen2018.figure3, "e"), "MNIST, LeNet", "200 core-hours", "1"),
-    "chen2018/figure3f": Recipe(
-        functools.partial(chen2018.figure3, "f"),
-        "CIFAR-10, ResNet-18, fully-connected part",
-        "40 000 core-hours",
-        "about 9",
-    ),
-    "chen2018/figure3g": Recipe(
-        functools.partial(chen2018.figure3, "g"), "CIFAR-10, ResNet-18, blocks", "17 000 core-hours", "about 4"
-    ),
-    "chen2018/figure3h": Recipe(
-        functools.partial(chen2018.figure3, "h"), "CIFAR-10, ResNet-34, blocks", "45 000 core-hours", "about 9"
-    ),
-    "chen2018/figure3e-small": Recipe(
-        functools.partial(chen2018.figure3, "e", scale="small"), "the same on 3000 examples, 3 x 3 cells", "about 10"
-    ),
-    **{
-        f"chen2018/figure3{panel}-small": Recipe(
-            functools.partial(chen2018.figure3, panel, scale="small"),
-            f"the same on 512 examples with few filters, {cells} cells",
-            "about 10",
-        )
-        for panel, cells in (("f", "3 x 3"), ("g", "3 x 3"), ("h", "2 x 3"))
-    },
+    **{f"chen2018/figure3{name}": Recipe(_figure3(name), *words) for name, words in _FIGURE3.items()},
     "yin2018/lemma1": Recipe(yin2018.lemma1, "Lemma 1: one step size for the sum at every batch size", "about 3"),
     "beyond/rules": Recipe(beyond.rules, "digits: the two-epoch rule against tuning to the target", "about 1"),
     "beyond/initialisations": Recipe(beyond.initialisations, "digits: does the largest batch follow B_S?", "about 3"),
