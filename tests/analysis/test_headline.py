@@ -171,3 +171,16 @@ def test_without_any_arrival_no_shape_is_tested_for_a_slow_down():
 def test_no_runs_are_said_in_a_line():
     assert study_text(digest([])).startswith("No runs\n")
     assert len(study_text(digest([])).splitlines()) < 6
+
+
+def test_one_shape_alone_gets_advice_and_a_word_where_its_interval_is_wide():
+    sharp = digest(shape(1, seeds=8, spread=0.01)).headline.sentence
+    assert re.search(r"B_crit 20\d \[.*What to do: its batch can be raised to about 20\d at a cost", sharp)
+    assert "vague" not in sharp
+    few = [row for row in shape(1, seeds=2, spread=0.5) if row.batch_size in (32, 128, 512)]
+    assert "That is vague: one more batch size or seed narrows it." in digest(few).headline.sentence
+    slow = digest(shape(1, b_crit=3.0)).headline
+    assert "it slows down from the smallest batch tested on" in slow.advice
+    never = digest(shape(1, start=2000.0, cap=1000.0)).headline
+    assert "What to do" not in never.sentence
+    assert all("A second shape" in one.advice for one in (slow, never))

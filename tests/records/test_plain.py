@@ -85,6 +85,8 @@ def test_what_is_not_said_is_not_claimed(tmp_path):
         bs.compare(rows, equal="flops")
     one = digest(rows)
     assert "equal parameters" not in one.headline.sentence
+    assert not [found for found in one.findings if "equal parameters" in found.statement + found.sentence]
+    assert [found.statement for found in digest(ROWS).findings if "equal parameters" in found.statement]
     assert one.headline.sentence.startswith("To the target,")
     assert "step sizes are not given" in one.tuning.statement
     assert all(verdict.equal != "flops" for verdict in one.exploratory)

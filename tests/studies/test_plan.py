@@ -127,6 +127,16 @@ def test_cost_grows_with_what_is_trained(study, data):
     assert trial_cost(cell.architecture, 701, plan.settings(study, 211, FINAL)) < one
 
 
+def test_a_step_of_a_module_costs_more_than_one_of_a_stacked_net(data):
+    """A small transformer was predicted 20 times too fast by the rates of stacked nets: mostly the cost of a step."""
+    one, other = (make_study(family=name, activation="relu") for name in ("fully_connected", "mlp_layer_norm"))
+    stacked, module = (
+        trial_cost(plan.cells(study, data)[0].architecture, 701, plan.settings(study, 11, FINAL))
+        for study in (one, other)
+    )
+    assert 10 * stacked < module < 200 * stacked
+
+
 def test_planning_and_reading_import_no_torch():
     code = (
         "import sys, batchscope.studies.results, batchscope.records.export, batchscope.running.store, "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,7 +20,7 @@ from batchscope.analysis.sweeps import Array, Results, sweeps_of
 from batchscope.analysis.threshold_estimate import ThresholdEstimate
 from batchscope.analysis.thresholds import batch_threshold
 from batchscope.analysis.trend import Trend, trend
-from batchscope.analysis.verdict import UNDECIDED, Verdict, compare
+from batchscope.analysis.verdict import UNDECIDED, Verdict, at_equal_parameters, compare
 
 FEWEST_SHAPES = 4  # Fisher's interval divides by n - 3
 SUPPORTED, CONTRADICTED = "supported", "contradicted"
@@ -87,11 +87,12 @@ class Finding:
         return fields_of(self)
 
 
+EQUALLY = "At equal parameters the "
 STATEMENTS = {
     "F0": "Every shape has a batch size beyond which it needs more epochs.",
-    "F1": "At equal parameters the wider shape takes larger batches before it slows down.",
+    "F1": f"{EQUALLY}wider shape takes larger batches before it slows down.",
     "F2": "At the same batch size the wider shape needs fewer epochs.",
-    "Figure 2(a)": "At equal parameters the wide shape has the larger gradient diversity.",
+    "Figure 2(a)": f"{EQUALLY}wide shape has the larger gradient diversity.",
     "Figure 2(c)": "Shapes with larger gradient diversity take larger batches.",
 }
 
@@ -101,7 +102,8 @@ def findings(
 ) -> tuple[Finding, ...]:
     """The findings of Chen et al. 2018 over all shapes of a study; always the same five, in order.
 
-    definition: of the threshold in F1 and Figure 2(c). The shapes run from wide to deep.
+    definition: of the threshold in F1 and Figure 2(c). The shapes run from wide to deep. Where they do not say that
+    their parameters are equal, no statement does.
     """
     sweeps = sweeps_of(results)
     times = log_times(sweeps)
@@ -109,13 +111,21 @@ def findings(
     if len(sweeps) < 2:
         reason = "fewer than two shapes with finished runs"
         return first, *(_undecided(name, reason) for name in list(STATEMENTS)[1:])
-    return (
+    ends = list(sweeps.values())
+    found = (
         first,
         _larger(trend(sweeps, definition, level, seed), compare(sweeps, definition=definition, level=level, seed=seed)),
         _fewer(epoch_ratios(times, CERTAIN, level)),
         _finding("Figure 2(a)", compare(sweeps, definition="mean_diversity", level=level, seed=seed)),
         _finding("Figure 2(c)", correlate_diversity(sweeps, definition, level=level, seed=seed)),
     )
+    return found if at_equal_parameters(ends[0], ends[-1]) else tuple(_without_equality(one) for one in found)
+
+
+def _without_equality(found: Finding) -> Finding:
+    """The same of shapes whose parameters are unknown or differ."""
+    said = {name: getattr(found, name).replace(EQUALLY, "The ", 1) for name in ("statement", "sentence")}
+    return replace(found, **said)
 
 
 def _undecided(name: str, reason: str) -> Finding:

@@ -16,6 +16,7 @@ from batchscope.analysis.verdict import UNDECIDED, Verdict
 from batchscope.records.plain import AS_GIVEN
 
 WIDE, DEEP = "wide", "deep"
+VAGUE = 4  # ends of an interval further apart than this factor leave a batch size open (assumption)
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,17 @@ def goal(sweep: Sweep) -> str:
 def _alone(sweep: Sweep, threshold: ThresholdEstimate) -> Headline:
     known = not math.isnan(threshold.ordering)
     what = f", {sweep.shape} has {_name(threshold)} {_valued(threshold)}" if known else f": {threshold.statement}"
-    return Headline("", f"{goal(sweep)}{what}.", "", "To compare wide with deep, run a second shape.")
+    advice = _alone_advice(threshold) if known else ""
+    return Headline("", f"{goal(sweep)}{what}.", "", f"{advice}A second shape would compare wide with deep.")
+
+
+def _alone_advice(threshold: ThresholdEstimate) -> str:
+    """What the batch can be raised to, and whether that is known well enough."""
+    if threshold.censored == "<":
+        return "What to do: it slows down from the smallest batch tested on; smaller ones would tell where. "
+    low, high = threshold.interval
+    loose = " That is vague: one more batch size or seed narrows it." if high > VAGUE * low else ""
+    return f"What to do: {_up_to(threshold).removeprefix('; ')}.{loose} "
 
 
 def _epochs(sweep: Sweep, ratios: EpochRatios) -> str:

@@ -134,6 +134,11 @@ def _condition(one: Sweep, other: Sweep) -> str:
     return f"{words}: {counted[0]} and {counted[1]} {what}"
 
 
+def at_equal_parameters(one: Sweep, other: Sweep) -> bool:
+    """Whether both say their numbers of weights, and these (or those of all parameters) are the same."""
+    return _condition(one, other).startswith("at equal parameters")
+
+
 def _same(counts: tuple[int, int]) -> bool:
     return 0 < max(counts) <= (1 + EQUAL_PARAMETERS) * min(counts)
 

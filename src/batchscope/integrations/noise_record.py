@@ -171,7 +171,7 @@ class NoiseRecord:
     def _say(self, what: str, kind: type[UserWarning], text: str | None) -> None:
         if text is not None and what not in self._said:
             self._said.append(what)
-            warnings.warn(text, kind, stacklevel=2)
+            warnings.warn_explicit(text, kind, "batchscope", 0)  # no line of the user's or ours caused it
 
 
 class HasRecord:

@@ -10,11 +10,13 @@ from batchscope.studies.study import Study
 from batchscope.studies.trial import FINAL, TUNE, Cohort
 from batchscope.training.settings import Settings
 
-# Assumptions, for one core of a server CPU of the 2020s and fully-connected nets in float32; measured cohorts differ
-# by a factor of two or three. While a study runs, the time left comes from what its cohorts really took.
+# Assumptions, for one core of a server CPU of the 2020s in float32; measured cohorts differ by a factor of two or
+# three. While a study runs, the time left comes from what its cohorts really took. Networks trained as modules pay for
+# the Python and autograd of every layer, and for the many operations between their weights: rates of a small residual
+# net and a small transformer (docs/first_answer.md).
 SECONDS_PER_FLOP = 1 / 50e9
-SECONDS_PER_ACTIVATION = 4e-9
-SECONDS_PER_LAYER_STEP = 4e-6
+SECONDS_PER_ACTIVATION = {"stacked": 4e-9, "modules": 20e-9}
+SECONDS_PER_LAYER_STEP = {"stacked": 4e-6, "modules": 400e-6}
 
 
 def trial_cost(net: Architecture, num_examples: int, settings: Settings) -> float:
@@ -25,11 +27,12 @@ def trial_cost(net: Architecture, num_examples: int, settings: Settings) -> floa
     """
     trained = num_examples * settings.passes_per_epoch
     steps = math.ceil(trained / settings.batch_size)
+    way = "stacked" if net.kind.stacked else "modules"
     operations = (6 * trained + 2 * settings.evaluations_per_epoch * num_examples) * net.multiply_adds
     return settings.max_epochs * (
         operations * SECONDS_PER_FLOP
-        + trained * net.num_units * SECONDS_PER_ACTIVATION
-        + steps * net.num_layers * SECONDS_PER_LAYER_STEP
+        + trained * net.num_units * SECONDS_PER_ACTIVATION[way]
+        + steps * net.num_layers * SECONDS_PER_LAYER_STEP[way]
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -124,6 +125,8 @@ class VectorisedEngine(ModuleEngine):
     """All members in one vmapped call. Their modules hold views of the stacked tensors, which the call moves."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
+        # Ways are timed before one is chosen, so an operation that vmap runs member by member is no news to the user.
+        warnings.filterwarnings("ignore", message="There is a performance drop because we have not yet implemented")
         super().__init__(*arguments, **options)
         self._stack(None)
 
