@@ -26,8 +26,9 @@ from batchscope.report.charts.chart import Axis, Hue, Line, Mark, Panel, Points
 from batchscope.report.charts.estimates import OUTSIDE, points
 from batchscope.report.charts.registry import CHARTS
 from batchscope.report.drawing import static
-from reproduction import changes, lemma1
-from reproduction.evidence import CHANGES, LINEAR, MNIST, RESULTS, at_the_start, batch_sizes, results
+from reproduction import changes, initial_weights, lemma1
+from reproduction.evidence import CHANGES, LINEAR, MNIST, RESULTS, WEIGHTS, at_the_start, batch_sizes, results
+from reproduction.initial_weights import Net
 
 OUT = Path(__file__).parent.parent / "docs" / "figures"
 FRAME = (1 / 16, 40.0)  # of ratios to the plain deep net
@@ -168,6 +169,35 @@ def changes_figure() -> tuple[Chart, str]:
     return chart, f"digits to 96 %, {results(CHANGES).studies[0].num_seeds} seeds a batch size"
 
 
+def initial_weights_figure() -> tuple[Chart, str]:
+    """The largest batch of 20 nets against B_S (a) of the initial nets and (b) after two epochs, scheme by scheme."""
+    found, sizes = initial_weights.nets(), batch_sizes(WEIGHTS)
+    x = doubling("B_S (examples)", [bound for net in found for bound in (net.start, net.early)])
+    y = log_axis("largest batch within 20 epochs", sizes, margin=1.7)
+    of = {"(a) B_S at the start": initial_weights.start_of, "(b) after two epochs": initial_weights.early_of}
+    ends = sizes[0], sizes[-1]
+    panels = tuple(Panel(x, y, tuple(_of_nets(found, pick, ends)), title) for title, pick in of.items())
+    caption = (
+        "Nets of 4000 weights, 1 to 10 hidden layers (joined from wide to deep), step sizes tuned. B_S: geometric "
+        f"mean over seeds; in (b) of the runs at B = {sizes[0]} that got there. {OUTSIDE}"
+    )
+    return Chart("Which B_S tells the batch", caption, panels, legend="initial weights"), "digits to 96 %, five seeds"
+
+
+def _of_nets(found: Sequence[Net], pick: Callable[[Net], float], ends: tuple[float, float]) -> Iterator[Points | Line]:
+    """One series of points a scheme, joined from wide to deep."""
+    schemes = list(dict.fromkeys(net.scheme for net in found))
+    for rank, scheme in enumerate(schemes):
+        mine = [net for net in found if net.scheme == scheme and not math.isnan(pick(net))]
+        places = tuple(pick(net) for net in mine)
+        heights = tuple(min(max(net.largest, ends[0]), ends[1]) for net in mine)
+        marks: tuple[Mark, ...] = tuple(
+            "above" if net.largest == math.inf else "below" if net.largest == 0 else "filled" for net in mine
+        )
+        yield Line("", Hue(rank, len(schemes)), places, heights, group=scheme, opacity=50)
+        yield Points(scheme, Hue(rank, len(schemes)), places, heights, marks=marks, group=scheme)
+
+
 class Bar(NamedTuple):
     """A ratio and its interval as drawn, and whether it is a bound."""
 
@@ -221,6 +251,7 @@ FIGURES: dict[str, Callable[[], tuple[Chart, str]]] = {
     "figure5b": lambda: of_report(MNIST, "largest_batch"),
     "lemma1": lemma1_ratios,
     "initialisations": initialisations,
+    "initial_weights": initial_weights_figure,
     "changes": changes_figure,
 }
 

@@ -68,13 +68,15 @@ def ranks(by: Callable[[Net], object], of: Callable[[Net], float], among: tuple[
 @claim("6a, weights", "(open) does the largest batch follow B_S at the start under other initial weights?", WEIGHTS)
 def _weights() -> Answer:
     usual = tuple(net for net in nets() if net.scheme != "standard_normal")
-    start, early = (ranks(_scheme, of, usual) for of in (_start, _early))
-    over_schemes = ranks(_depth, _start)
-    normal = ranks(_scheme, _start, tuple(net for net in nets() if net not in usual))
+    start, early = (ranks(_scheme, of, usual) for of in (start_of, early_of))
+    over_schemes = ranks(_depth, start_of)
+    drawn = tuple(net for net in nets() if net not in usual)
+    normal, after = (ranks(_scheme, of, drawn) for of in (start_of, early_of))
     return Answer(
         "rank correlation with the largest batch within 20 epochs, over shapes under the three schemes in use: of B_S "
-        f"at the start {start}, after two epochs {early}; under N(0, 1) weights, at the start, {normal.rank:.2f} over "
-        f"{normal.n} shapes; over the four schemes of one shape, at the start, {over_schemes}. {_orders()}",
+        f"at the start {start}, after two epochs {early}; under N(0, 1) weights {normal.rank:.2f} over {normal.n} "
+        f"shapes at the start, {after.rank:.2f} over {after.n} after two epochs; over the four schemes of one shape, "
+        f"at the start, {over_schemes}. {_orders()}",
         HOLDS if start.interval[0] > 0 else FAILS if start.interval[1] < 0 else IN_PART,
         UNDER.replace("4000 weights", "five shapes of 4000 weights, four schemes"),
     )
@@ -88,11 +90,13 @@ def _depth(net: Net) -> int:
     return net.depth
 
 
-def _start(net: Net) -> float:
+def start_of(net: Net) -> float:
+    """B_S of its initial nets."""
     return net.start
 
 
-def _early(net: Net) -> float:
+def early_of(net: Net) -> float:
+    """B_S after two epochs."""
     return net.early
 
 
