@@ -1,9 +1,12 @@
 """The package as a whole: imports stay light."""
 
+import importlib
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+
+import pytest
 
 import batchscope
 
@@ -16,9 +19,17 @@ def test_importing_batchscope_and_its_records_does_not_import_torch():
 def test_first_use_of_a_public_name_leaves_the_random_state_alone():
     code = (
         "import random, sys, batchscope; before = random.getstate(); batchscope.observe, batchscope.measure; "
-        "batchscope.report; sys.exit(random.getstate() != before)"
+        "batchscope.report, batchscope.training.train_cohort, batchscope.architectures.build; "
+        "sys.exit(random.getstate() != before)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("package", ["", ".gradients", ".training", ".architectures"])
+def test_a_name_that_is_not_there_is_refused_as_python_does(package):
+    name = f"batchscope{package}"
+    with pytest.raises(AttributeError, match=rf"module '{name}' has no attribute 'measured'"):
+        importlib.import_module(name).measured  # noqa: B018 - the looking is the test
 
 
 def test_only_the_callbacks_import_a_trainer():

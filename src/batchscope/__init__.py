@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from batchscope.importing import import_attribute, import_module
+from batchscope.importing import import_module, late_attribute
 
 __version__ = "0.2.0"
 
@@ -47,11 +47,9 @@ __all__ = ["__version__", *_EXPORTS]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _EXPORTS:
-        return import_attribute(f"batchscope.{_EXPORTS[name]}", name)
     if name in _ROOMS:
         return import_module(f"batchscope.{name}")
-    raise AttributeError(f"module 'batchscope' has no attribute {name!r}")
+    return late_attribute(__name__, _EXPORTS, name)
 
 
 def __dir__() -> list[str]:

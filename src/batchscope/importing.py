@@ -15,7 +15,7 @@ import importlib.util
 import os
 import random
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -33,10 +33,14 @@ def import_module(name: str) -> ModuleType:
         return importlib.import_module(name)
 
 
-def import_attribute(module: str, name: str) -> Any:
-    """What `name` is in a module, which may be imported late itself."""
-    with _random_state_kept():
-        return getattr(importlib.import_module(module), name)
+def late_attribute(package: str, places: Mapping[str, str], name: str) -> Any:
+    """What `name` is in a package whose names are imported on first use; for its ``__getattr__``.
+
+    places: name -> the module of the package that has it, where it may be late itself. AttributeError for others.
+    """
+    if name not in places:
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+    return getattr(import_module(f"{package}.{places[name]}"), name)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from batchscope.architectures.fully_connected import fully_connected
 from batchscope.architectures.initialisation import INITIALISATIONS, initial_values, weight_std
 from batchscope.architectures.lenet import lenet
 from batchscope.architectures.resnet import resnet
+from batchscope.importing import late_attribute
 
 if TYPE_CHECKING:
     from batchscope.architectures.building import build
@@ -42,8 +43,4 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "build":
-        from batchscope.architectures.building import build
-
-        return build
-    raise AttributeError(f"module 'batchscope.architectures' has no attribute {name!r}")
+    return late_attribute(__name__, {"build": "building"}, name)

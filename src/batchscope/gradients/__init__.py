@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from batchscope.importing import import_attribute
+from batchscope.importing import late_attribute
 
 # Public name -> where it lives. Resolved on first use: the estimands are plain formulas and must not import torch.
 _EXPORTS = {
@@ -25,6 +25,4 @@ __all__ = list(_EXPORTS)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _EXPORTS:
-        return import_attribute(f"batchscope.gradients.{_EXPORTS[name]}", name)
-    raise AttributeError(f"module 'batchscope.gradients' has no attribute {name!r}")
+    return late_attribute(__name__, _EXPORTS, name)

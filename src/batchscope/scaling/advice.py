@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from batchscope.analysis.formatting import duration, fields_of, number
 from batchscope.analysis.intervals import LEVEL
+from batchscope.analysis.sweeps import Array
 from batchscope.scaling.steps import StepsCurve
 from batchscope.scaling.time_model import TimeModel
 
-Array = NDArray[np.float64]
 Interval = tuple[float, float]
 
 WORTH = 0.03  # a worker that shortens the time by less than this "buys nothing": saturation is reached

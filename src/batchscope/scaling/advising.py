@@ -11,8 +11,9 @@ import numpy as np
 from batchscope.analysis.fit.critical_batch_fit import CriticalBatchFit
 from batchscope.analysis.formatting import number
 from batchscope.analysis.intervals import quantile_interval
+from batchscope.analysis.sweeps import Array
 from batchscope.errors import InputError
-from batchscope.scaling.advice import WORTH, Advice, Array, Point, Saturation
+from batchscope.scaling.advice import WORTH, Advice, Point, Saturation
 from batchscope.scaling.optimum import allowed, best_batch, seconds_to_target, whole_workers
 from batchscope.scaling.steps import StepsCurve
 from batchscope.scaling.time_model import TimeModel

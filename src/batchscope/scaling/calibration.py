@@ -6,15 +6,13 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq, nnls
 
+from batchscope.analysis.sweeps import Array
 from batchscope.errors import InputError
 from batchscope.scaling import synchronising
 from batchscope.scaling.synchronising import MOST_OVERLAP, combine
 from batchscope.scaling.timings import Timings
-
-Array = NDArray[np.float64]
 
 NUM_LOCAL_BATCHES = 5
 HELD_OUT = 3  # the local batch whose timings are not used

@@ -12,13 +12,11 @@ sum has one minimum, found by bisection of its slope; limits on B only clip it.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from batchscope.analysis.sweeps import Array
 from batchscope.errors import InputError
 from batchscope.scaling.steps import StepsCurve, steps_at
 from batchscope.scaling.time_model import TimeModel
-
-Array = NDArray[np.float64]
 
 MOST_WORKERS = 4096  # what a table of resamples fits in memory for
 HALVINGS = 60  # of an interval of log B: down to rounding

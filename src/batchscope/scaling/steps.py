@@ -12,9 +12,8 @@ from batchscope.analysis.fit.critical_batch_fit import CriticalBatchFit
 from batchscope.analysis.fit.curve import log_steps
 from batchscope.analysis.formatting import bounds_text, number
 from batchscope.analysis.intervals import LEVEL
+from batchscope.analysis.sweeps import Array
 from batchscope.errors import InputError
-
-Array = NDArray[np.float64]
 
 NO_SAMPLES = np.empty((0, 3))
 

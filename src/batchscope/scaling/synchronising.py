@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from batchscope.analysis.sweeps import Array
 from batchscope.errors import choose
 
-Array = NDArray[np.float64]
 MOST_OVERLAP = 10.0  # gamma: close enough to max(computing, exchanging) (Qiao et al. 2021 limit it to 1..10 as well)
 
 Counts = tuple[Array, Array]  # [k] messages one after another; [k] how often all bytes of the gradient cross a link

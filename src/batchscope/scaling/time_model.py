@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from batchscope.analysis.formatting import duration, fields_of, grouped, plain
+from batchscope.analysis.sweeps import Array
 from batchscope.errors import InputError, choose
 from batchscope.scaling import calibration, synchronising
 from batchscope.scaling.calibration import HELD_OUT
@@ -24,7 +25,6 @@ from batchscope.writing import write_text
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-Array = NDArray[np.float64]
 
 TRUSTED = 4  # beyond this many times the workers measured, an answer is "extrapolated"
 

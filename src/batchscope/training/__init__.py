@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from batchscope.importing import late_attribute
 from batchscope.training.settings import Member, MemberResult, Settings
 
 if TYPE_CHECKING:
@@ -13,8 +14,4 @@ __all__ = ["Member", "MemberResult", "Settings", "train_cohort"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "train_cohort":
-        from batchscope.training.cohort import train_cohort
-
-        return train_cohort
-    raise AttributeError(f"module 'batchscope.training' has no attribute {name!r}")
+    return late_attribute(__name__, {"train_cohort": "cohort"}, name)
