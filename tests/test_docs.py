@@ -17,6 +17,8 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NOTEBOOKS = sorted((ROOT / "docs/notebooks").glob("*.ipynb"))
 EMBEDDED = ("digits", "synthetic")
+OUTPUT = re.compile(r"\n\n[^\n`]*:\n\n```text\n(.*?)^```", re.MULTILINE | re.DOTALL)
+NUMBER = re.compile(r"\d+(?:\.\d+)?")
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -26,7 +28,8 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_python_blocks_run(page, tmp_path, monkeypatch):
+def test_python_blocks_run_and_print_what_is_shown(page, tmp_path, monkeypatch):
+    """A `text` block after a Python block, with a line of words between them, is its output: numbers within 5 %."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)  # a script finds the modules beside it
     text = page.read_text()
@@ -34,7 +37,13 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
     for block in BLOCK.finditer(text):
         line = text.count("\n", 0, block.start()) + 1
         code = compile("\n" * line + block.group(1), str(page), "exec")
-        exec(code, namespace)
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            exec(code, namespace)
+        shown = OUTPUT.match(text, block.end())
+        if shown and printed.getvalue():  # what needs a package that is not installed prints nothing
+            assert NUMBER.sub("#", printed.getvalue()) == NUMBER.sub("#", shown.group(1))
+            pairs = zip(NUMBER.findall(printed.getvalue()), NUMBER.findall(shown.group(1)), strict=True)
+            assert all(float(a) == pytest.approx(float(b), rel=0.05) for a, b in pairs)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
