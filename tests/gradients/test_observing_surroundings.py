@@ -166,9 +166,9 @@ def test_tables_that_nothing_writes_are_copied_once():
     model.register_buffer("table", torch.zeros(3, 3))
     model.register_buffer("queue", torch.zeros(3, 3))
     model.register_buffer("mean", torch.zeros(3))
-    first = Buffers(model)
+    first = Buffers(model.modules())
     model.queue.add_(1)
-    second = Buffers(model, first)
+    second = Buffers(model.modules(), first)
     copies = {id(buffer): copy for buffer, copy in second._values}
     shared = {id(copy) for _, copy in first._values}
     assert [id(copies[id(b)]) in shared for b in (model.table, model.queue, model.mean)] == [True, False, False]

@@ -78,3 +78,18 @@ def test_outputs_that_are_no_logits_overflow_silently(recwarn):
     z = torch.tensor([[1e4, -3e4, 7e3]] * 6, requires_grad=True)
     assert derive(z, gradient(z.square().sum(), z)) is None
     assert not recwarn.list
+
+
+@pytest.mark.parametrize("classes", [3, 32, 33, 1000])  # few and many are told in two ways
+@pytest.mark.parametrize("spread", [1.0, 30.0])
+def test_later_steps_of_a_plain_cross_entropy(classes, spread):
+    z, y = logits(40, classes, spread)
+    first = derive(z, gradient(F.cross_entropy(z, y), z))
+    rows, target = logits(7, classes, spread, seed=1)
+    target[0] = -100
+    again = derive_again(first, rows, gradient(F.cross_entropy(rows, target, reduction="sum") * SCALE, rows))
+    assert (again.form, again.is_rough) == ("cross-entropy", False)
+    assert again.factor * SCALE == pytest.approx(1, rel=1e-4)
+    sure = torch.zeros(4, classes).index_fill_(1, torch.tensor([0]), 200.0).requires_grad_()
+    assert derive_again(first, sure, -1e-30 * torch.rand_like(sure)) is None  # no direction to compare with
+    assert derive_again(first, rows, gradient(rows.square().sum(), rows)) is None

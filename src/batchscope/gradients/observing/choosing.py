@@ -13,10 +13,9 @@ from batchscope.errors import MeasurementError
 from batchscope.gradients.backward.planner import Planner
 from batchscope.gradients.observing.attaching import is_compiled
 from batchscope.gradients.observing.rehearsal import Rehearsal, rehearse
-from batchscope.gradients.observing.replay import containers_untouched
 from batchscope.gradients.subject.batches import Batch
-from batchscope.gradients.subject.batchnorm import coupling_modules
-from batchscope.gradients.subject.state import untouched
+from batchscope.gradients.subject.batchnorm import couples
+from batchscope.gradients.subject.state import containers_untouched, untouched
 
 
 class Way(enum.Enum):
@@ -40,11 +39,10 @@ class Choice:
         self.way = Way.UNKNOWN
         self.rehearsal = Rehearsal()
 
-    def make(self, batch: Batch, parameters: Mapping[str, Tensor]) -> None:
-        """Choose for a batch; a rehearsal runs the model a few times. MeasurementError for a model with lazy
-        parameters, which take shape and initial values in the loop's own first call."""
-        is_coupled = bool(coupling_modules(self._model))
-        if is_coupled:
+    def make(self, batch: Batch, parameters: Mapping[str, Tensor], modules: list[nn.Module]) -> None:
+        """Choose for a batch; a rehearsal runs the model a few times. modules: all of the model's. MeasurementError for
+        a model with lazy parameters, which take shape and initial values in the loop's own first call."""
+        if any(map(couples, modules)):
             self.way = Way.GROUPS
         elif self._is_stale():
             self.way = Way.UNKNOWN

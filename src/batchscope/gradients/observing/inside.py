@@ -7,7 +7,7 @@ An error in here is kept and reported; it never reaches the model.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -19,10 +19,12 @@ from batchscope.gradients.backward.capture import Capture
 from batchscope.gradients.backward.collect import Collector
 from batchscope.gradients.backward.meeting import Meeting, SharedCall
 from batchscope.gradients.backward.planner import Planner
-from batchscope.gradients.observing.linear_rows import LinearRow, linear_row, results_of_rows
+from batchscope.gradients.observing.linear_rows import LinearRow, RowSquares, linear_row
+from batchscope.gradients.rules import RULES
 from batchscope.gradients.tracing.calls import Function, is_in_place, tensors_in, tensors_out
 from batchscope.gradients.tracing.trace import Event, Trace
 
+_ROWWISE = {function for function, rule in RULES.items() if rule.is_linear}
 TWICE = "the gradient is differentiated again, or there are two backward passes"
 
 
@@ -44,7 +46,7 @@ class InsideCapture(Capture):
         self._fired: dict[int, int] = {}
         self._meetings: list[tuple[str, ...]] = []  # of each, the parameters
         self._rows: list[LinearRow] = []
-        self._rowwise_functions = {function for function, rule in self._rules.items() if rule.is_linear}
+        self.row_sums: tuple[tuple[str, ...], Tensor] | None = None  # of rows, where no more is wanted
 
     def __torch_function__(
         self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -71,7 +73,7 @@ class InsideCapture(Capture):
         event = self._expected
         if event is not None and (event.function != call.function or event.shared != tuple(call.operands)):
             event = None
-        is_ordinary = event is not None and call.function in self._rowwise_functions and not call.kwargs
+        is_ordinary = event is not None and call.function in _ROWWISE and not call.kwargs
         if event is None or not is_ordinary or not self._row(event, call.args, output):
             self._follow(event, call, output)
 
@@ -85,8 +87,9 @@ class InsideCapture(Capture):
         for mode in reversed(above):
             _push_mode(mode)  # type: ignore[no-untyped-call]
 
-    def finish(self, reached: Container[str]) -> None:
+    def finish(self, reached: Iterable[str]) -> None:
         """After the backward pass: raise what went wrong. reached: the parameters that got a gradient."""
+        reached = frozenset(reached)
         if self.error is not None:
             raise self.error
         if self.has_left_trace:
@@ -105,7 +108,11 @@ class InsideCapture(Capture):
         if unseen := [name for name, count in self.meetings_of.items() if not count and name in reached]:
             raise CannotObserveInside(f"{unseen[0]!r} got a gradient from a call that was not seen")
         self.collector.finish()
-        self.collector.add_rowwise(results_of_rows(self._rows))
+        if (rows := RowSquares.of(self._rows)) is not None:
+            if self.collector.norms_alone:
+                self.row_sums = rows.sums()
+            else:
+                self.collector.add_rowwise(rows.results())
 
     def _row(self, event: Event, args: tuple[Any, ...], output: Tensor) -> bool:
         """Watch an ordinary linear layer on a row per example; False where it is none."""

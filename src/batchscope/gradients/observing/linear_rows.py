@@ -66,13 +66,33 @@ def linear_row(
     return LinearRow(tuple(names[id(p)] for p in parameters), x, x._version, with_sums)
 
 
-def results_of_rows(calls: list[LinearRow]) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """(parameter, squared norms [N], summed gradient or an empty tensor) of the calls that a gradient has reached."""
-    reached = [(call, *call.norms) for call in calls if call.norms is not None]
-    if not reached:
-        return
-    of_bias = torch.stack([of_output for _, of_output, _ in reached])  # few operations for all calls
-    of_weight = torch.stack([of_input for _, _, of_input in reached]).mul_(of_bias).square_()
-    none = of_bias.new_empty(0)
-    for (call, *_), *norms in zip(reached, of_weight.unbind(), of_bias.square_().unbind(), strict=True):
-        yield from zip(call.names, norms, call.sums or (none, none), strict=False)
+@dataclass(frozen=True, eq=False)
+class RowSquares:
+    """Squared norms of the calls that a gradient has reached, [calls, N]: of weights and, as if all had one, biases."""
+
+    calls: list[LinearRow]
+    of_weights: Tensor
+    of_biases: Tensor
+
+    @classmethod
+    def of(cls, calls: list[LinearRow]) -> RowSquares | None:
+        """None where no gradient has reached any."""
+        reached = [(call, *call.norms) for call in calls if call.norms is not None]
+        if not reached:
+            return None
+        of_bias = torch.stack([of_output for _, of_output, _ in reached])  # few operations for all calls
+        of_weight = torch.stack([of_input for _, _, of_input in reached]).mul_(of_bias).square_()
+        return cls([call for call, *_ in reached], of_weight, of_bias.square_())
+
+    def results(self) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """(parameter, squared norms [N], summed gradient or an empty tensor)."""
+        none = self.of_biases.new_empty(0)
+        for call, *squares in zip(self.calls, self.of_weights.unbind(), self.of_biases.unbind(), strict=True):
+            yield from zip(call.names, squares, call.sums or (none, none), strict=False)
+
+    def sums(self) -> tuple[tuple[str, ...], Tensor]:
+        """(parameters, S1 of each, float64)."""
+        names = [call.names[0] for call in self.calls] + [call.names[1] for call in self.calls if len(call.names) > 1]
+        with_bias = [place for place, call in enumerate(self.calls) if len(call.names) > 1]
+        biases = self.of_biases if len(with_bias) == len(self.calls) else self.of_biases[with_bias]
+        return tuple(names), torch.cat([self.of_weights, biases]).sum(1, dtype=torch.float64)

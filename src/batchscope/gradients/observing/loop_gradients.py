@@ -64,7 +64,12 @@ def are_empty(parameters: Mapping[str, Tensor]) -> bool:
 
 def held(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Parameter -> what `.grad` holds."""
-    return {name: p.grad.detach() for name, p in parameters.items() if p.grad is not None}
+    found = {}
+    for name, parameter in parameters.items():
+        gradient = parameter.grad
+        if gradient is not None:
+            found[name] = gradient.detach() if gradient.requires_grad else gradient
+    return found
 
 
 def sq_norm(gradient: Tensor) -> Tensor:

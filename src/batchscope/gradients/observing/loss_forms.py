@@ -16,6 +16,8 @@ Forms with label smoothing are in `smoothed_forms`.
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -92,6 +94,9 @@ def _again(before: Scale, z: Tensor, v: Tensor) -> Scale | None:
     if before.form == CROSS_ENTROPY:
         rows, grads = rows_of(z, before.axis), rows_of(v, before.axis)
         step = max(1, len(grads) // FEW)
+        if rows.shape[1] <= smoothed_forms.MOST_CLASSES and not before.is_rough:
+            of_few = _of_few(rows[::step].tolist(), grads[::step].tolist(), _rounding(z, v))
+            return None if of_few is None else replace(before, factor=of_few)
         grads_found = _array(grads[::step])
         counts = abs(grads_found).max(1) > 0
         if not counts.any():
@@ -109,8 +114,33 @@ def _again(before: Scale, z: Tensor, v: Tensor) -> Scale | None:
     return None
 
 
+def _of_few(rows: list[list[float]], grads: list[list[float]], tolerance: float) -> float | None:
+    """1/c of a plain cross-entropy, from a few rows of few classes: for so little, calls of numpy take longest."""
+    found: list[float] = []
+    for row, sent in zip(rows, grads, strict=True):
+        target = min(range(len(sent)), key=sent.__getitem__)
+        if not sent[target] < 0:
+            continue
+        top = max(row)
+        powers = [math.exp(x - top) for x in row]
+        total = math.fsum(powers)
+        direction = [power / total for power in powers]
+        direction[target] -= 1
+        size = sum(map(operator.mul, direction, direction))
+        c = sum(map(operator.mul, sent, direction)) / size if size else 0.0
+        allowed = smoothed_forms.allowed(max(map(abs, sent)), c, len(row), tolerance)
+        if not c > 0 or any(abs(x - c * d) > allowed for x, d in zip(sent, direction, strict=True)):
+            return None
+        found.append(c)
+    if not found or max(found) - min(found) > TOLERANCE * max(found):
+        return None
+    return len(found) / sum(found)
+
+
 def rows_of(x: Tensor, axis: int) -> Tensor:
     """[rows, classes]."""
+    if x.ndim == 2 and axis == 1:
+        return x
     return x.movedim(axis, -1).flatten(0, -2)
 
 
@@ -228,7 +258,9 @@ def _rounding(z: Tensor, v: Tensor) -> float:
 
 
 def _array(x: Tensor) -> Rows:
-    return x.double().cpu().numpy()
+    x = x if x.device.type == "cpu" else x.cpu()
+    x = x if x.dtype.itemsize > 2 else x.float()  # numpy has no bfloat16
+    return x.numpy().astype(np.float64)
 
 
 def _softmax(rows: Rows) -> Rows:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from batchscope.errors import MeasurementError
 from batchscope.gradients.backward.collect import Result
@@ -74,6 +75,8 @@ class PassResults:
                 check_sums(_joined(found), backward.gradients, backward.passes[0].recording.is_low)
             for one, results in zip(backward.passes, found, strict=True):
                 sums.add_norms(results, one.factor)
+                if one.row_sums is not None:
+                    sums.add_sums(*one.row_sums, one.factor)
         if not sums.keeps:
             backward.gradients = {}
         sums.add_gradients(backward)
@@ -166,12 +169,23 @@ class PassResults:
         """What was formed in the loop's own passes; audited where it is the turn of this pass."""
         capture.finish(backward.reached)
         results = dict(capture.collector.results)
+        one.row_sums = _only(backward.reached, capture.row_sums)
         if one.is_audited and one.recording.versions != version_of(one.recording.model):
             self._notes.remark(step, "not audited: the optimizer changes parameters within the backward pass")
         elif one.is_audited:
             loop = backward.gradients if len(backward.passes) == 1 else None
             self.in_own_pass(audit, one.recording, results, loop, self._choice.rehearsal.is_random)
         return {name: results[name] for name in backward.reached if name in results}
+
+
+def _only(
+    reached: tuple[str, ...], sums: tuple[tuple[str, ...], Tensor] | None
+) -> tuple[tuple[str, ...], Tensor] | None:
+    """Of sums by parameter, those of the parameters that the loop's backward pass has reached."""
+    if sums is None or set(sums[0]).issubset(reached):
+        return sums
+    places = [place for place, name in enumerate(sums[0]) if name in reached]
+    return tuple(sums[0][place] for place in places), sums[1][places]
 
 
 def _joined(found: Sequence[Mapping[str, Result]]) -> dict[str, Result]:

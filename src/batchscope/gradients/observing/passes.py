@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +24,8 @@ class ForwardPass:
 
     told: the factor from the loop's gradients to sums over examples, as the user's `reduction` and `loss_scale` say.
     scale: the factor as derived from what was backpropagated. is_done: whether its backward pass has ended.
-    handles: of the hooks on its outputs.
+    handles: of the hooks on its outputs. row_sums: parameters and
+    S1 of each, unscaled, of those for which no result was made.
     """
 
     recording: Recording
@@ -32,6 +34,7 @@ class ForwardPass:
     capture: InsideCapture | None = None
     scale: Scale | None = None
     is_done: bool = False
+    row_sums: tuple[tuple[str, ...], Tensor] | None = None
     handles: list[Any] = field(default_factory=list)
 
     @property
@@ -153,8 +156,7 @@ class StepSums:
         """The values of some parameters among those of all; the others' are 0."""
         if names == self.names:
             return values
-        places = {name: place for place, name in enumerate(self.names)}
-        index = torch.tensor([places[name] for name in names], device=values.device)
+        index = _index(names, self.names).to(values.device)
         return values.new_zeros(len(self.names)).index_copy_(0, index, values)
 
     def reached(self) -> list[str]:
@@ -179,9 +181,12 @@ class StepSums:
 
     def add_norms(self, results: Mapping[str, Result], factor: float) -> None:
         """Per-example norms of one forward pass."""
-        if not results:
-            return
-        sums = self._aligned(tuple(results), _sums_of([result.sq_norms for result in results.values()]) * factor**2)
+        if results:
+            self.add_sums(tuple(results), _sums_of([result.sq_norms for result in results.values()]), factor)
+
+    def add_sums(self, names: tuple[str, ...], values: Tensor, factor: float) -> None:
+        """S1 of some parameters, of one forward pass, float64."""
+        sums = self._aligned(names, values * factor**2)
         self.norms = sums if self.norms is None else self.norms + sums
 
     def add_group(self, backward: BackwardPass) -> None:
@@ -204,6 +209,13 @@ class StepSums:
         """S1 of every parameter, float64."""
         assert self.squares is not None
         return torch.zeros_like(self.squares) if self.norms is None else self.norms
+
+
+@functools.lru_cache(maxsize=64)
+def _index(names: tuple[str, ...], among: tuple[str, ...]) -> Tensor:
+    """The places of some names among others."""
+    places = {name: place for place, name in enumerate(among)}
+    return torch.tensor([places[name] for name in names])
 
 
 def _sums_of(norms: Sequence[Tensor]) -> Tensor:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import random
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -29,9 +29,10 @@ from batchscope.gradients.backward.measurer import Measurer
 from batchscope.gradients.backward.planner import Planner
 from batchscope.gradients.observing.loop_gradients import dense, sq_norm
 from batchscope.gradients.observing.outputs import Call, frontier, tensors_of
+from batchscope.gradients.observing.walk import Walk
 from batchscope.gradients.subject.batches import Batch
 from batchscope.gradients.subject.leaves import leaves_of
-from batchscope.gradients.subject.state import Buffers, eager, untouched
+from batchscope.gradients.subject.state import Buffers, containers_untouched, eager, untouched
 from batchscope.gradients.subject.subject import copy_of
 
 MISMATCH = (
@@ -67,22 +68,22 @@ class Recording:
     def start(
         cls,
         model: nn.Module,
-        parameters: Collection[Tensor],
+        walk: Walk,
         batch: Batch,
         copies: bool = False,
         earlier: Buffers | None = None,
         is_thorough: bool = True,
     ) -> Recording:
-        """Before the forward pass. parameters: all of the model's. copies: keep copies of the inputs, because something
+        """Before the forward pass. walk: over the model. copies: keep copies of the inputs, because something
         changes them in place. earlier: buffers of a pass before. is_thorough: keep what is hardly ever needed too."""
         batch = batch.map_inputs(copy_of) if copies else batch
-        device = next(iter(parameters)).device
+        device = walk.parameters[0].device
         kind = device.type
         autocast = (kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind))
         cuda = torch.cuda.get_rng_state(device) if kind == "cuda" else None
         randomness = torch.random.get_rng_state()
-        buffers = Buffers(model, earlier)
-        versions, input_versions = versions_of(parameters), _input_versions(batch)
+        buffers = Buffers(walk.modules, earlier)
+        versions, input_versions = versions_of(walk.parameters), _input_versions(batch)
         legacy = (random.getstate(), np.random.get_state()) if is_thorough else None  # noqa: NPY002 - of the user
         return cls(model, batch, randomness, cuda, buffers, autocast, versions, input_versions, legacy)
 
@@ -256,23 +257,6 @@ def version_of(model: nn.Module) -> int:
 def versions_of(parameters: Iterable[Tensor]) -> int:
     """Grows whenever one of them is changed in place."""
     return sum(parameter._version for parameter in parameters)
-
-
-@contextmanager
-def containers_untouched(model: nn.Module) -> Iterator[None]:
-    """Lists, dicts and sets that modules hold as attributes keep their entries, as `untouched` keeps attributes."""
-    held = [
-        (value, value.copy())
-        for module in model.modules()
-        for key, value in module.__dict__.items()
-        if type(value) in (list, dict, set) and not key.startswith("_")
-    ]
-    try:
-        yield
-    finally:
-        for value, before in held:
-            value.clear()
-            value.extend(before) if isinstance(value, list) else value.update(before)
 
 
 def _first(v: Tensor, num_examples: int) -> Tensor:

@@ -13,7 +13,9 @@ rounding.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,9 +138,16 @@ def _sum_to_zero(grads: Rows) -> bool:
 
 def fits(grads: Rows, expected: Rows, c: Rows, tolerance: float) -> bool:
     """Whether rows are as expected but for rounding to float32. c: [rows]. tolerance: relative, beyond that."""
-    size = abs(grads).max(1)
-    allowed = ROUNDING * grads.shape[1] ** 0.5 * c + max(RELATIVE, tolerance) * size
-    return bool((abs(grads - expected).max(1) <= allowed).all())
+    limits = allowed(abs(grads).max(1), c, grads.shape[1], tolerance)
+    return bool((abs(grads - expected).max(1) <= limits).all())
+
+
+Number = TypeVar("Number", float, Rows)
+
+
+def allowed(size: Number, c: Number, classes: int, tolerance: float) -> Number:
+    """By how much entries of a row may be off. size: its largest entry."""
+    return ROUNDING * math.sqrt(classes) * c + max(RELATIVE, tolerance) * size
 
 
 def _clear(grads: Rows) -> NDArray[np.bool_]:

@@ -32,6 +32,7 @@ from batchscope.gradients.observing.replay import Recording
 from batchscope.gradients.observing.scale import Told
 from batchscope.gradients.observing.step_log import StepLog
 from batchscope.gradients.observing.steps import Steps
+from batchscope.gradients.observing.walk import Walk
 from batchscope.gradients.subject.state import Buffers
 
 PATIENCE = 3  # observed steps in a row that may fail before observing ends
@@ -181,8 +182,8 @@ class Watcher:
         """An observed forward pass begins."""
         if self._backward is not None:  # the last one did not end: it raised
             self._backward = None
-        everything = list(self._model.parameters())
-        if self._broken or not any(p.requires_grad for p in everything):  # frozen, for another network's step
+        walk = Walk.over(self._model)
+        if self._broken or not any(p.requires_grad for p in walk.parameters):  # frozen, for another network's step
             return
         batch = batch_of(args, kwargs)
         if not batch.num_examples:
@@ -190,14 +191,14 @@ class Watcher:
             return
         is_thorough = self.way is not Way.INSIDE
         copies = self._results.copies_inputs
-        recording = Recording.start(self._model, everything, batch, copies, self._buffers, is_thorough)
+        recording = Recording.start(self._model, walk, batch, copies, self._buffers, is_thorough)
         self._buffers = recording.buffers
         if self._versions is not None and self._versions != recording.versions:
             self._leave_out()
             return
         self._forget_discarded()
-        self._follow_parameters(everything)
-        self._results.in_own_pass(self._choice.make, batch, self._parameters)
+        self._follow_parameters(walk.parameters)
+        self._results.in_own_pass(self._choice.make, batch, self._parameters, walk.modules)
         recording.batch = self._choice.read(recording.batch)
         one = ForwardPass(
             recording,

@@ -26,11 +26,12 @@ CHOICES = ("refuse", "eval", "frozen", "microbatch")
 
 def coupling_modules(model: nn.Module) -> dict[str, nn.Module]:
     """The BatchNorm modules that would use batch statistics: name -> module."""
-    return {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, _BatchNorm) and (module.training or module.running_mean is None)
-    }
+    return {name: module for name, module in model.named_modules() if couples(module)}
+
+
+def couples(module: nn.Module) -> bool:
+    """Whether it is a BatchNorm that would use batch statistics."""
+    return isinstance(module, _BatchNorm) and (module.training or module.running_mean is None)
 
 
 def refuse(names: list[str]) -> MeasurementError:

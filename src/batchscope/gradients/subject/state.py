@@ -4,7 +4,7 @@ the model's code is run meanwhile: eagerly, without recomputation, with gradient
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -17,13 +17,13 @@ from torch.autograd.graph import saved_tensors_hooks
 
 
 class Buffers:
-    """The buffers of a model as they were, changed in place or bound anew since.
+    """The buffers of some modules as they were, changed in place or bound anew since.
 
-    earlier: those of the same model before; copies of tables that nothing has written since are shared with them.
+    earlier: those of the same modules before; copies of tables that nothing has written since are shared with them.
     """
 
-    def __init__(self, model: nn.Module, earlier: Buffers | None = None) -> None:
-        self._owners = [(module, dict(module._buffers)) for module in model.modules() if module._buffers]
+    def __init__(self, modules: Iterable[nn.Module], earlier: Buffers | None = None) -> None:
+        self._owners = [(module, dict(module._buffers)) for module in modules if module._buffers]
         kept = {id(b): b for _, buffers in self._owners for b in buffers.values() if b is not None}
         copies = {} if earlier is None else earlier._tables()
         self._versions = [_version(buffer) for buffer in kept.values()]
@@ -72,7 +72,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
     Buffers (running statistics, power-iteration vectors), other attributes of modules, training flags and `.grad`.
     """
     attributes = [(module, dict(module.__dict__)) for module in model.modules()]
-    buffers, gradients = Buffers(model), [(p, p.grad) for p in model.parameters()]
+    buffers, gradients = Buffers(model.modules()), [(p, p.grad) for p in model.parameters()]
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     devices = [device] if device.type == "cuda" else []
     python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the user's generator is kept, not used
@@ -88,6 +88,23 @@ def untouched(model: nn.Module) -> Iterator[None]:
         for parameter, gradient in gradients:
             if parameter.grad is not gradient:
                 parameter.grad = gradient
+
+
+@contextmanager
+def containers_untouched(model: nn.Module) -> Iterator[None]:
+    """Lists, dicts and sets that modules hold as attributes keep their entries, as `untouched` keeps attributes."""
+    held = [
+        (value, value.copy())
+        for module in model.modules()
+        for key, value in module.__dict__.items()
+        if type(value) in (list, dict, set) and not key.startswith("_")
+    ]
+    try:
+        yield
+    finally:
+        for value, before in held:
+            value.clear()
+            value.extend(before) if isinstance(value, list) else value.update(before)
 
 
 def rebind(mapping: dict[str, Any], before: Mapping[str, Any]) -> None:

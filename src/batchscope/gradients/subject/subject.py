@@ -82,7 +82,7 @@ class Subject:
         with ExitStack() as stack:
             for context in (torch.inference_mode(False), untouched(self.model), eager(), torch.enable_grad()):
                 stack.enter_context(context)
-            self._buffers = Buffers(self.model)
+            self._buffers = Buffers(self.model.modules())
             try:
                 yield
             finally:
