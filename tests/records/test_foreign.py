@@ -2,6 +2,8 @@
 
 import csv
 import json
+import sqlite3
+from pathlib import Path
 
 import pytest
 
@@ -106,7 +108,7 @@ def test_optunas_frame_of_trials(tmp_path):
         tmp_path / "trials.csv", OPTUNA,
         [0, 0, 0.3, t, t, "0 days", 8, 0.1, "wide", 400, "COMPLETE"],
         [1, 1, 0.2, t, t, "0 days", 8, 0.2, "wide", 300, "COMPLETE"],
-        [2, 2, "", t, t, "0 days", 8, 0.4, "wide", 100, "PRUNED"],
+        [2, 2, 0.5, t, t, "0 days", 8, 0.4, "wide", 100, "PRUNED"],
         [3, 3, "", t, t, "0 days", 16, 0.4, "wide", "", "FAIL"],
         [4, 4, "", t, "", "", 16, 0.4, "wide", "", "RUNNING"],
     )  # fmt: skip
@@ -157,3 +159,101 @@ def test_the_layout_of_batch_science(tmp_path):
             imported(tmp_path / "data", "batch_science", {}, **arguments)
     with pytest.raises(InputError, match=r"holds no study\.json"):
         imported(tmp_path / "none", "batch_science", {}, target="val/error < 0.3")
+
+
+SAMPLES = Path(__file__).parent / "foreign_samples"
+# trials that reached a loss of 0.2: steps by batch size; those short of it ran 400, the pruned one 200
+REACHED = [(512, 140), (32, 40), (128, 80), (128, 60), (32, 180), (512, 80)]
+
+
+@pytest.fixture
+def storage(tmp_path):
+    """Optuna's SQLite file, from its text."""
+    path = tmp_path / "study.db"
+    with sqlite3.connect(path) as database:
+        database.executescript((SAMPLES / "optuna-5.0.0.sql").read_text())
+    return path
+
+
+def test_a_real_export_of_optuna_and_its_storage_say_the_same(storage, tmp_path):
+    exported = rows_of(imported(SAMPLES / "optuna-5.0.0.csv", "optuna", {}), tmp_path / "a.csv")
+    stored = rows_of(imported(storage, "optuna", {}), tmp_path / "b.csv")
+    for rows in (exported, stored):
+        assert [row.outcome.value for row in rows].count("crashed") == 1
+        assert len(rows) == 12
+        assert [(r.batch_size, r.steps_to_target) for r in rows if r.outcome.value == "reached"] == REACHED
+        assert sorted(r.steps_run for r in rows if r.outcome.value == "censored") == [200, 400, 400, 400, 400]
+        assert rows[0].step_size == 0.035511077661675036
+    assert {row.study for row in stored} == {"logistic"}
+    assert bs.batch_threshold(exported, "b_crit", exported[0].shape).n == 12
+
+
+def test_in_optunas_storage_another_target_is_looked_for(storage, tmp_path):
+    lines = imported(storage, "optuna", {}, target="value < 0.25")
+    rows = rows_of(lines, tmp_path / "c.csv")
+    assert [(line["steps_before"], line["steps"]) for line in lines[:2]] == [(340, 360), (60, 80)]
+    assert [row.outcome.value for row in rows].count("reached") == 9
+    assert not [line for line in imported(storage, "optuna", {}, target="value < 0.01") if line["reached"]]
+
+
+def test_what_of_optuna_cannot_be_used_is_said(storage, tmp_path):
+    with pytest.raises(InputError, match=r"trial 0 .COMPLETE. did not reach its target .* user attribute steps_run"):
+        imported(SAMPLES / "optuna-5.0.0-without-steps-run.csv", "optuna", {})
+    with pytest.raises(InputError, match="without multi_index=True"):
+        imported(SAMPLES / "optuna-5.0.0-multi-index.csv", "optuna", {})
+    with pytest.raises(InputError, match="no SQLite storage"):
+        imported(SAMPLES / "optuna-5.0.0.csv", "optuna", {}, target="value < 0.2")
+    with pytest.raises(InputError, match=r"what trial\.report was told"):
+        imported(storage, "optuna", {}, target="loss < 0.2")
+    other = tmp_path / "other.db"
+    with sqlite3.connect(other) as database:
+        database.execute("CREATE TABLE trials (number INTEGER)")
+    with pytest.raises(InputError, match="no storage of Optuna"):
+        imported(other, "optuna", {})
+
+
+def test_wandbs_api_table_and_histories(tmp_path):
+    """As the script of W&B's guide writes runs; the summary is the guide's own, with a metric more."""
+    summary = "{'_runtime': 4, '_step': 40, '_timestamp': 1644345412, '_wandb': {'runtime': 3}, 'loss': nan, 'v': -inf}"
+    path = write(
+        tmp_path / "project.csv", ["", "summary", "config", "name"],
+        [0, summary, "{'model': 'wide', 'batch_size': 8, 'lr': 0.1, 'steps_to_target': 30}", "crisp-sun-1"],
+        [1, summary, "{'model': 'wide', 'batch_size': 16, 'lr': 0.1}", "calm-sea-2"],
+    )  # fmt: skip
+    rows = rows_of(imported(path, "wandb", {}), tmp_path / "ours.csv")
+    assert [(row.shape, row.batch_size, row.outcome.value, row.steps_run) for row in rows] == [
+        ("wide", 8, "reached", 30), ("wide", 16, "censored", 40),
+    ]  # fmt: skip
+    head = ["", "_step", "_runtime", "_timestamp", "val/loss"]
+    write(tmp_path / "histories/crisp-sun-1.csv", head, [0, 10, 1, 1, 0.9], [1, 20, 2, 2, ""], [2, 30, 3, 3, 0.4])
+    write(tmp_path / "histories/calm-sea-2.csv", head, [0, 10, 1, 1, 0.9], [1, 40, 2, 2, 0.8])
+    found = imported(path, "wandb", {}, tmp_path / "histories", "val/loss <= 0.5")
+    assert [(line["reached"], line["steps"]) for line in found] == [(True, 30), (False, 40)]
+    write(tmp_path / "histories/calm-sea-2.csv", head[:-1], [0, 10, 1, 1])
+    with pytest.raises(InputError, match=r"calm-sea-2\.csv has no column 'val/loss'"):
+        imported(path, "wandb", {}, tmp_path / "histories", "val/loss <= 0.5")
+    bad = write(tmp_path / "bad.csv", ["summary", "config", "name"], ["<Summary>", "{}", "a"])
+    with pytest.raises(InputError, match="summary or config is no dictionary"):
+        imported(bad, "wandb", {})
+
+
+def test_the_trial_that_batch_science_publishes(tmp_path):
+    lines = imported(SAMPLES / "batch_science", "batch_science", {}, target="val/classification_error < 0.25")
+    (row,) = rows_of(lines, tmp_path / "ours.csv")
+    assert (row.dataset, row.shape, row.batch_size) == ("imagenet", "resnet_50 nesterov_momentum", 256)
+    assert (row.outcome.value, row.steps_to_target) == ("reached", 597500)
+    assert lines[0]["steps_before"] == 4500
+    assert lines[0]["step_size"] == 0.0124894465250831
+
+
+def test_batch_sciences_groups_hold_the_same_workloads_apart(tmp_path):
+    source = SAMPLES / "batch_science/imagenet"
+    for group in (".", "solution_quality"):
+        for path in filter(Path.is_file, source.rglob("*")):
+            to = tmp_path / "data" / group / "imagenet" / path.relative_to(source)
+            to.parent.mkdir(parents=True, exist_ok=True)
+            to.write_bytes(path.read_bytes())
+    lines = imported(tmp_path / "data", "batch_science", {}, target="val/classification_error < 0.25")
+    studies = {line["study"] for line in lines}
+    assert studies == {f"{group}imagenet resnet_50 nesterov_momentum" for group in ("", "solution_quality ")}
+    assert len(rows_of(lines, tmp_path / "ours.csv")) == 2

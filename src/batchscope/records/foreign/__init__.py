@@ -18,8 +18,9 @@ from batchscope.writing import replaced
 Lines = list[dict[str, Any]]
 FORMATS = {
     "csv": "a CSV with a line per run; --column says which heads are meant",
-    "wandb": "the CSV of a project's table of runs; with --chart and --target, times from the CSV of a chart",
-    "optuna": "what study.trials_dataframe().to_csv() writes",
+    "wandb": "the CSV of a project's table of runs, or of its API (summary, config, name); with --chart and --target, "
+    "times from the CSV of a chart",
+    "optuna": "what study.trials_dataframe().to_csv() writes, or the study's SQLite file, there also with --target",
     "batch_science": "the folder of Shallue et al.'s published data, or a part of it; with --target",
 }
 
@@ -35,7 +36,7 @@ def imported(
     readers: dict[str, Callable[[], Lines]] = {
         "csv": lambda: [dict(line) for line in mapped(read_csv(source), columns, str(source))],
         "wandb": lambda: wandb.lines(source, columns, chart, goal),
-        "optuna": lambda: optuna.lines(source, columns),
+        "optuna": lambda: optuna.lines(source, columns, goal),
         "batch_science": lambda: batch_science.lines(source, _needed(goal)),
     }
     if (chart is None) != (goal is None) and layout == "wandb":

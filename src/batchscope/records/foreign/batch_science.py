@@ -21,6 +21,7 @@ from batchscope.errors import InputError
 from batchscope.records.foreign.reaching import Goal, reaching
 
 STATUS = {"COMPLETE": None, "INFEASIBLE": "diverged"}  # INCOMPLETE trials are left out, as their own loader does
+GROUPS = ("mnist_subsets", "imagenet_subsets", "solution_quality")  # the same workloads again, under other budgets
 RATES = ("learning_rate", "initial_learning_rate")
 
 
@@ -37,13 +38,19 @@ def lines(directory: Path, goal: Goal) -> list[dict[str, Any]]:
             "dataset/model/optimizer/batch_size/study.json with TRIAL/metadata.json and TRIAL/measurements.csv"
         )
     metrics: set[str] = set()
-    found = [line for path in studies for line in _study(path, goal, metrics)]
+    found = [line for path in studies for line in _study(path, _group(path), goal, metrics)]
     if goal.metric not in metrics:
         raise InputError(f"no trial has the metric {goal.metric!r}; expected one of {', '.join(sorted(metrics))}")
     return found
 
 
-def _study(path: Path, goal: Goal, metrics: set[str]) -> Iterator[dict[str, Any]]:
+def _group(path: Path) -> str:
+    """mnist_subsets, solution_quality, ...: the folder above dataset/model/optimizer/batch_size, where it is theirs."""
+    above = [part.name for part in path.parents][5:6]
+    return above[0] if above and above[0] in GROUPS else ""
+
+
+def _study(path: Path, group: str, goal: Goal, metrics: set[str]) -> Iterator[dict[str, Any]]:
     study = _json(path)
     for trial in sorted(path.parent.glob("*/metadata.json")):
         about = _json(trial)
@@ -57,7 +64,7 @@ def _study(path: Path, goal: Goal, metrics: set[str]) -> Iterator[dict[str, Any]
         rate = next((parameters[name] for name in RATES if name in parameters), "")
         # two trials may share a learning rate by chance and differ in the rest: the trial is its own "seed"
         yield {
-            "study": f"{study['dataset']} {study['model']} {study['optimizer']}",
+            "study": f"{group} {study['dataset']} {study['model']} {study['optimizer']}".strip(),
             "dataset": study["dataset"],
             "shape": f"{study['model']} {study['optimizer']}",
             "batch_size": study["batch_size"],

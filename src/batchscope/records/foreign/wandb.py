@@ -1,12 +1,16 @@
-"""Exports of Weights & Biases: the table of runs, and the lines of a chart.
+"""Exports of Weights & Biases: the table of runs, its API's, and the lines of a chart.
 
 Runs (Export, CSV, in the table of a project): a line per run with Name, State, and a column for every key of config and
-summary. A chart (its menu, Export CSV): Step, then for every run "NAME - METRIC", with its __MIN and __MAX beside it.
+summary. The API, by the script of its guide ("Import and export data"): columns summary, config and name, the first two
+dictionaries as Python prints them; and ``run.history()``, one frame a run: _step and a column per metric. A chart (its
+menu, Export CSV): Step, then for every run "NAME - METRIC", with its __MIN and __MAX beside it.
 """
 
 from __future__ import annotations
 
+import ast
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +29,7 @@ CANDIDATES = {
     "num_examples": ("num_examples", "train_size"),
     "num_weights": ("num_parameters", "num_weights", "n_params"),
 }
+API = ("summary", "config", "name")
 FAILED = ("crashed", "failed", "killed")
 STEPS_RUN = ("_step", "trainer/global_step", "train/global_step")
 
@@ -35,9 +40,9 @@ def lines(runs: Path, columns: Mapping[str, str], chart: Path | None, goal: Goal
     runs: the table. chart: where the target is looked for; without one, columns steps or epochs must say it (an empty
     one: not reached, in as many steps as `_step` says). Raises InputError where neither does.
     """
-    table = read_csv(runs)
+    table = _flat(read_csv(runs), runs)
     meant = guessed(table, CANDIDATES, columns)
-    curves = None if chart is None or goal is None else _curves(read_csv(chart), goal, chart)
+    curves = None if chart is None or goal is None else _all_curves(chart, goal)
     if curves is None and not {"steps", "epochs"} & set(meant):
         raise InputError(
             f"{runs} does not say when a run reached its target; expected --column steps=HEAD (or epochs=HEAD), or the "
@@ -52,6 +57,26 @@ def lines(runs: Path, columns: Mapping[str, str], chart: Path | None, goal: Goal
     return found
 
 
+def _flat(table: Table, path: Path) -> Table:
+    """The API's table with a column for every key of config and summary; another one as it is."""
+    if not set(API) <= set(table[0]):
+        return table
+    try:
+        lines = [{"Name": line["name"], **_texts(line["summary"]), **_texts(line["config"])} for line in table]
+    except (ValueError, SyntaxError, AttributeError) as error:
+        raise InputError(
+            f"{path}: summary or config is no dictionary ({error}); expected what pandas writes of run.config"
+        ) from None
+    heads = dict.fromkeys(head for line in lines for head in line)
+    return [{head: line.get(head, "") for head in heads} for line in lines]
+
+
+def _texts(printed: str) -> dict[str, str]:
+    """nan and inf are numbers there, which Python's literals are not."""
+    safe = re.sub(r"(?<=[:\[, ])(-?)(nan|inf)(?=[,\]}])", r"\1'\2'", printed)
+    return {key: "" if value is None else str(value) for key, value in ast.literal_eval(safe).items()}
+
+
 def _by_column(theirs: Mapping[str, str], ours: Mapping[str, str], ran: str) -> dict[str, Any]:
     """An empty time to the target is a target that was not reached."""
     if ours.get("steps") or ours.get("epochs"):
@@ -64,6 +89,20 @@ def _by_curve(theirs: Mapping[str, str], curves: Mapping[str, tuple[list[float],
     if name not in curves:
         raise InputError(f"the chart has no run {name!r}; expected a column '{name} - {goal.metric}'")
     return reaching(goal, *curves[name])
+
+
+def _all_curves(chart: Path, goal: Goal) -> dict[str, tuple[list[float], list[float]]]:
+    """Of a chart, or of a folder of histories: NAME.csv is what ``run.history().to_csv`` wrote of the run."""
+    if not chart.is_dir():
+        return _curves(read_csv(chart), goal, chart)
+    found = {}
+    for path in sorted(chart.glob("*.csv")):
+        history = read_csv(path)
+        if missing := {goal.metric, "_step"} - set(history[0]):
+            raise InputError(f"{path} has no column {sorted(missing)[0]!r}; expected what run.history() gives")
+        lines = sorted(history, key=lambda line: _value(line["_step"]))
+        found[path.stem] = ([_value(line["_step"]) for line in lines], [_value(line[goal.metric]) for line in lines])
+    return found
 
 
 def _curves(chart: Table, goal: Goal, path: Path) -> dict[str, tuple[list[float], list[float]]]:
