@@ -185,7 +185,7 @@ def test_a_real_export_of_optuna_and_its_storage_say_the_same(storage, tmp_path)
         assert sorted(r.steps_run for r in rows if r.outcome.value == "censored") == [200, 400, 400, 400, 400]
         assert rows[0].step_size == 0.035511077661675036
     assert {row.study for row in stored} == {"logistic"}
-    assert bs.batch_threshold(exported, "b_crit", exported[0].shape).n == 12
+    assert bs.batch_threshold(exported, "b_crit", exported[0].shape).n == 4  # the fastest trial of every batch size
 
 
 def test_in_optunas_storage_another_target_is_looked_for(storage, tmp_path):
@@ -193,7 +193,7 @@ def test_in_optunas_storage_another_target_is_looked_for(storage, tmp_path):
     rows = rows_of(lines, tmp_path / "c.csv")
     assert [(line["steps_before"], line["steps"]) for line in lines[:2]] == [(340, 360), (60, 80)]
     assert [row.outcome.value for row in rows].count("reached") == 9
-    assert not [line for line in imported(storage, "optuna", {}, target="value < 0.01") if line["reached"]]
+    assert not [line for line in imported(storage, "optuna", {}, target="value < 0.01") if line.get("reached")]
 
 
 def test_what_of_optuna_cannot_be_used_is_said(storage, tmp_path):

@@ -46,7 +46,7 @@ def lines(directory: Path, goal: Goal) -> list[dict[str, Any]]:
 
 def _group(path: Path) -> str:
     """mnist_subsets, solution_quality, ...: the folder above dataset/model/optimizer/batch_size, where it is theirs."""
-    above = [part.name for part in path.parents][5:6]
+    above = [part.name for part in path.parents][4:5]
     return above[0] if above and above[0] in GROUPS else ""
 
 

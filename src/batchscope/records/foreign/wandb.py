@@ -73,7 +73,7 @@ def _flat(table: Table, path: Path) -> Table:
 
 def _texts(printed: str) -> dict[str, str]:
     """nan and inf are numbers there, which Python's literals are not."""
-    safe = re.sub(r"(?<=[:\[, ])(-?)(nan|inf)(?=[,\]}])", r"\1'\2'", printed)
+    safe = re.sub(r"(?<=[:\[, ])(-?)(nan|inf)(?=[,\]}])", r"'\1\2'", printed)
     return {key: "" if value is None else str(value) for key, value in ast.literal_eval(safe).items()}
 
 
