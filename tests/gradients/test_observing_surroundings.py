@@ -1,6 +1,7 @@
 """What surrounds an observed call (checkpoints, caches, other graphs, observers) is not touched by our own passes."""
 
 import contextlib
+from functools import partial
 
 import pytest
 import torch
@@ -9,7 +10,8 @@ from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.parametrize import cached
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
+from torch.utils.flop_counter import FlopCounterMode
 
 from batchscope.gradients import measure, observe
 from batchscope.gradients.subject.state import Buffers, apart
@@ -37,6 +39,31 @@ def test_a_checkpoint_around_the_whole_model(build, reentrant):
         F.cross_entropy(checkpoint(model, x, use_reentrant=reentrant), y).backward()
 
     assert not both(build, step).notes
+
+
+@pytest.mark.parametrize("build", [net, Recurrent], ids=["inside", "second pass"])
+def test_a_checkpoint_that_keeps_the_results_of_some_operations(build):
+    kept = partial(create_selective_checkpoint_contexts, [torch.ops.aten.mm.default, torch.ops.aten.addmm.default])
+
+    def step(model, x, y):
+        F.cross_entropy(checkpoint(model, x, use_reentrant=False, context_fn=kept), y).backward()
+
+    assert not both(build, step).notes
+
+
+def test_a_count_of_operations_is_that_of_the_loop():
+    counts = []
+
+    def step(model, x, y):
+        with FlopCounterMode(display=False) as counter:
+            plain(model, x, y)
+        counts.append(counter.get_total_flops())
+
+    for build in (net, Recurrent):
+        counts.clear()
+        both(build, step)
+        half = len(counts) // 2
+        assert counts[:half] == counts[half:]
 
 
 def test_hooks_on_saved_tensors_are_for_the_loop_alone():

@@ -21,6 +21,7 @@ from batchscope.gradients.backward.meeting import Meeting, SharedCall
 from batchscope.gradients.backward.planner import Planner
 from batchscope.gradients.observing.linear_rows import LinearRow, RowSquares, linear_row
 from batchscope.gradients.rules import RULES
+from batchscope.gradients.subject.state import unseen
 from batchscope.gradients.tracing.calls import Function, is_in_place, tensors_in, tensors_out
 from batchscope.gradients.tracing.trace import Event, Trace
 
@@ -63,7 +64,7 @@ class InsideCapture(Capture):
         operands = {place: shared[id(tensor)] for place, tensor in tensors_in(args, kwargs) if id(tensor) in shared}
         output = func(*args, **kwargs)
         try:
-            self._see(SharedCall(func, args, kwargs, operands), output)
+            unseen(self._see, SharedCall(func, args, kwargs, operands), output)
         except Exception as error:
             self.error = error
         return output
@@ -132,7 +133,7 @@ class InsideCapture(Capture):
         if self.error is not None or self.is_idle:
             return
         try:
-            if not call.receive(grad):
+            if not unseen(call.receive, grad):
                 what = f"the input of the call of {call.names[0]!r} was changed in place"
                 self.error = CannotObserveInside(f"{what}, or {TWICE}")
         except Exception as error:
@@ -168,12 +169,15 @@ class InsideCapture(Capture):
         try:
             if torch.is_grad_enabled() or self._fired[number] > 1:
                 raise CannotObserveInside(TWICE)
-            with torch.no_grad():
-                for operand, use, rule in meeting.uses(grad, self._num_examples):
-                    self._receive(operand, use, rule)
+            unseen(self._receive_uses, meeting, grad)
         except Exception as error:
             self.error = error
         meeting.args, meeting.kwargs, meeting.versions = [], {}, []
+
+    def _receive_uses(self, meeting: Meeting, grad: Tensor) -> None:
+        with torch.no_grad():
+            for operand, use, rule in meeting.uses(grad, self._num_examples):
+                self._receive(operand, use, rule)
 
 
 def _on_gradient_of(output: Tensor, args: tuple[Any, ...], receive: Any) -> None:

@@ -33,7 +33,7 @@ from batchscope.gradients.observing.scale import Told
 from batchscope.gradients.observing.step_log import StepLog
 from batchscope.gradients.observing.steps import Steps
 from batchscope.gradients.observing.walk import Walk
-from batchscope.gradients.subject.state import Buffers
+from batchscope.gradients.subject.state import Buffers, unseen
 
 PATIENCE = 3  # observed steps in a row that may fail before observing ends
 
@@ -165,7 +165,7 @@ class Watcher:
     def guard(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """function(*arguments); an error becomes a note, and the step under way is not observed."""
         try:
-            return function(*arguments)
+            return unseen(function, *arguments)
         except Exception as error:
             self._broken = True
             if self._notes.is_strict:

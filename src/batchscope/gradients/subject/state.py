@@ -4,7 +4,7 @@ the model's code is run meanwhile: eagerly, without recomputation, with gradient
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch.nn.utils.parametrize as parametrize
 import torch.utils.checkpoint as checkpointing
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
+from torch.utils._python_dispatch import _disable_current_modes
 
 
 class Buffers:
@@ -140,6 +141,15 @@ def _packed(tensor: Tensor) -> Tensor:
 
 def _unpacked(tensor: Tensor) -> Tensor:
     return tensor
+
+
+def unseen(function: Callable[..., Any], *arguments: Any) -> Any:
+    """function(*arguments), its operations hidden from dispatch modes of the user (checkpoints that keep some results,
+    counts of operations)."""
+    if not torch._C._len_torch_dispatch_stack():
+        return function(*arguments)
+    with _disable_current_modes():
+        return function(*arguments)
 
 
 @contextmanager
