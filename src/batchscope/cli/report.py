@@ -4,7 +4,6 @@ numbers; a gate for CI."""
 from __future__ import annotations
 
 import argparse
-import gc
 import shlex
 import sys
 from collections.abc import Mapping
@@ -54,7 +53,6 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.times and not arguments.html:
         raise InputError("--times FILE is for the page: give --html FILE as well, or run batchscope advise")
     about = reported(arguments.directory, arguments.study, arguments.num_examples)
-    gc.freeze()  # the rows stay to the end: the garbage collector need not walk them over and over
     other = reported(arguments.against, None, arguments.num_examples) if arguments.against else None
     digests = digests_of(about, arguments.definition, other)
     gates = _gates(digests, arguments.require)
