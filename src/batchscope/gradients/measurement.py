@@ -65,6 +65,7 @@ class Measurement:
     loss: Loss | str
     options: MeasureOptions
     _checked: bool = False
+    _has_run: bool = False
 
     def __post_init__(self) -> None:
         model = unwrap(self.model)
@@ -107,7 +108,9 @@ class Measurement:
             batch = self._check(batch)
             self._checked = True
         results = self.measurer.measure(batch)
-        self._refuse_new_parameters()
+        if not self._has_run:
+            self._refuse_new_parameters()
+            self._has_run = True
         return results
 
     def _refuse_new_parameters(self) -> None:
