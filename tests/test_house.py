@@ -97,6 +97,13 @@ def test_docstrings_call_functions_that_exist():
     assert not [one for one in called if one[1] not in ours]
 
 
+def test_no_test_takes_from_another_test():
+    """What several of them need stands in a file of its own; it would be collected twice, and move with its tests."""
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        imports = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+        assert not [node.module for node in imports if re.search(r"^tests\b.*\.test_", node.module or "")], path.name
+
+
 def test_no_test_draws_random_numbers_while_it_is_imported():
     """What it would draw then depends on the files before it; a fixture seeds torch before each test."""
     found = []

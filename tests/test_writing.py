@@ -16,7 +16,7 @@ from batchscope.errors import StoreError
 from batchscope.running.store import Store
 from batchscope.writing import replaced, write_text
 from tests.report import factory
-from tests.report.test_report_command import study
+from tests.report.small_study import study
 
 
 def test_an_error_in_the_middle_leaves_what_was_there_and_nothing_else(tmp_path):

@@ -23,7 +23,7 @@ from batchscope.cli.main import main
 from batchscope.cli.streams import SafeStream, terminal, visible
 from batchscope.running.store import Store
 from tests.report import factory
-from tests.report.test_report_command import study
+from tests.report.small_study import study
 
 ROWS = factory.study(shapes=((1, 13), (3, 11)), batch_sizes=(8, 32, 128), num_seeds=3)
 PASSES, FAILS = "b_threshold(wide, overhead_20) >= 8", "b_threshold(wide) >= 100000"

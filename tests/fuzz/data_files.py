@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.data.test_hostile_files import HOSTILE, archive, header, member
+from tests.data.hostile_files import HOSTILE, archive, header, member
 from tests.fuzz import odd, study_files
 
 TYPES = ("f8", "f4", "f2", ">f8", "i8", "u1", "?", "c16", "U3", "S2", "M8[s]", "O", "i4,f8", "V5")

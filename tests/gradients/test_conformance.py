@@ -7,7 +7,7 @@ from torch import nn
 
 from batchscope.errors import InputError, MeasurementError
 from batchscope.gradients.conformance import check_rule
-from tests.gradients.test_refusals import broken_rule
+from tests.gradients.broken_rules import broken_rule
 
 RIGHT = {
     "linear": lambda: (nn.Linear(5, 3), torch.randn(7, 2, 5)),

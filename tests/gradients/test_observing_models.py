@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from batchscope.gradients import GroupMoments, observe
 from batchscope.gradients.observing.choosing import Way
-from tests.gradients.test_observing_steps import truth
+from tests.gradients.true_moments import truth
 
 X, Y = torch.randn(7, 5, generator=torch.Generator().manual_seed(0)), torch.arange(7) % 3
 

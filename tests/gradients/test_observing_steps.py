@@ -1,6 +1,5 @@
 """Steps are the optimizer's: accumulation, flushes, closures, extra passes, and the scale of the loss derived."""
 
-import copy
 import math
 
 import pytest
@@ -10,6 +9,7 @@ from torch import nn
 
 from batchscope.gradients import observe
 from batchscope.gradients.observing.loss_forms import derive
+from tests.gradients.true_moments import truth
 
 X, Y = torch.randn(28, 5, generator=torch.Generator().manual_seed(1)), torch.arange(28) % 3
 
@@ -17,21 +17,6 @@ X, Y = torch.randn(28, 5, generator=torch.Generator().manual_seed(1)), torch.ara
 def net():
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 3))
-
-
-def truth(model, x, y, loss=F.cross_entropy):
-    """(S1, Q) by a loop over examples, in float64."""
-    model = copy.deepcopy(model).double()
-    total, squares = 0, 0.0
-    for i in range(len(x)):
-        gradients = torch.autograd.grad(loss(model(_double(x[i : i + 1])), _double(y[i : i + 1])), model.parameters())
-        g = torch.cat([gradient.flatten() for gradient in gradients])
-        squares, total = squares + float(g @ g), total + g
-    return squares, float(total @ total)
-
-
-def _double(x):
-    return x.double() if x.is_floating_point() else x
 
 
 def check(moments, right, num_examples):

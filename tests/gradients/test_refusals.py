@@ -1,6 +1,5 @@
 """What is refused or said: coupled examples, randomness, losses, wrong rules; and that nothing is left behind."""
 
-import contextlib
 import copy
 import functools
 import math
@@ -12,7 +11,7 @@ from torch import nn
 
 from batchscope.errors import InputError, MeasurementError, RunError
 from batchscope.gradients import measure, oracle, per_example_sq_norms
-from batchscope.gradients.rules import RULES
+from tests.gradients.broken_rules import broken_rule
 from tests.gradients.gradient_models import batchnorm_eval, squared_error
 
 
@@ -236,21 +235,6 @@ def test_other_refusals():
     ]:
         with pytest.raises(MeasurementError, match=what):
             measure(nn.Sequential(layer, nn.Flatten()), squared_error, (ids, torch.zeros(11, 9)))
-
-
-@contextlib.contextmanager
-def broken_rule(function, factor):
-    """A rule whose gradients are off by `factor`."""
-    rule = RULES[function]
-
-    def wrong(grad, *args, **kwargs):
-        yield from rule.function(grad * factor, *args, **kwargs)
-
-    RULES[function] = type(rule)("wrong", wrong, rule.examples, rule.reads_inputs)
-    try:
-        yield
-    finally:
-        RULES[function] = rule
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])

@@ -12,7 +12,7 @@ import pytest
 from batchscope.cli.main import main
 from batchscope.running.store import Store
 from tests.report import factory
-from tests.report.test_report_command import study
+from tests.report.small_study import study
 
 DAMAGES = {
     "a record that is no JSON": ("INSERT INTO runs VALUES ('not json')", "is damaged"),

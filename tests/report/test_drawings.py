@@ -14,7 +14,7 @@ from batchscope.report.charts.blocks import block_diversity
 from batchscope.report.charts.chart import Band, Chart, Heat, HeatCell, Hue, Line, Panel, Points
 from batchscope.report.drawing import interactive, static
 from tests.report import extraction, factory
-from tests.report.test_blocks_figure import resnet
+from tests.report.measured_resnet import resnet
 
 SMALL = factory.study(shapes=((1, 13), (3, 11), (10, 7)), batch_sizes=(8, 32, 512), num_seeds=3)
 

@@ -15,18 +15,10 @@ from batchscope.report.charts.axes import categories
 from batchscope.report.charts.chart import Chart, Panel
 from batchscope.report.drawing import static
 from tests.report import factory
+from tests.report.odd_rows import ODD, SMALL
 
 NAMES = set(CHARTS) - {"protocols"}
-SMALL = factory.study(shapes=((1, 13), (3, 11)), batch_sizes=(8, 32, 128), num_seeds=3)
 AXIS = categories("", "abc")
-ODD = {
-    "none": [],
-    "one": [factory.row(batch_size_bound=None)],
-    "only censored": [factory.censored(seed=seed) for seed in range(3)],
-    "only diverged": [factory.diverged(seed=seed) for seed in range(3)],
-    "only crashed": [factory.crashed(seed=seed) for seed in range(3)],
-    "only tuning": [factory.row(phase="tune")],
-}
 
 
 def test_every_figure_is_written_as_png_and_svg(tmp_path):

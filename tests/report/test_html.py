@@ -22,7 +22,7 @@ from batchscope.report.page.parts import table_html
 from batchscope.report.page.sections import sections
 from batchscope.report.terminal import study_text
 from tests.report import factory
-from tests.report.test_figures import ODD, SMALL
+from tests.report.odd_rows import ODD, SMALL
 
 TITLES = ("Verdict", "Largest batch", "Run ledger", "Residuals and sensitivity", "Provenance", "Data")
 

@@ -13,15 +13,11 @@ from batchscope.analysis import compare_protocols
 from batchscope.analysis.cells import cells
 from batchscope.cli.main import main
 from batchscope.running.store import Store
-from batchscope.studies import Study, read
+from batchscope.studies import read
 from tests.report import factory
+from tests.report.small_study import study
 
 ROWS = factory.study(shapes=((1, 13), (3, 11)), batch_sizes=(8, 32, 128), num_seeds=3)
-
-
-def study(name="quickstart", **changes):
-    fields = {"dataset": "digits", "shapes": [[1, 13], [3, 11]], "batch_sizes": [8, 32, 128], "num_seeds": 3}
-    return Study(name=name, target={"train_accuracy": 0.96}, **(fields | changes))
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import torch
 from batchscope.architectures import Architecture
 from batchscope.records.row import Target
 from batchscope.training import Member, MemberResult, Settings, checkpoint, train_cohort
-from tests.training.test_members import images
+from tests.training.networks import images
 
 SETTINGS = Settings(batch_size=13, target=Target("train_loss", 1.35), max_epochs=8, dtype="float64")
 MEMBERS = [Member(0.02, 1), Member(0.05, 2), Member(0.15, 3)]

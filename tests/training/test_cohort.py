@@ -8,29 +8,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from batchscope.architectures import Architecture, build
-from batchscope.data import Dataset, epoch_order, load
+from batchscope.architectures import build
+from batchscope.data import epoch_order
 from batchscope.errors import InputError
 from batchscope.records.row import Outcome, Target
-from batchscope.training import Member, Settings, train_cohort
+from batchscope.training import Member, train_cohort
 from batchscope.training.cohort import RunningCohort
-
-NEVER = Target("train_loss", -1.0)
-SETTINGS = Settings(batch_size=13, target=NEVER, max_epochs=2, dtype="float64")
-
-
-def classes() -> Dataset:
-    return load("digits", num_examples=97)
-
-
-def regression() -> Dataset:
-    return load("synthetic", num_examples=97, d_in=7, d_out=3, seed=5)
-
-
-def architecture(dataset: Dataset, depth: int = 3, activation: str = "relu", bias: bool = True) -> Architecture:
-    return Architecture(
-        "fully_connected", dataset.inputs.shape[1:], dataset.d_out, depth, 5, activation=activation, bias=bias
-    )
+from tests.training.networks import SETTINGS
+from tests.training.small_cohorts import GRID, architecture, classes, regression
 
 
 def run(dataset, shape, settings, members) -> RunningCohort:
@@ -73,7 +58,6 @@ def assert_same(state, expected):
         torch.testing.assert_close(state[name], tensor, rtol=1e-10, atol=1e-10, msg=lambda m, n=name: f"{n}: {m}")
 
 
-GRID = [Member(step_size, 3) for step_size in (0.01, 0.05, 0.2)]
 SEEDS = [Member(step_size, seed) for step_size, seed in ((0.05, 1), (0.05, 2), (0.1, 7))]
 
 

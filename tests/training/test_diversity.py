@@ -3,9 +3,11 @@
 import pytest
 import torch
 
+from batchscope.architectures import build
 from batchscope.training.cohort import RunningCohort
 from batchscope.training.stacked.batch_size_bounds import batch_size_bounds
-from tests.training.test_cohort import GRID, SETTINGS, architecture, build, classes, regression
+from tests.training.networks import SETTINGS
+from tests.training.small_cohorts import GRID, architecture, classes, regression
 
 
 @pytest.mark.parametrize("data", [classes, regression])

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from batchscope.architectures import Architecture, build
-from batchscope.data import Dataset, epoch_order
-from batchscope.data.dataset import Standardisation
+from batchscope.data import epoch_order
 from batchscope.errors import InputError
 from batchscope.records.row import Outcome, Target
 from batchscope.training import Member, Settings, train_cohort
@@ -22,26 +19,12 @@ from batchscope.training.cuda_graph import WARM_UP, ReplayedStep
 from batchscope.training.engine_choice import possible_executions
 from batchscope.training.execution import Execution
 from batchscope.training.parallel import ONE_RANK
+from tests.training.networks import NETS, SETTINGS, images
 
-NEVER = Target("train_loss", -1.0)
-SETTINGS = Settings(batch_size=13, target=NEVER, max_epochs=2, dtype="float64")
 GRID = [Member(step_size, 3) for step_size in (0.01, 0.05, 0.2)]
 SEEDS = [Member(step_size, seed) for step_size, seed in ((0.05, 1), (0.05, 2), (0.1, 7))]
-NETS = {
-    "lenet": Architecture("lenet", (2, 16, 17), 5, 2, 7, activation="tanh"),
-    "batch_norm": Architecture("resnet18_blocks", (3, 16, 17), 5, 1, 2),
-    "group_norm": Architecture("resnet18_head", (3, 16, 16), 5, 2, 7, norm="group_norm", filters=2),
-}
 RELU = dataclasses.replace(NETS["lenet"], activation="relu")
 EXECUTIONS = ["one after another", "one after another, channels_last", "vectorised", "vectorised, channels_last"]
-
-
-@functools.cache
-def images(shape: tuple[int, ...], n: int = 31, num_classes: int = 5) -> Dataset:
-    draw = np.random.default_rng(11)
-    inputs, labels = draw.normal(size=(n, *shape)).astype(np.float32), draw.integers(0, num_classes, n)
-    held = draw.normal(size=(7, *shape)).astype(np.float32), draw.integers(0, num_classes, 7)
-    return Dataset("noise", inputs, labels, *held, num_classes, "0" * 16, Standardisation("none"), "random numbers")
 
 
 def plain_loop(net: Architecture, settings: Settings, member: Member) -> torch.nn.Module:

@@ -11,7 +11,7 @@ from batchscope.records.row import Outcome
 from batchscope.training import Member
 from batchscope.training.memory import explain_exhaustion, largest_batch
 from batchscope.training.modules.network import Network
-from tests.training.test_members import NETS, SETTINGS, images
+from tests.training.networks import NETS, SETTINGS, images
 
 FITS = 7
 

@@ -22,7 +22,7 @@ from batchscope.training.execution import Execution
 from batchscope.training.optimizers import OPTIMIZERS
 from batchscope.training.parallel import ONE_RANK
 from batchscope.training.schedule import step_size_factor
-from tests.training.test_members import NETS, images
+from tests.training.networks import NETS, images
 
 # 97 examples by 13: 8 steps an epoch, 56 in all.
 SETTINGS = Settings(13, Target("train_loss", -1.0), max_epochs=7, dtype="float64")

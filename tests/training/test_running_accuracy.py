@@ -13,7 +13,7 @@ from batchscope.architectures import Architecture, build
 from batchscope.data import epoch_order
 from batchscope.records.row import Outcome, Target
 from batchscope.training import Member, Settings, train_cohort
-from tests.training.test_members import NETS, images
+from tests.training.networks import NETS, images
 
 SETTINGS = Settings(13, Target("train_accuracy_running", 1.0), max_epochs=3, dtype="float64", evaluations_per_epoch=2)
 MEMBERS = [Member(0.05, 1), Member(0.1, 2)]
