@@ -22,16 +22,14 @@ from batchscope.analysis.log_times import log_times
 from batchscope.theory.mccandlish2018 import examples_to_target
 from reproduction import changes
 from reproduction.evidence import (
-    CONSTANT_DEPTH,
-    CONSTANT_WIDTH,
+    CHANGES,
     FAILS,
     HOLDS,
     IN_PART,
-    LINEAR,
+    LEMMA1,
     MNIST,
-    RULES,
+    RUNS,
     SGD_MNIST,
-    WEIGHTS,
     Answer,
     claim,
     results,
@@ -41,26 +39,38 @@ from reproduction.open_questions import Pooled, bound_at, first_after_the_start,
 Array = NDArray[np.float64]
 Sweeps = Mapping[str, Sweep]
 RESAMPLES = 2000
-# Studies, and the largest batch that their targets and epochs suit. The rest, on the digits, within 20 epochs.
-LIMITS = {"chen2018-figure2": "within_epochs(14)", "chen2018-figure2-mnist": "within_epochs(50)"}
-DIGITS = (RULES, WEIGHTS, CONSTANT_WIDTH, CONSTANT_DEPTH)
+# Data -> the largest batch that the targets and epochs of its studies suit.
+LIMITS = {"synthetic": "within_epochs(14)", "mnist": "within_epochs(50)", "digits": "within_epochs(20)"}
+ALONE = ("chen2018-figure2", "chen2018-figure2-mnist")  # of which the page says the start by itself
 
 
 @functools.cache
 def panels() -> dict[str, Sweeps]:
-    """Study -> its shapes; the changes to a deep net, which are a study each, as one."""
+    """Study -> its shapes, of all in which B_S was measured; the changes to a deep net, a study each, as one.
+
+    Those of Lemma 1 tune nothing and aim at no target.
+    """
     found = {
         study.name: sweeps_of(results(given).of(study.name))
-        for given in (LINEAR, MNIST, *DIGITS)
+        for given in RUNS
+        if given not in (LEMMA1, CHANGES)
         for study in results(given).studies
+        if study.diversity_every
     }
     return found | {"beyond-changes": changes.sweeps()}
 
 
 @functools.cache
+def limit_of(study: str) -> str:
+    """The definition of the largest batch for a study."""
+    datasets = {one.name: one.dataset for given in RUNS for one in results(given).studies}
+    return LIMITS[datasets.get(study, "digits")]
+
+
+@functools.cache
 def largest(study: str) -> dict[str, float]:
     """Shape -> the largest batch within a number of epochs; 0 or inf outside the sweep."""
-    found = batch_threshold(panels()[study], LIMITS.get(study, "within_epochs(20)"))
+    found = batch_threshold(panels()[study], limit_of(study))
     return {shape: estimate.ordering for shape, estimate in found.items()}
 
 
@@ -94,7 +104,7 @@ def rank(of: Callable[[Sweeps], Mapping[str, float]], studies: Mapping[str, Swee
 @claim("6d", "(open) does the gradient diversity of the first epochs tell the largest batch?", MNIST)
 def _predictors() -> Answer:
     every, one_run = panels(), rank(small_batch, panels())
-    start = {name: rank(at_start, {name: every[name]}) for name in LIMITS}
+    start = {name: rank(at_start, {name: every[name]}) for name in ALONE}
     each = "; ".join(f"{name.removeprefix('chen2018-')} {one}" for name, one in start.items())
     mnist, shared = (rank(first_after_the_start, studies) for studies in ({MNIST_STUDY: every[MNIST_STUDY]}, every))
     return Answer(
