@@ -46,6 +46,39 @@ def check_source(name: str, source: str, what: str) -> None:
         )
 
 
+def files_of(name: str, what: str) -> dict[str, bytes]:
+    """Return path -> content of the code that ``package.module:name`` needs, for a machine that has none of it.
+
+    It is what `source_of` hashes, and the packages that lies in; paths begin at the folder in which the module's name
+    begins. Nothing of an installed package: that has to be installed there too. InputError as for `source_of`.
+    """
+    source_of(name, what)
+    module_name = parts_of(name, what)[0]
+    file = Path(str(sys.modules[module_name].__file__))
+    root = _root(module_name, file)
+    if _is_installed(root):
+        return {}
+    found, looked = _own_files(module_name, file), {module_name}
+    while packages := {package for module in found for package in _packages(module)} - looked:
+        looked |= packages
+        for package in packages:
+            if place := _file_of(root, package):
+                found |= _own_files(package, place)
+    return {_place(module, path): path.read_bytes() for module, path in sorted(found.items())}
+
+
+def _packages(module_name: str) -> Iterator[str]:
+    """The packages that a module lies in: ``a`` and ``a.b`` of ``a.b.c``."""
+    parts = module_name.split(".")
+    return (".".join(parts[:length]) for length in range(1, len(parts)))
+
+
+def _place(module_name: str, path: Path) -> str:
+    """Where a module's file lies below the folder in which its name begins."""
+    parts = module_name.split(".")
+    return "/".join([*(parts if path.name == "__init__.py" else parts[:-1]), path.name])
+
+
 def _hash(module_name: str, where: str) -> str:
     file = getattr(sys.modules[module_name], "__file__", None)
     if file is None or not Path(file).is_file():
@@ -58,7 +91,7 @@ def _hash(module_name: str, where: str) -> str:
 
 def _own_files(module_name: str, file: Path) -> dict[str, Path]:
     """Module -> file, of a module and of all that it imports from the folder in which its name begins."""
-    root = file.resolve().parents[module_name.count(".") + (file.name == "__init__.py")]
+    root = _root(module_name, file)
     found, waiting = {}, [(module_name, file)]
     while waiting:
         name, path = waiting.pop()
@@ -67,6 +100,11 @@ def _own_files(module_name: str, file: Path) -> dict[str, Path]:
             imported = ((other, _file_of(root, other)) for other in _imported(name, path))
             waiting += [(other, place) for other, place in imported if place and other not in found]
     return found
+
+
+def _root(module_name: str, file: Path) -> Path:
+    """The folder in which a module's name begins."""
+    return file.resolve().parents[module_name.count(".") + (file.name == "__init__.py")]
 
 
 def _is_installed(folder: Path) -> bool:

@@ -22,7 +22,12 @@ from batchscope.errors import DataError, InputError
 from batchscope.records.row import Outcome
 from batchscope.running.executors import ray as ray_executor
 from batchscope.running.progress import Status
+from batchscope.running.store import Store
 from batchscope.studies import Results, Study
+from batchscope.studies.dataset import DataRequest, facts, load_data
+from batchscope.studies.plan import cells
+from batchscope.studies.protocols import next_cohorts
+from batchscope.training.checkpoint import DAMAGED
 from tests.running.common import STUDY, exported, processes_with, same_rows, trials_in, wait_for
 from tests.studies.common import make_study
 from tests.studies.conftest import PATCHED
@@ -281,8 +286,6 @@ def study_of_a_file(path: Path) -> Study:
 
 @pytest.mark.parametrize("executor", [ON_RAY], indirect=True)
 def test_workers_need_no_data_files(tmp_path, executor, setting):
-    from batchscope.studies.dataset import DataRequest, load_data
-
     study = study_of_a_file(tmp_path / "own.npz")
     load_data(DataRequest.of(study))  # kept in this process
     (tmp_path / "own.npz").unlink()
@@ -306,3 +309,21 @@ def test_data_that_arrive_otherwise_than_they_were_sent_are_refused(tmp_path, ex
     monkeypatch.setattr(ray_executor, "data_checksum", lambda dataset: "0123456789abcdef")
     with pytest.raises(DataError, match=r"checksum [0-9a-f]{16}, but was sent with 0123456789abcdef"):
         bs.run(make_study(), tmp_path / "out", executor=executor, workers=1)
+
+
+@pytest.mark.parametrize("executor", [ON_RAY], indirect=True)
+def test_a_damaged_state_is_set_aside_by_name_and_its_cohort_starts_over(tmp_path, executor, setting, log, reference):
+    """The driver keeps the states, so it is the one to look: the worker has a folder of its own."""
+    study = make_study()
+    cells_of = cells(study, facts(load_data(DataRequest.of(study)), study.seed))
+    with Store(tmp_path / "out", (study,)) as store:
+        paths = [store.checkpoint(next_cohorts(study, cell, {})[0]) for cell in cells_of[:2]]
+    paths[0].parent.mkdir()
+    for path, content in zip(paths, (b"", b"PK\x03\x04 cut short"), strict=True):
+        path.write_bytes(content)
+    setting()
+    with pytest.warns(UserWarning, match=r"is damaged \(not the whole of what was written\); kept as"):
+        results = bs.run(study, tmp_path / "out", executor=executor, workers=1)
+    assert same_rows(results, reference)
+    kept = {path.name: path.read_bytes() for path in paths[0].parent.iterdir()}
+    assert kept == {f"{paths[0].name}{DAMAGED}": b"", f"{paths[1].name}{DAMAGED}": b"PK\x03\x04 cut short"}

@@ -89,11 +89,9 @@ def test_the_code_of_batchscope_is_part_of_its_version(tmp_path, monkeypatch):
     assert ray_actor.installed(("torch",))["batchscope"] != here
 
 
-def test_a_folder_with_code_of_the_users_own_is_searched_last_and_another_not_at_all(monkeypatch, tmp_path):
+def test_a_worker_takes_no_module_from_the_folder_of_the_run(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "path", [str(tmp_path), "/library", ""])
-    ray_actor.look_elsewhere_first(str(tmp_path), own_code=True)
-    assert sys.path == ["/library", str(tmp_path)]
-    ray_actor.look_elsewhere_first(str(tmp_path), own_code=False)
+    ray_actor.look_elsewhere(str(tmp_path))
     assert sys.path == ["/library"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import shutil
 import sys
 
 import numpy as np
@@ -15,7 +16,7 @@ from batchscope import importing
 from batchscope.architectures import Architecture, architecture, build, factory
 from batchscope.data import load
 from batchscope.errors import BatchscopeError, InputError
-from batchscope.own_code import source_of
+from batchscope.own_code import files_of, source_of
 from batchscope.records.row import Target
 from batchscope.running.own_code_check import check_study
 from batchscope.studies import Study
@@ -308,3 +309,31 @@ def test_own_data_has_the_seed_of_the_study_and_its_held_out_part(folder):
     assert (first.num_examples, first.num_heldout, first.inputs.shape[1:]) == (40, 8, (2, 5, 7))
     assert first.fingerprint == again.fingerprint != other.fingerprint
     assert np.array_equal(first.inputs, again.inputs)
+
+
+def test_the_files_that_another_machine_needs(folder):
+    """The module, what it imports from beside it, the packages above; in a folder of their own they hash the same."""
+    assert sorted(files_of("own_models:resnet", "family")) == ["own_layers.py", "own_models.py"]
+    lab = folder / "own_lab" / "nets"
+    lab.mkdir(parents=True)
+    (folder / "own_lab" / "__init__.py").write_text("from own_lab.setup import SETTING\n")
+    (folder / "own_lab" / "setup.py").write_text("SETTING = 3\n")
+    (lab / "wide.py").write_text(
+        "from . import parts\n\n\ndef make(depth, width, input_shape, d_out):\n    return parts\n"
+    )
+    (lab / "parts.py").write_text("import numpy\n")
+    found = files_of("own_lab.nets.wide:make", "family")
+    assert sorted(found) == [f"own_lab/{name}.py" for name in ("__init__", "nets/parts", "nets/wide", "setup")]
+    before = source_of("own_lab.nets.wide:make", "family")
+    forget()
+    other = folder / "other"
+    for name, content in found.items():
+        (other / name).parent.mkdir(parents=True, exist_ok=True)
+        (other / name).write_bytes(content)
+    shutil.rmtree(folder / "own_lab")
+    importing.look_in(other)
+    assert source_of("own_lab.nets.wide:make", "family") == before
+
+
+def test_an_installed_package_is_not_copied():
+    assert files_of("numpy.linalg:norm", "loss") == {}

@@ -22,6 +22,13 @@ class Job:
     checkpoint: str | None = None  # file for the state between epochs
     folders: tuple[str, ...] = ()
 
+    @property
+    def own_code(self) -> dict[str, str]:
+        """What of the user's own the cohort runs, ``package.module:name`` -> what it is for: family, loss, metric."""
+        settings = self.cohort.settings
+        named = {self.cohort.architecture.family: "family", settings.loss: "loss", settings.metric: "metric"}
+        return {name: what for name, what in named.items() if ":" in name}
+
 
 @dataclass(frozen=True)
 class Finished:

@@ -25,6 +25,7 @@ from batchscope.training.settings import Member, Settings
 # Seconds between two writings: short epochs are cheaper to repeat than to keep one by one.
 INTERVAL = 5.0
 DAMAGED = ".damaged"  # ends the name of a file that was set aside
+NOT_WHOLE = "not the whole of what was written"
 # Raise it when a state is made of other things than before: states of other versions are not gone on from.
 FORMAT = 1
 _SEAL = b"\nsha256 "
@@ -63,12 +64,13 @@ class Checkpoint:
         try:
             with self._path.open("rb") as file:
                 if not _is_sealed(file):
-                    raise ValueError("not the whole of what was written")
+                    raise ValueError(NOT_WHOLE)
                 saved: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
         except FileNotFoundError:  # another rank was faster to set it aside
             return None
         except (OSError, ValueError) as error:
-            self._set_aside(self._path, error)
+            if self._writes:
+                _set_aside(self._path, error)
             return None
         return saved["state"] if saved["identity"] == self._identity else None
 
@@ -86,11 +88,21 @@ class Checkpoint:
             partial.unlink(missing_ok=True)
         self._saved_at = time.monotonic()
 
-    def _set_aside(self, path: Path, error: Exception) -> None:
-        if self._writes:
-            aside = path.with_name(path.name + DAMAGED)
-            path.replace(aside)
-            warnings.warn(f"{path} is damaged ({error}); kept as {aside.name}, its runs start over", stacklevel=3)
+
+def read_whole(path: Path) -> bytes | None:
+    """Return a checkpoint's content, for another machine; None for one that is not whole, which is set aside."""
+    with path.open("rb") as file:
+        whole = _is_sealed(file)
+        content = file.read()
+    if not whole:
+        _set_aside(path, ValueError(NOT_WHOLE))
+    return content if whole else None
+
+
+def _set_aside(path: Path, error: Exception) -> None:
+    aside = path.with_name(path.name + DAMAGED)
+    path.replace(aside)
+    warnings.warn(f"{path} is damaged ({error}); kept as {aside.name}, its runs start over", stacklevel=3)
 
 
 def _seal(path: Path) -> None:

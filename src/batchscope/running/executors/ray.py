@@ -1,7 +1,8 @@
 """Cohorts on a cluster, by Ray Core: one actor per CPU or part of a GPU, one cohort at a time on each.
 
 The driver, this process, hands out cohorts, longest first, to whichever actor is free, hears of epochs and states on
-the way, and alone writes results. Data travel through Ray's object store, once to each node: workers read no files.
+the way, and alone writes results. Data travel through Ray's object store, once to each node, and the user's own code
+with each cohort: workers read no files.
 An actor that dies is replaced; its cohort goes on from its last state, on whichever actor is free first.
 """
 
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from batchscope.errors import BatchscopeError, InputError, RunError, StoreError, choose
-from batchscope.importing import module_path
+from batchscope.own_code import files_of
 from batchscope.running import provenance
 from batchscope.running.devices import DEVICES
 from batchscope.running.executors import ray_actor
@@ -64,6 +65,7 @@ class RayExecutor(Executor):
         self._queue: deque[_Attempt] = deque()
         self._places: list[_Place] = []
         self._shipped: dict[DataRequest, tuple[Any, str]] = {}
+        self._code: dict[str, dict[str, bytes]] = {}
         self._failed_starts = 0
         with contextlib.ExitStack() as stack:
             stack.enter_context(connected(options))
@@ -110,8 +112,7 @@ class RayExecutor(Executor):
 
     def _new_actor(self) -> tuple[Any, Any]:
         """(an actor, its greeting to come)."""
-        here = os.getcwd()
-        actor = self._actors.remote(self.device, here, here in module_path())
+        actor = self._actors.remote(self.device, os.getcwd())
         return actor, actor.greet.remote(provenance.PACKAGES)
 
     def _next_place(self) -> _Place:
@@ -157,7 +158,8 @@ class RayExecutor(Executor):
             place.holds = ray_actor.latest(place.holds, checksum)
         job, state = self._outgoing(attempt.job)
         attempt.began = time.perf_counter()
-        place.attempt, place.awaited = attempt, place.actor.train.remote(job, data, checksum, state)
+        code = self._code_of(job)
+        place.attempt, place.awaited = attempt, place.actor.train.remote(job, data, checksum, state, code)
 
     def _ship(self, request: DataRequest) -> tuple[Any, str]:
         """Put data into the object store, from which each node fetches them once."""
@@ -166,6 +168,13 @@ class RayExecutor(Executor):
             self._shipped[request] = self._ray.put(dataset), data_checksum(dataset)
         return self._shipped[request]
 
+    def _code_of(self, job: Job) -> dict[str, bytes]:
+        """Path -> content of the user's own code that a cohort runs; the worker knows it again by its hash."""
+        for name, what in job.own_code.items():
+            if name not in self._code:
+                self._code[name] = files_of(name, what)
+        return {path: content for name in job.own_code for path, content in self._code[name].items()}
+
     def _outgoing(self, job: Job) -> tuple[Job, bytes | None]:
         """(the job as the worker gets it, the state it goes on from)."""
         if job.checkpoint is None:
@@ -173,7 +182,7 @@ class RayExecutor(Executor):
         path = Path(job.checkpoint)
         if not self._states_travel:
             return dataclasses.replace(job, checkpoint=str(path.absolute())), None
-        return dataclasses.replace(job, checkpoint=None), path.read_bytes() if path.is_file() else None
+        return dataclasses.replace(job, checkpoint=None), _kept(path)
 
     def _hear(self, place: _Place, attempt: _Attempt, on_progress: OnProgress) -> Finished | None:
         """Take one message of a busy actor; return its job's end, if this is it."""
@@ -253,6 +262,15 @@ def _reason(error: BaseException) -> str:
     if detail:
         return f"{detail[1]}, {detail[2].rstrip('.')}"
     return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
+
+
+def _kept(path: Path) -> bytes | None:
+    """The state in a file, if there is a whole one; a damaged one is set aside here, where its cohort's results are."""
+    if not path.is_file():
+        return None
+    from batchscope.training.checkpoint import read_whole
+
+    return read_whole(path)
 
 
 def _keep(job: Job, state: bytes) -> None:

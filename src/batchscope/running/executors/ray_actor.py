@@ -16,7 +16,7 @@ import queue
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,13 +29,13 @@ DATASETS_KEPT = 2  # as many as `studies.dataset.load_data` keeps
 
 
 class CohortActor:
-    """Trains on `device`, "cpu" or "cuda". folder: where the run was started. own_code: whether a study uses code from
-    there."""
+    """Trains on `device`, "cpu" or "cuda". folder: where the run was started."""
 
-    def __init__(self, device: str, folder: str, own_code: bool) -> None:
+    def __init__(self, device: str, folder: str) -> None:
         self._device = device
         self._datasets: dict[str, Dataset] = {}
-        look_elsewhere_first(folder, own_code)
+        self._folders: dict[str, tempfile.TemporaryDirectory[str]] = {}
+        look_elsewhere(folder)
 
     def greet(self, packages: Sequence[str]) -> tuple[str, dict[str, str], bool]:
         """(address of the node, `installed` here, whether the device is there); imports torch, which takes longest."""
@@ -44,16 +44,19 @@ class CohortActor:
         sees_cuda = _sees_cuda()
         return ray.util.get_node_ip_address(), installed(packages), sees_cuda or self._device == "cpu"
 
-    def train(self, job: Job, dataset: Dataset | None, checksum: str, state: bytes | None) -> Iterator[Message]:
+    def train(
+        self, job: Job, dataset: Dataset | None, checksum: str, state: bytes | None, code: Mapping[str, bytes]
+    ) -> Iterator[Message]:
         """Yield the messages of `worker.serve` and ("state", bytes) whenever the state between epochs was kept.
 
         dataset: None where it is one of the latest that came, by `checksum`. state: to go on from, or None. A job with
-        a path for its checkpoint keeps its state there and sends none.
+        a path for its checkpoint keeps its state there and sends none. code: path -> content of the user's own.
         """
         from batchscope.running.executors.worker import serve
 
         messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
         data = self._data(dataset, checksum)
+        job = dataclasses.replace(job, folders=(self._unpacked(code),) if code else ())
         with tempfile.TemporaryDirectory(prefix="batchscope-") as folder:
             job, on_epoch = _with_checkpoint(job, Path(folder) / "state.pt", state, messages.put)
             work = (job, self._device, messages.put, data, on_epoch)
@@ -63,6 +66,17 @@ class CohortActor:
                 yield message
                 if message[0] == "end":
                     return
+
+    def _unpacked(self, code: Mapping[str, bytes]) -> str:
+        """A folder of this worker's own with these files: no file of the driver's is looked for."""
+        digest = hashlib.sha256(repr(sorted(code.items())).encode()).hexdigest()
+        if digest not in self._folders:
+            folder = self._folders[digest] = tempfile.TemporaryDirectory(prefix="batchscope-code-")
+            for name, content in code.items():
+                path = Path(folder.name, name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+        return self._folders[digest].name
 
     def _data(self, dataset: Dataset | None, checksum: str) -> Dataset:
         """The data as they were sent, in memory of this worker's own: the store's is read-only."""
@@ -119,12 +133,12 @@ def latest(checksums: Sequence[str], newest: str) -> tuple[str, ...]:
     return (*checksums[1 - DATASETS_KEPT :], newest)
 
 
-def look_elsewhere_first(folder: str, own_code: bool) -> None:
+def look_elsewhere(folder: str) -> None:
     """Ray lets workers look for modules in the run's folder first: a types.py lying there must not hide Python's.
 
-    See `batchscope.importing.module_path`.
+    Nor may it hide the user's own code, which is sent: on another machine other files may lie at that place.
     """
-    sys.path[:] = [*(path for path in sys.path if path not in ("", folder)), *([folder] if own_code else [])]
+    sys.path[:] = [path for path in sys.path if path not in ("", folder)]
 
 
 def installed(packages: Sequence[str]) -> dict[str, str]:
