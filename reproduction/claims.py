@@ -98,7 +98,7 @@ PANELS = {
 def _figure3() -> Answer:
     lines = "; ".join(f"({panel}) {where}" for panel, where in PANELS.items())
     return Answer(
-        f"line of this table: {lines}. A recipe each; (a), (b) whole, (c), (d) in parts of three seeds",
+        f"line of this table: {lines}. A recipe each; (a), (b) whole, of the others what their lines say",
         IN_PART,
         "no GPU at hand for (f) to (h) at full size",
     )
