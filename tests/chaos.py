@@ -5,7 +5,9 @@ and gives the same command again. It survives when the exported table is that of
 
 * ``driver``, ``worker``, ``group``: kill -9 of the run, of a worker, of all its processes, once to three times;
 * ``disk``: no file may grow any more (as on a full disk): a message and exit status 2, then on with room;
-* ``checkpoint``: every kept state is overwritten with noise or emptied, after a kill;
+* ``readonly``: after a kill the directory can only be read: a message and exit status 2, then on
+  (by a mount of its own for root, whom permissions do not stop);
+* ``checkpoint``: after a kill, the states of the next cohorts are noise or empty: set aside by name, begun anew;
 * ``database``: the results file is cut at a random place: read as it was, or named as damage with exit status 2.
 """
 
@@ -29,13 +31,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import batchscope as bs
+from batchscope.studies.dataset import DataRequest, facts, load_data
+from batchscope.studies.plan import cells
+from batchscope.studies.protocols import next_cohorts
 from tests.running.common import STUDY, exported, processes_with, trials_in
 from tests.studies.common import make_study
 from tests.studies.conftest import PATCHED
 
 EXECUTORS = ("processes", "ray", "inline")
 KILLS = ("driver", "worker", "group")
-HARMS = (*KILLS, *KILLS, "disk", "checkpoint", "database")  # kills twice as often as each of the others
+HARMS = (*KILLS, *KILLS, "disk", "readonly", "checkpoint", "database")  # kills twice as often as each of the others
+READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
 PATIENCE = 120.0  # seconds after which a run counts as stuck
 
 
@@ -55,12 +61,17 @@ class Trial:
         """The run directory."""
         return self.folder / "out"
 
-    def start(self, before: Callable[[], None] | None = None, seconds: float = 0.03) -> subprocess.Popen[str]:
-        """Begin the command, every cohort of which takes so long. before: runs in the child, before Python."""
+    def start(
+        self, before: Callable[[], None] | None = None, seconds: float = 0.03, within: Sequence[str | Path] = ()
+    ) -> subprocess.Popen[str]:
+        """Begin the command, every cohort of which takes so long.
+
+        before: runs in the child, before Python. within: a command that runs it.
+        """
         words = ["run", STUDY, "--executor", self.executor, "--workers", "2", "--out", "out"]
         settings = {"PYTHONPATH": PATCHED, "OMP_NUM_THREADS": "1", "FAKE_SECONDS": str(seconds), "TAG": self.tag}
         return subprocess.Popen(
-            [sys.executable, "-m", "batchscope.cli.main", *words],
+            [*within, sys.executable, "-m", "batchscope.cli.main", *words],
             env=os.environ | settings | ({"RAY_ADDRESS": self.address} if self.address else {}),
             cwd=self.folder,
             stdout=subprocess.PIPE,
@@ -126,14 +137,57 @@ def harm_by_full_disk(trial: Trial) -> str:
     return ""
 
 
-def harm_by_checkpoint(trial: Trial) -> str:
-    """States that are none: the cohort starts over, the file is set aside."""
+def harm_by_read_only_directory(trial: Trial) -> str:
+    """Nothing can be written: the message says so."""
     trial.kill_in_the_middle("group")
-    folder = trial.out / "checkpoints"
-    folder.mkdir(exist_ok=True)
-    for file in [*folder.glob("*.pt"), folder / "0123456789abcdef.pt"]:
-        file.write_bytes(trial.rng.choice((b"", trial.rng.randbytes(50), b"PK\x03\x04")))
+    trial.out.mkdir(exist_ok=True)
+    everything = [trial.out, *trial.out.rglob("*")]
+    modes = [path.stat().st_mode for path in everything]
+    for path, mode in zip(everything, modes, strict=True):
+        path.chmod(mode & ~0o222)
+    within = ["unshare", "-m", "sh", "-c", READ_ONLY, trial.out] if os.geteuid() == 0 else []
+    status, err = trial.finished(trial.start(within=within))
+    for path, mode in zip(everything, modes, strict=True):
+        path.chmod(mode)
+    if status != 2 or "cannot be written" not in err or "Traceback" in err:
+        return f"where only reading is allowed: exit status {status}: {err[-300:]}"
     return ""
+
+
+def can_forbid_writing() -> bool:
+    """Whether this user can run a command that may not write into a directory of this user's."""
+    if os.geteuid() != 0:
+        return True
+    with contextlib.suppress(FileNotFoundError):
+        return subprocess.run(["unshare", "-m", "true"], stderr=subprocess.DEVNULL, check=False).returncode == 0
+    return False
+
+
+def harm_by_checkpoint(trial: Trial) -> str:
+    """States that are none, of the cohorts that come next: set aside under their names, the cohorts start over."""
+    trial.kill_in_the_middle("group")
+    damaged = {path: trial.rng.choice((b"", trial.rng.randbytes(50), b"PK\x03\x04")) for path in states_to_come(trial)}
+    for path, content in damaged.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+    status, err = trial.finished(trial.start(seconds=0.0))
+    aside = {path: path.with_name(f"{path.name}.damaged") for path in damaged}
+    lost = [path.name for path, content in damaged.items() if not holds(aside[path], content)]
+    return f"exit status {status}, not set aside: {lost}: {err[-300:]}" if status or lost else ""
+
+
+def holds(path: Path, content: bytes) -> bool:
+    """Whether a file is there with this content."""
+    return path.is_file() and path.read_bytes() == content
+
+
+def states_to_come(trial: Trial) -> list[Path]:
+    """Where the states of the cohorts are that a run would begin with."""
+    study = make_study()
+    rows = {row.trial_id: row for row in bs.studies.read(trial.out).rows} if (trial.out / "study.toml").exists() else {}
+    plan = cells(study, facts(load_data(DataRequest.of(study)), study.seed))
+    next_ones = [cohort for cell in plan for cohort in next_cohorts(study, cell, rows)]
+    return [trial.out / "checkpoints" / f"{cohort.id}.pt" for cohort in next_ones]
 
 
 def harm_by_database(trial: Trial) -> str:
@@ -156,6 +210,7 @@ def harm_by_database(trial: Trial) -> str:
 
 OTHERS: dict[str, Callable[[Trial], str]] = {
     "disk": harm_by_full_disk,
+    "readonly": harm_by_read_only_directory,
     "checkpoint": harm_by_checkpoint,
     "database": harm_by_database,
 }
@@ -207,6 +262,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--executors", nargs="*", choices=EXECUTORS, default=list(EXECUTORS))
     parser.add_argument("--harms", nargs="*", choices=sorted(set(HARMS)), default=list(HARMS))
     options = parser.parse_args(arguments)
+    if not can_forbid_writing():
+        print("readonly is left out: root may write everywhere, and cannot have a mount of its own here")
+        options.harms = [harm for harm in options.harms if harm != "readonly"]
     tried, survived = Counter[str](), Counter[str]()
     with tempfile.TemporaryDirectory() as name, cluster("ray" in options.executors) as address:
         root = Path(name)
