@@ -135,6 +135,7 @@ def test_layers_made_in_the_forward_pass_are_refused():
     model = Growing()
     with pytest.raises(InputError, match=r"made 'last\.weight' in its forward pass"):
         measure(model, F.cross_entropy, data)
+    assert [name for name, _ in model.named_parameters()] == ["first.weight", "first.bias"]
     model(data[0])
     assert measure(model, F.cross_entropy, data).num_examples == 6
 

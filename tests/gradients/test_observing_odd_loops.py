@@ -239,6 +239,43 @@ def test_several_threads_share_gradients():
     assert "several threads" in observed.notes[0].reason
 
 
+def test_an_evaluation_in_another_thread_does_not_end_the_observed_call():
+    class Waiting(nn.Module):
+        """While it trains, another thread evaluates it."""
+
+        def __init__(self):
+            super().__init__()
+            self.net = net()
+
+        def forward(self, x):
+            if torch.is_grad_enabled() and self.training and len(x) == 6:
+                other = threading.Thread(target=self.evaluate, args=(x[:2],))
+                other.start()
+                other.join()
+            return self.net(x)
+
+        @torch.no_grad()
+        def evaluate(self, x):
+            self(x)
+
+    assert not both(Waiting).notes
+
+
+def test_layers_made_in_the_first_call_are_observed_from_the_next_step_on():
+    class Growing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Linear(5, 4), None
+
+        def forward(self, x):
+            self.last = nn.Linear(4, 3) if self.last is None else self.last
+            return self.last(self.first(x))
+
+    observed = both(Growing, one=None)
+    assert list(observed.history) == [1, 2]
+    assert "made parameters in its forward pass" in observed.notes[0].reason
+
+
 class LayerDrop(nn.Module):
     """Leaves out a layer by chance, as drawn by the given generator."""
 

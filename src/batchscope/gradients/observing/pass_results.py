@@ -87,6 +87,11 @@ class PassResults:
         """What one backward pass must be for its numbers to mean anything."""
         if any(one.is_done for one in backward.passes):
             raise MeasurementError("two backward passes went through one forward pass")
+        first = backward.passes[0]
+        if first.is_audited and len(list(first.recording.model.parameters())) != first.recording.num_parameters:
+            raise MeasurementError(
+                "the model made parameters in its forward pass: it is observed from the next step on"
+            )
         if not all(one.recording.has_its_inputs for one in backward.passes):
             self.copies_inputs = True
             if any(one.needs_gradients for one in backward.passes):

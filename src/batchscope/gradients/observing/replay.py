@@ -47,8 +47,8 @@ SLACK = 3.0  # times the audit's tolerance: two passes round differently, in ano
 class Recording:
     """What is needed to repeat a forward pass.
 
-    batch: the arguments. generators: states of python's and numpy's. outputs: its differentiable outputs, in order.
-    output_versions: as they were returned. gradients: position among them -> v.
+    batch: the arguments. generators: states of python's and numpy's. num_parameters: of the model then. outputs: its
+    differentiable outputs, in order. output_versions: as they were returned. gradients: position among them -> v.
     """
 
     model: nn.Module
@@ -60,6 +60,7 @@ class Recording:
     versions: int
     input_versions: list[int]
     generators: tuple[Any, Any] | None = None
+    num_parameters: int = 0
     outputs: list[Tensor] = field(default_factory=list)
     output_versions: list[int] = field(default_factory=list)
     gradients: dict[int, Tensor] = field(default_factory=dict)
@@ -85,7 +86,9 @@ class Recording:
         buffers = Buffers(walk.modules, earlier)
         versions, input_versions = versions_of(walk.parameters), _input_versions(batch)
         legacy = (random.getstate(), np.random.get_state()) if is_thorough else None  # noqa: NPY002 - of the user
-        return cls(model, batch, randomness, cuda, buffers, autocast, versions, input_versions, legacy)
+        return cls(
+            model, batch, randomness, cuda, buffers, autocast, versions, input_versions, legacy, len(walk.parameters)
+        )
 
     def returned(self, outputs: list[Tensor]) -> None:
         """The forward pass has given its differentiable outputs."""

@@ -130,6 +130,8 @@ class Watcher:
         """Hook: end of the recording; the outputs wait for their gradients."""
         if self._results.is_busy or self.way is Way.OFF:
             return
+        if self._active is not None and self._thread != threading.get_ident():  # an evaluation beside the training
+            return
         one = self._active
         self.guard(self.leave)
         if one is not None:

@@ -72,7 +72,9 @@ def untouched(model: nn.Module) -> Iterator[None]:
 
     Buffers (running statistics, power-iteration vectors), other attributes of modules, training flags and `.grad`.
     """
-    attributes = [(module, dict(module.__dict__)) for module in model.modules()]
+    modules = list(model.modules())
+    held = [m.__dict__ for m in modules] + [m._modules for m in modules] + [m._parameters for m in modules]
+    attributes = [(mapping, dict(mapping)) for mapping in held]
     buffers, gradients = Buffers(model.modules()), [(p, p.grad) for p in model.parameters()]
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     devices = [device] if device.type == "cuda" else []
@@ -83,8 +85,8 @@ def untouched(model: nn.Module) -> Iterator[None]:
     finally:
         random.setstate(python)
         np.random.set_state(legacy)  # noqa: NPY002
-        for module, before in attributes:
-            rebind(module.__dict__, before)
+        for mapping, before in attributes:
+            rebind(mapping, before)
         buffers.restore()
         for parameter, gradient in gradients:
             if parameter.grad is not gradient:
