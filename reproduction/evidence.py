@@ -23,6 +23,7 @@ LETTERS = "chen2018/figure3c-letters --variant running+ends"
 GISETTE_LIKE = "chen2018/figure3d-like --variant ends"
 ADAM = "chen2018/figure3b --variant adam+coarse"
 MOMENTUM = "chen2018/figure3b --variant momentum+coarse"
+LENET, RESNET_HEAD = "chen2018/figure3e-small", "chen2018/figure3f-small"
 LINEAR_TUNED = "chen2018/figure2 --variant tuned+ends"
 RULES, WEIGHTS, CHANGES = "beyond/rules", "beyond/initialisations", "beyond/changes"
 CONSTANT_WIDTH, CONSTANT_DEPTH = "beyond/constant-width", "beyond/constant-depth"
@@ -38,6 +39,8 @@ DECLARED = {
     EMNIST_ADAM: "figure3c-adam",
     LETTERS: "figure3c-letters",
     GISETTE_LIKE: "figure3d-like",
+    LENET: "figure3e-small",
+    RESNET_HEAD: "figure3f-small",
     LEMMA1: "lemma1",
     RULES: "beyond-rules",
     WEIGHTS: "beyond-initialisations",

@@ -8,13 +8,18 @@ from reproduction import evidence, run
 
 def test_the_smoke_form_goes_all_the_way(tmp_path):
     rows = run.smoke(tmp_path)
-    assert set(rows) == set(evidence.RUNS.values())
+    skipped = {evidence.RUNS[given] for given in evidence.RUNS if _is_convolutional(given)}
+    assert set(rows) == set(evidence.RUNS.values()) - skipped
     for directory, count in rows.items():
         found = read(tmp_path / "results" / directory)
         assert len(found.rows) == count > 0
         assert all(study.scaled == "smoke: 200 examples" for study in found.studies)
         assert not list((tmp_path / "results" / directory).glob(".lock*"))
     assert len(list(tmp_path.glob("*.png"))) >= len(rows)
+
+
+def _is_convolutional(given):
+    return all(study.family in run.CONVOLUTIONAL for study in run.studies_of(given))
 
 
 def test_the_small_form_keeps_the_question():
