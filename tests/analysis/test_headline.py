@@ -139,6 +139,19 @@ def test_the_headline_says_what_was_planted(name):
     assert "1.00" not in text
 
 
+@pytest.mark.parametrize(("arriving", "name"), [(1, "wide"), (4, "deep")])
+def test_a_shape_that_alone_arrived_is_the_advice_however_few_the_seeds(arriving, name):
+    rows = [
+        row
+        for depth in (1, 4)
+        for row in shape(depth, start=22.0 if depth == arriving else 50.0, spread=0.01, cap=30.0, seeds=2)
+        if row.batch_size in (32, 1024)
+    ]
+    headline = digest(rows).headline
+    assert "never arrives" in headline.epochs
+    assert headline.advice.startswith(f"What to do: take the {name} shape, which alone met the target"), headline.advice
+
+
 def test_the_second_sentence_does_not_take_back_the_first():
     slower_but_larger = digest(shape(1, b_crit=60.0) + shape(4, start=60.0, b_crit=900.0)).headline
     assert "deep needs" in slower_but_larger.epochs

@@ -198,12 +198,21 @@ def _advice(ratios: EpochRatios, verdict: Verdict) -> str:
     if winner is None and not any(one.probability >= CERTAIN for one in ratios.ends):
         decided = verdict.decision
         if decided == UNDECIDED:
+            alone = _alone_arrived(ratios.ends)
+            if alone:
+                return f"What to do: take the {alone} shape, which alone met the target; more seeds would make it sure."
             return "What to do: either shape serves on this evidence; more seeds or batch sizes would tell."
         winner = WIDE if decided == verdict.first_name else DEEP
     elif winner is None:
         return "What to do: choose the shape for the batch size you will use."
     threshold = verdict.first if winner == WIDE else verdict.second
     return f"What to do: take the {winner} shape{_up_to(threshold)}."
+
+
+def _alone_arrived(ends: Sequence[EpochRatio]) -> str:
+    """The shape that met the target at some batch sizes while the other met it at none; "" if there is no such."""
+    bounds = {one.bound for one in ends if not math.isnan(one.probability)}
+    return WIDE if bounds == {">"} else DEEP if bounds == {"<"} else ""
 
 
 def _up_to(threshold: ThresholdEstimate) -> str:
