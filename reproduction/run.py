@@ -20,7 +20,7 @@ from reproduction import conjecture, figures, initialisations, keep, page
 from reproduction.evidence import DECLARED, RESULTS, RUNS
 
 ENDS = (16, 64)  # batch sizes of the smoke form
-CONVOLUTIONAL = ("lenet", "resnet18", "resnet34")  # not in it: the digits are too small for them
+CONVOLUTIONAL = ("lenet", "resnet18", "resnet18_head", "resnet34")  # not in it: the digits are too small for them
 
 
 def studies_of(given: str) -> Studies:
