@@ -2,8 +2,7 @@
 
 from batchscope.integrations.lightning import NoiseScaleCallback
 noise = NoiseScaleCallback(every=50)
-Trainer(callbacks=[noise], ...).fit(model)
-print(noise)
+Trainer(callbacks=[noise], ...).fit(model); print(noise)
 """
 
 from __future__ import annotations
@@ -49,11 +48,8 @@ class NoiseScaleCallback(HasRecord, Callback):
 
     @harmless
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *batch: Any) -> None:
-        """Log the noise scale of the step, if it was observed."""
-        metrics = self.record.after_step(trainer.world_size)
-        if metrics:
-            for logger in trainer.loggers:
-                logger.log_metrics(metrics, step=trainer.global_step)
+        """Log the noise scale of the step, if it was observed; then let the batch grow, on every process or on none."""
+        self._log(trainer)
         if self.record.grow is not None:
             self._grow(trainer, batch[-1] + 1)
 
@@ -80,6 +76,12 @@ class NoiseScaleCallback(HasRecord, Callback):
         if self._search is not None:
             self._search.end()
         self.record.end()
+
+    @harmless
+    def _log(self, trainer: Trainer) -> None:
+        if metrics := self.record.after_step(trainer.world_size):
+            for logger in trainer.loggers:
+                logger.log_metrics(metrics, step=trainer.global_step)
 
     def _grow(self, trainer: Trainer, batches: int) -> None:
         """Lightning counts micro-batches from the start of an epoch: old and new accumulation must both end here."""

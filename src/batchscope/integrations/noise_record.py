@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from batchscope.analysis import BatchRule, BatchSchedule
@@ -137,11 +138,22 @@ class NoiseRecord:
         return {f"batchscope/{name}": value for name, value in found.items() if math.isfinite(value)}
 
     def accumulation(self, step: int, current: int, processes: int = 1) -> int:
-        """Micro-batches for the steps from here on; `current` where the rule has nothing to go by."""
-        window, latest = self.latest(), next(reversed(self.history.values()), None)
+        """Micro-batches for the steps from here on; `current` where the rule has nothing to go by.
+
+        Of several processes all must ask, whatever became of their own observing: they follow the first.
+        """
         if isinstance(self.grow, BatchSchedule):
             return self.grow.accumulation_at(step)
-        if self.grow is None or window is None or latest is None or window.num_steps < SHORTEST:
+        try:
+            own = self._own_accumulation(current, processes)
+        except Exception as error:
+            self.failed(error)
+            own = current
+        return _of_rank_0(own) if processes > 1 else own
+
+    def _own_accumulation(self, current: int, processes: int) -> int:
+        window, latest = self.latest(), next(reversed(self.history.values()), None)
+        if not isinstance(self.grow, BatchRule) or window is None or latest is None or window.num_steps < SHORTEST:
             return current
         return self.grow.accumulation(window, latest.num_examples * processes / current, current)
 
@@ -150,7 +162,7 @@ class NoiseRecord:
         if self._observed is None:
             return
         self._observed.__exit__(None, None, None)
-        if self.csv is not None and self.history:
+        if self.csv is not None and self.history and _is_rank_0():
             self.to_csv(self.csv)
 
     def packed(self) -> dict[str, Any]:
@@ -169,9 +181,23 @@ class NoiseRecord:
         return [(step, moments.noise) for step, moments in self.history.items()]
 
     def _say(self, what: str, kind: type[UserWarning], text: str | None) -> None:
-        if text is not None and what not in self._said:
+        if text is not None and what not in self._said and _is_rank_0():
             self._said.append(what)
             warnings.warn_explicit(text, kind, "batchscope", 0)  # no line of the user's or ours caused it
+
+
+def _is_rank_0() -> bool:
+    """Whether this process speaks and writes for all."""
+    return not (dist.is_available() and dist.is_initialized()) or dist.get_rank() == 0
+
+
+def _of_rank_0(number: int) -> int:
+    """The first process's number, on all of them: each one that went its own way would wait for the others for ever."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return number
+    told = torch.tensor([number], device="cuda" if dist.get_backend() == "nccl" else "cpu")
+    dist.broadcast(told, 0)
+    return int(told)
 
 
 class HasRecord:
