@@ -6,7 +6,7 @@ from batchscope.studies import StepSizes, Study
 
 
 def gpt_width_depth() -> Study:
-    """Return decoder-only transformers of 1, 2 and 4 blocks at equal parameters, on generated sentences.
+    """Return decoder-only transformers of 1, 2, 4 and 8 blocks at equal parameters, on generated sentences.
 
     An example is a sequence of 64 characters, its loss the mean over them in nats, so gradient diversity is that of
     sequences, exact over all of them. Adam, its step size tuned in every cell on epochs to the target, as for networks
@@ -19,7 +19,7 @@ def gpt_width_depth() -> Study:
         dataset_options={"num_heldout": 128},
         family="gpt",
         budget=12_000,
-        depths=(1, 2, 4),
+        depths=(1, 2, 4, 8),
         batch_sizes=(4, 8, 16, 32, 64, 128, 256),
         target={"train_loss": 1.9},
         max_epochs=40,
