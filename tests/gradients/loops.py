@@ -24,6 +24,29 @@ def net():
     return nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 3))
 
 
+class Growing(nn.Module):
+    """Makes a layer in its first call."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(5, 4), None
+
+    def forward(self, x):
+        self.last = nn.Linear(4, 3) if self.last is None else self.last
+        return self.last(self.first(x))
+
+
+class Recurrent(nn.Module):
+    """Observed by a second pass."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.out = nn.LSTM(5, 4, batch_first=True), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.out(self.rnn(x[:, None].expand(-1, 2, -1))[0][:, -1])
+
+
 def cross_entropy(model, x, y):
     """The loss of the loops in the tests, and of one example."""
     return F.cross_entropy(model(x), y)

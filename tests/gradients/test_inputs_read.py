@@ -9,6 +9,7 @@ from torch import nn
 
 from batchscope.errors import InputError, MeasurementError
 from batchscope.gradients import measure, per_example_sq_norms
+from tests.gradients.loops import Growing
 
 
 def right(model, singles):
@@ -122,15 +123,6 @@ def test_records_and_sparse_inputs():
 
 
 def test_layers_made_in_the_forward_pass_are_refused():
-    class Growing(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.first, self.last = nn.Linear(5, 4), None
-
-        def forward(self, x):
-            self.last = nn.Linear(4, 3) if self.last is None else self.last
-            return self.last(self.first(x))
-
     data = torch.randn(6, 5), torch.arange(6) % 3
     model = Growing()
     with pytest.raises(InputError, match=r"made 'last\.weight' in its forward pass"):

@@ -32,17 +32,7 @@ from batchscope.gradients.observing import (
     watcher,
 )
 from batchscope.gradients.observing import steps as counting
-
-
-class Recurrent(nn.Module):
-    """Observed by a second pass."""
-
-    def __init__(self):
-        super().__init__()
-        self.rnn, self.out = nn.GRU(5, 4, batch_first=True), nn.Linear(4, 3)
-
-    def forward(self, x):
-        return self.out(self.rnn(x[:, None].expand(-1, 2, -1))[0][:, -1])
+from tests.gradients.loops import Recurrent
 
 
 def dropout_net():

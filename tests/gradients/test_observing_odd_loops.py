@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from batchscope.gradients import observe
-from tests.gradients.loops import DATA, both, check, cross_entropy, net, plain, truth
+from tests.gradients.loops import DATA, Growing, both, check, cross_entropy, net, plain, truth
 
 pytestmark = pytest.mark.filterwarnings("ignore::batchscope.gradients.ObserveWarning")
 
@@ -262,15 +262,6 @@ def test_an_evaluation_in_another_thread_does_not_end_the_observed_call():
 
 
 def test_layers_made_in_the_first_call_are_observed_from_the_next_step_on():
-    class Growing(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.first, self.last = nn.Linear(5, 4), None
-
-        def forward(self, x):
-            self.last = nn.Linear(4, 3) if self.last is None else self.last
-            return self.last(self.first(x))
-
     observed = both(Growing, one=None)
     assert list(observed.history) == [1, 2]
     assert "made parameters in its forward pass" in observed.notes[0].reason

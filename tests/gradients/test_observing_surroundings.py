@@ -15,20 +15,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from batchscope.gradients import measure, observe
 from batchscope.gradients.subject.state import Buffers, apart
-from tests.gradients.loops import DATA, both, check, cross_entropy, net, plain, truth
+from tests.gradients.loops import DATA, Recurrent, both, check, cross_entropy, net, plain, truth
 
 pytestmark = pytest.mark.filterwarnings("ignore::batchscope.gradients.ObserveWarning")
-
-
-class Recurrent(nn.Module):
-    """Observed by a second pass."""
-
-    def __init__(self):
-        super().__init__()
-        self.rnn, self.out = nn.LSTM(5, 4, batch_first=True), nn.Linear(4, 3)
-
-    def forward(self, x):
-        return self.out(self.rnn(x[:, None].expand(-1, 2, -1))[0][:, -1])
 
 
 @pytest.mark.parametrize("build", [net, Recurrent], ids=["inside", "second pass"])

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from pathlib import Path
 
 import pytest
 
 import batchscope as bs
-from batchscope import importing
 from batchscope.records.row import Outcome
 from batchscope.running.progress import Status
 from tests.running.common import same_rows, wait_for
@@ -70,17 +68,8 @@ def folder(tmp_path, monkeypatch):
     """The folder of the user's own code, which is the current one; its modules note which process read which file."""
     mine = tmp_path / "mine"
     mine.mkdir()
-    monkeypatch.chdir(mine)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(importing, "_TOLD", [])
-    forget()
-    yield mine
-    forget()
-
-
-def forget() -> None:
-    for name in [name for name in sys.modules if name.startswith(("own_", "lab"))]:
-        del sys.modules[name]
+    with own_modules.in_folder(mine, monkeypatch):
+        yield mine
 
 
 def write_own_code(folder: Path, package: str, log: Path) -> None:

@@ -1,5 +1,11 @@
 """The user's own code that tests of studies use: a ResNet, a transformer, data, losses, and what goes wrong in them."""
 
+import contextlib
+import sys
+
+from batchscope import importing
+from batchscope.architectures import architecture, factory
+
 MODELS = '''
 import torch
 from torch import nn
@@ -154,3 +160,22 @@ def write(folder):
     """Put the modules into a folder."""
     for name, text in FILES.items():
         (folder / name).write_text(text)
+
+
+@contextlib.contextmanager
+def in_folder(folder, monkeypatch):
+    """The folder is the current one, and no module of own code has been imported before or stays after."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(importing, "_TOLD", [])
+    forget()
+    yield folder
+    forget()
+
+
+def forget():
+    """As if no module of own code had been imported."""
+    for name in [name for name in sys.modules if name.startswith(("own_", "lab"))]:
+        del sys.modules[name]
+    factory._counted.cache_clear()
+    architecture._parameters_of.cache_clear()

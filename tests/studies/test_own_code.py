@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional as F
 
 from batchscope import importing
-from batchscope.architectures import Architecture, architecture, build, factory
+from batchscope.architectures import Architecture, build
 from batchscope.data import load
 from batchscope.errors import BatchscopeError, InputError
 from batchscope.own_code import files_of, source_of
@@ -25,6 +25,7 @@ from batchscope.studies.outline import outline
 from batchscope.studies.plan import cells, tuning_trial
 from batchscope.training import Member, Settings, train_cohort
 from tests.studies import own_modules
+from tests.studies.own_modules import forget
 
 FACTS = DataFacts("f" * 16, 211, (13,), 3, 3, 0)
 BASE = {
@@ -41,19 +42,8 @@ BASE = {
 def folder(tmp_path, monkeypatch):
     """The current folder with the modules of `own_modules`, none of them imported before or after."""
     own_modules.write(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(importing, "_TOLD", [])
-    forget()
-    yield tmp_path
-    forget()
-
-
-def forget():
-    for name in [name for name in sys.modules if name.startswith("own_")]:
-        del sys.modules[name]
-    factory._counted.cache_clear()
-    architecture._parameters_of.cache_clear()
+    with own_modules.in_folder(tmp_path, monkeypatch):
+        yield tmp_path
 
 
 def study_of(**values):
