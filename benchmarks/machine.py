@@ -9,6 +9,8 @@ import platform
 from pathlib import Path
 from typing import Any
 
+import batchscope as bs
+
 OUT = Path(__file__).parent / "results"
 
 
@@ -18,7 +20,8 @@ def describe(*packages: str) -> dict[str, Any]:
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in ("batchscope", "torch", "numpy", *packages)},
+        # The code that runs says its own version: of a checkout, the installed metadata may be older.
+        "versions": {"batchscope": bs.__version__} | {name: _version(name) for name in ("torch", "numpy", *packages)},
     }
 
 
