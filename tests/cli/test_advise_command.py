@@ -115,7 +115,7 @@ def test_the_figure_is_drawn_where_it_was_asked_for(called, tmp_path):
     assert all(words in drawn for words in ("What more workers buy", WIDE, DEEP, "speed-up over one worker"))
     assert out.rstrip().endswith("workers.svg")
     status, _, err = called("--figure", tmp_path / "workers.xyz")
-    assert (status, "choose .png, .svg or .pdf" in err) == (2, True)
+    assert (status, "ends in .png, .svg or .pdf" in err) == (2, True)
 
 
 def test_shapes_are_timed_here_once_and_kept(called, tmp_path, monkeypatch):

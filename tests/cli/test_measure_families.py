@@ -130,7 +130,7 @@ def test_batchnorm_is_refused_with_its_choices(images, capsys):
         (["--model", "resnet18", "--depth", "0"], "depth = 0"),
         (["--model", "resnet118"], "did you mean 'resnet18'"),
         (["--model", "torch.nn:Identity", "--depth", "3", "--norm", "group_norm"], "--depth, --norm with --model"),
-        (["--model", "lenet", "--figure", "net.gif"], "net.gif: expected a name that ends in .png or .svg"),
+        (["--model", "lenet", "--figure", "net.gif"], "net.gif: expected a name that ends in .png, .svg or .pdf"),
         (["--model", "lenet", "--batch-size", "0"], "--batch-size 0: expected at least 1"),
     ],
 )

@@ -65,13 +65,13 @@ def test_small_and_large_networks_are_written(count, tmp_path):
 
 
 def test_equal_reports_give_equal_bytes(tmp_path):
-    for suffix in ("png", "svg"):
+    for suffix in ("png", "svg", "pdf"):
         paths = [static.write(block_diversity({"": [resnet(2)]}), tmp_path / f"{name}.{suffix}", "x") for name in "ab"]
         assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
 def test_unusable_files_are_named(tmp_path):
-    with pytest.raises(InputError, match=r"net\.gif: expected a name that ends in \.png or \.svg"):
+    with pytest.raises(InputError, match=r"net\.gif: expected a name that ends in \.png, \.svg or \.pdf"):
         static.write(block_diversity({"": [resnet(1)]}), tmp_path / "net.gif", "x")
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="file"):

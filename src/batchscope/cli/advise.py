@@ -196,14 +196,14 @@ def _paragraph(text: str) -> None:
 def _draw(found: Sequence[StudyAdvice], arguments: argparse.Namespace) -> list[Path]:
     if arguments.figure is None:
         return []
-    from batchscope.scaling import figure
+    from batchscope.report.charts.workers import workers_picture
+    from batchscope.report.drawing import static
 
     path, written = Path(arguments.figure), []
     for one in found:
         place = path if len(found) == 1 else path.with_stem(f"{path.stem}-{one.name}".replace("/", "-"))
         fixed = [_kept(advice) for advice in one.wide_and_deep]
-        drawn = figure.workers_figure(one.wide_and_deep, fixed, one.about.subtitle)
-        written.append(figure.save(drawn, place))
+        written.append(static.write(workers_picture(one.wide_and_deep, fixed), place, one.about.subtitle))
     return written
 
 

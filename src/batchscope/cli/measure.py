@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, choices in CHOICES.items():
         parser.add_argument(f"--{name}", choices=choices, default="refuse")
     parser.add_argument("--by", choices=TABLES, default="module", help="rows of the table")
-    parser.add_argument("--figure", metavar="FILE.png", help="draw B_S by block and kind of layer (.png or .svg)")
+    parser.add_argument("--figure", metavar="FILE.png", help="draw B_S by block and kind of layer (.png, .svg or .pdf)")
     parser.add_argument(
         "--coverage", action="store_true", help="also print how each parameter was measured, and the plan"
     )

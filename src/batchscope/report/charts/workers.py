@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+from batchscope.analysis.formatting import number
 from batchscope.report.charts.axes import doubling, powers_of_two
 from batchscope.report.charts.chart import Axis, Band, Chart, Hue, Layer, Line, Panel, Points, Table
 from batchscope.scaling import Advice, Point
@@ -35,11 +37,39 @@ def workers_charts(advices: Sequence[Advice]) -> dict[str, Chart]:
     costs = _layers(advices, lambda p: p.cost, _cost_interval)
     return {
         "workers_speedup": _chart(
-            advices, "Speed-up", "speed-up", _SPEEDUP, words, [_perfect(advices), *speedups, *last]
+            advices, "Speed-up", "speed-up over one worker", _SPEEDUP, words, [_perfect(advices), *speedups, *last]
         ),
         "workers_time": _chart(advices, "Time", "time to target (s)", _TIME, words, [*deadline, *times]),
         "workers_cost": _chart(advices, "Cost", "cost to target", _COST, words, costs),
     }
+
+
+def workers_picture(advices: Sequence[Advice], kept: Sequence[Advice] = ()) -> Chart:
+    """Speed-up beside the time to target, or beside its cost where a price was given: what `batchscope advise` draws.
+
+    kept: the same shapes, in the same order, at one batch size for every number of workers (dashed).
+    """
+    charts = workers_charts(advices)
+    second = charts["workers_time" if advices[0].price is None else "workers_cost"]
+    speedup, right = charts["workers_speedup"].panels[0], second.panels[0]
+    dashed = [_dashed(advice, hue) for advice, hue in _hues(kept)]
+    layers = (*speedup.layers, *dashed)
+    heights = doubling(speedup.y.title, [height for layer in layers for height in _heights(layer)])
+    caption = f"Left: {charts['workers_speedup'].caption} Right: {second.caption}"
+    if dashed:
+        caption += " Dashed: the batch size that is best for one worker, kept."
+    beyond = [point.workers for point in advices[0].points if point.extrapolated_workers]
+    if beyond:
+        caption += f" Extrapolated from P = {beyond[0]} on."
+    left = replace(speedup, y=heights, layers=layers)
+    return Chart("What more workers buy", caption, (left, right), legend="shape, wide to deep")
+
+
+def _dashed(advice: Advice, hue: Hue) -> Line:
+    known = [point for point in advice.points if _is_known(point)]
+    name = f"{advice.name}, B = {number(round(advice.batch_size or 0))} kept"
+    x, y = tuple(float(point.workers) for point in known), tuple(point.speedup for point in known)
+    return Line(name, hue, x, y, "dashed")
 
 
 def has_band(advice: Advice) -> bool:

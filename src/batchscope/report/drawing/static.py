@@ -47,6 +47,7 @@ SUFFIXES: Mapping[str, Mapping[str, str | None]] = {
     ".png": {"Software": "batchscope"},
     ".svg": {"Date": None, "Creator": "batchscope"},
 }
+ONE_OF: Mapping[str, Mapping[str, str | None]] = {**SUFFIXES, ".pdf": {"CreationDate": None, "Creator": "batchscope"}}
 TOP, LINE = 0.78, 0.155  # inches: title and subtitle; a line of the caption
 CHARACTERS = 17.2  # of the caption to an inch
 DASHES: Mapping[str, Any] = {"solid": "-", "dashed": (0, (5, 3)), "dotted": (0, (1, 2))}
@@ -63,7 +64,7 @@ def look() -> Iterator[None]:
 
 
 def write(chart: Chart, path: str | Path, subtitle: str = "") -> Path:
-    """Write the chart as FILE.png or FILE.svg; equal charts give equal bytes. Return the path.
+    """Write the chart as FILE.png, FILE.svg or FILE.pdf; equal charts give equal bytes. Return the path.
 
     subtitle: which data, target and runs. Raises InputError for another suffix, StoreError for a file that cannot be
     written; a file that was there stays until the new one is whole.
@@ -77,9 +78,10 @@ def write_both(chart: Chart, path: Path, subtitle: str = "") -> list[Path]:
 
 
 def check_path(path: str | Path) -> Path:
-    """Return the path; InputError unless it ends in .png or .svg."""
-    if Path(path).suffix not in SUFFIXES:
-        raise InputError(f"figure {path}: expected a name that ends in .png or .svg")
+    """Return the path; InputError unless it ends in .png, .svg or .pdf."""
+    if Path(path).suffix not in ONE_OF:
+        *most, last = ONE_OF
+        raise InputError(f"figure {path}: expected a name that ends in {', '.join(most)} or {last}")
     return Path(path)
 
 
@@ -91,7 +93,7 @@ def _save(path: Path, chart: Chart, subtitle: str, *suffixes: str) -> list[Path]
         figure.set_layout_engine("none")
         for one in paths:
             with replaced(one) as draft:
-                figure.savefig(draft, metadata=dict(SUFFIXES[one.suffix]))
+                figure.savefig(draft, metadata=dict(ONE_OF[one.suffix]))
     return paths
 
 
@@ -113,9 +115,10 @@ def draw(chart: Chart, subtitle: str = "") -> Figure:
     figure.text(
         0.2 / width, 0.1 / total, "\n".join(caption), fontsize=7.5, color=THEME.muted, va="bottom", linespacing=1.35
     )
-    grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    is_shared = len({panel.y for panel in panels}) == 1
+    grid = figure.subplots(1, len(panels), sharey=is_shared, squeeze=False)[0]
     for place, (axes, panel) in enumerate(zip(grid, panels, strict=True)):
-        _panel(axes, panel, chart, first=place == 0)
+        _panel(axes, panel, chart, named=place == 0 or not is_shared)
     if handles:
         beside: Any = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "alignment": "left"}
         grid[-1].legend(handles=handles, title=chart.legend, **beside)
@@ -134,7 +137,7 @@ def _size(panels: tuple[Panel, ...], handles: Sequence[Line2D]) -> tuple[float, 
     return 0.9 + len(panels) * one + legend, 3.9 + turned
 
 
-def _panel(axes: Axes, panel: Panel, chart: Chart, first: bool) -> None:
+def _panel(axes: Axes, panel: Panel, chart: Chart, named: bool) -> None:
     for layer in panel.layers:
         if isinstance(layer, Points):
             _points(axes, layer)
@@ -148,7 +151,7 @@ def _panel(axes: Axes, panel: Panel, chart: Chart, first: bool) -> None:
             _heat(axes, layer)
     is_heat = any(isinstance(layer, Heat) for layer in panel.layers)
     _axis(axes, "x", panel.x, turned=not is_heat and _is_turned(panel.x, len(chart.still)))
-    _axis(axes, "y", panel.y, named=first)
+    _axis(axes, "y", panel.y, named=named)
     axes.grid(not is_heat, axis="y" if panel.x.scale == "names" else "both")
     if is_heat:
         axes.tick_params(length=0)
