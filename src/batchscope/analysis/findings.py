@@ -71,28 +71,37 @@ class Finding:
 
     name: "F0" (a threshold exists), "F1" (wider takes larger batches), "F2" (wider needs fewer epochs at the same
     batch size), "Figure 2(a)" or "Figure 2(c)" of Chen et al. 2018. probability: that it holds (F0: for every shape),
-    NaN where it cannot be said. evidence: the statistic with its interval, None when there is nothing to look at.
-    sentence: in words.
+    NaN where it cannot be said. words: why. evidence: the statistic with its interval, None when there is nothing to
+    look at. is_equal: whether the shapes are of equal parameters; no statement says so otherwise.
     """
 
     name: str
-    statement: str
     decision: str
     probability: float
-    sentence: str
+    words: str
     evidence: Evidence | None
+    is_equal: bool = True
+
+    @property
+    def statement(self) -> str:
+        """What is supported, contradicted, or left undecided."""
+        return STATEMENTS[self.name].format(The="At equal parameters the" if self.is_equal else "The")
+
+    @property
+    def sentence(self) -> str:
+        """Statement, decision and why."""
+        return f"{self.statement} {self.decision.capitalize()}: {self.words}"
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return fields_of(self)
+        return fields_of(self, "words", "is_equal", statement=self.statement, sentence=self.sentence)
 
 
-EQUALLY = "At equal parameters the "
 STATEMENTS = {
     "F0": "Every shape has a batch size beyond which it needs more epochs.",
-    "F1": f"{EQUALLY}wider shape takes larger batches before it slows down.",
+    "F1": "{The} wider shape takes larger batches before it slows down.",
     "F2": "At the same batch size the wider shape needs fewer epochs.",
-    "Figure 2(a)": f"{EQUALLY}wide shape has the larger gradient diversity.",
+    "Figure 2(a)": "{The} wide shape has the larger gradient diversity.",
     "Figure 2(c)": "Shapes with larger gradient diversity take larger batches.",
 }
 
@@ -119,17 +128,12 @@ def findings(
         _finding("Figure 2(a)", compare(sweeps, definition="mean_diversity", level=level, seed=seed)),
         _finding("Figure 2(c)", correlate_diversity(sweeps, definition, level=level, seed=seed)),
     )
-    return found if at_equal_parameters(ends[0], ends[-1]) else tuple(_without_equality(one) for one in found)
-
-
-def _without_equality(found: Finding) -> Finding:
-    """The same of shapes whose parameters are unknown or differ."""
-    said = {name: getattr(found, name).replace(EQUALLY, "The ", 1) for name in ("statement", "sentence")}
-    return replace(found, **said)
+    is_equal = at_equal_parameters(ends[0], ends[-1])
+    return tuple(replace(one, is_equal=is_equal) for one in found)
 
 
 def _undecided(name: str, reason: str) -> Finding:
-    return Finding(name, STATEMENTS[name], UNDECIDED, math.nan, f"{STATEMENTS[name]} Undecided: {reason}.", None)
+    return Finding(name, UNDECIDED, math.nan, f"{reason}.", None)
 
 
 def _finding(name: str, evidence: Evidence, probability: float | None = None, words: str = "") -> Finding:
@@ -142,8 +146,7 @@ def _finding(name: str, evidence: Evidence, probability: float | None = None, wo
 
 
 def _worded(name: str, decision: str, probability: float, words: str, evidence: Evidence) -> Finding:
-    text = f"{STATEMENTS[name]} {decision.capitalize()}: {words.removeprefix('Undecided ')}"
-    return Finding(name, STATEMENTS[name], decision, probability, text, evidence)
+    return Finding(name, decision, probability, words.removeprefix("Undecided "), evidence)
 
 
 def _exists(found: SlowDowns) -> Finding:

@@ -126,17 +126,23 @@ def compare(
 
 def _condition(one: Sweep, other: Sweep) -> str:
     """Whether the two have the same number of weights, or of all parameters: budgets count either."""
-    weights, parameters = (one.num_weights, other.num_weights), (one.num_parameters, other.num_parameters)
+    weights, parameters = _counts(one, other)
     if not min(weights):
         return "numbers of weights not given"
     counted, what = (weights, "weights") if _same(weights) or not _same(parameters) else (parameters, "parameters")
-    words = "at equal parameters" if _same(counted) else "NOT at equal parameters"
+    words = "at equal parameters" if at_equal_parameters(one, other) else "NOT at equal parameters"
     return f"{words}: {counted[0]} and {counted[1]} {what}"
 
 
 def at_equal_parameters(one: Sweep, other: Sweep) -> bool:
     """Whether both say their numbers of weights, and these (or those of all parameters) are the same."""
-    return _condition(one, other).startswith("at equal parameters")
+    weights, parameters = _counts(one, other)
+    return min(weights) > 0 and (_same(weights) or _same(parameters))
+
+
+def _counts(one: Sweep, other: Sweep) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(weights of both, parameters of both)."""
+    return (one.num_weights, other.num_weights), (one.num_parameters, other.num_parameters)
 
 
 def _same(counts: tuple[int, int]) -> bool:
