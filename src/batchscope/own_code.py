@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import hashlib
 import io
 import sys
 import sysconfig
@@ -13,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from batchscope.digest import short_digest
 from batchscope.errors import InputError
 from batchscope.importing import import_object, parts_of
 
@@ -83,10 +83,8 @@ def _hash(module_name: str, where: str) -> str:
     file = getattr(sys.modules[module_name], "__file__", None)
     if file is None or not Path(file).is_file():
         raise InputError(f"{where}: the module {module_name!r} has no source file; expected a module in a .py file")
-    digest = hashlib.sha256()
-    for name, path in sorted(_own_files(module_name, Path(file)).items()):
-        digest.update(f"{name}\n".encode() + _without_comments(path))
-    return digest.hexdigest()[:16]
+    files = sorted(_own_files(module_name, Path(file)).items())
+    return short_digest(*(f"{name}\n".encode() + _without_comments(path) for name, path in files))
 
 
 def _own_files(module_name: str, file: Path) -> dict[str, Path]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchscope.data.seeding import Stream, generator
+from batchscope.digest import short_digest
 from batchscope.errors import DataError, InputError
 
 Array = NDArray[Any]
@@ -146,7 +146,7 @@ class Dataset:
             self,
             inputs=self.inputs[chosen],
             targets=self.targets[chosen],
-            fingerprint=hashlib.sha256(mark.encode()).hexdigest()[:16],
+            fingerprint=short_digest(mark),
             source=f"{self.source} Subset of {num_examples} of {self.num_examples} examples, seed {seed}.",
         )
 
@@ -202,14 +202,13 @@ def check_finite(what: str, array: Array) -> None:
 
 def fingerprint(*parts: Array | str | None) -> str:
     """Return the first 16 hex digits of the sha256 over the parts: dtype, shape and bytes of arrays, text as UTF-8."""
-    digest = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, np.ndarray):
-            digest.update(f"{part.dtype.str}{part.shape}".encode())
-            digest.update(np.ascontiguousarray(part).data.cast("B"))
-        else:
-            digest.update(repr(part).encode())
-    return digest.hexdigest()[:16]
+    return short_digest(*(piece for part in parts for piece in _hashed(part)))
+
+
+def _hashed(part: Array | str | None) -> tuple[str | memoryview, ...]:
+    if isinstance(part, np.ndarray):
+        return (f"{part.dtype.str}{part.shape}", np.ascontiguousarray(part).data.cast("B"))
+    return (repr(part),)
 
 
 def _check_regression_targets(where: str, targets: Array) -> None:

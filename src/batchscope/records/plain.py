@@ -10,12 +10,12 @@ nothing is claimed of it: numbers of weights that are not given are 0, and no co
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from batchscope.digest import short_digest
 from batchscope.errors import InputError
 from batchscope.records.codec import decode_all
 from batchscope.records.plain_columns import YES, lines_of, table_of
@@ -141,7 +141,7 @@ def _row(where: str, k: int, line: Mapping[str, Any], checks: int, most: int, kn
     content = repr(sorted((name, value) for name, value in line.items()))
     weights = line.get("num_weights", 0)
     return Row(
-        trial_id=hashlib.sha256(content.encode()).hexdigest()[:16],
+        trial_id=short_digest(content),
         study=line["study"],
         protocol=AS_GIVEN,
         phase=line["phase"],

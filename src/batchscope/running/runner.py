@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from batchscope.collector import collector_paused
 from batchscope.errors import StoreError
 from batchscope.importing import looked_in
 from batchscope.records.rows import Rows
@@ -81,8 +82,10 @@ def run(
         if part.count > 1:
             choices["data"] = data_record({slot.study.name: slot.cell.data for slot in slots})
         store.note_run(provenance.run_record(**choices))
-        rows = store.rows()
-        trained = _Run(share(slots, part), store, rows, pool, progress).finish()
+        with collector_paused():
+            rows = store.rows()
+            rest = _Run(share(slots, part), store, rows, pool, progress)
+        trained = rest.finish()
     return read(out, None if trained else rows)
 
 

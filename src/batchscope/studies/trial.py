@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 from dataclasses import dataclass
 
 from batchscope.architectures.architecture import Architecture
+from batchscope.digest import short_digest
 from batchscope.option import canonical
 from batchscope.studies.dataset import DataFacts
 from batchscope.training.settings import Member, Settings
@@ -34,7 +34,7 @@ class Trial:
 
     @functools.cached_property
     def id(self) -> str:
-        """First 16 hex digits of the sha256 of everything that affects the numbers, as canonical JSON.
+        """Digest of everything that affects the numbers, as canonical JSON.
 
         Joined from the texts of its parts, which many trials share: a resumed study makes the identities of all.
         """
@@ -42,7 +42,7 @@ class Trial:
             f'{{"architecture":{self.architecture.identity},"data":{self.data.identity},"numerics":{NUMERICS_VERSION},'
             f'"seed":{_number(self.seed)},"settings":{self.settings.identity},"step_size":{_number(self.step_size)}}}'
         )
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return short_digest(text)
 
 
 @functools.lru_cache(maxsize=4096, typed=True)  # typed: 1 and 1.0 are two texts
@@ -83,8 +83,8 @@ class Cohort:
 
     @property
     def id(self) -> str:
-        """First 16 hex digits of the sha256 of its trials' identities."""
-        return hashlib.sha256(" ".join(trial.id for trial in self.trials).encode()).hexdigest()[:16]
+        """Digest of its trials' identities."""
+        return short_digest(" ".join(trial.id for trial in self.trials))
 
     @property
     def members(self) -> tuple[Member, ...]:
