@@ -19,7 +19,9 @@ from batchscope.gradients.backward.collect import Collector
 from batchscope.gradients.backward.planner import Planner
 from batchscope.gradients.observing import (
     auditing,
+    backward_watch,
     choosing,
+    forward_watch,
     halves,
     inside,
     loop_gradients,
@@ -29,6 +31,7 @@ from batchscope.gradients.observing import (
     passes,
     replay,
     step_log,
+    step_under_way,
     watcher,
 )
 from batchscope.gradients.observing import steps as counting
@@ -93,20 +96,30 @@ def quietly(**options):
     return lambda model, optimizer: observe(model, optimizer=optimizer, audit_every=2, **options)
 
 
-# All but what cleans up: entering is undone by `leave` and `drop_step`.
+WHOLE = (
+    watcher.Watcher, forward_watch.ForwardWatch, backward_watch.BackwardWatch, step_under_way.StepUnderWay,
+    pass_results.PassResults,
+)  # fmt: skip
+
+# All but what cleans up: entering is undone by `leave` and `drop`.
 STAGES = [
-    *((kind, name) for kind in (watcher.Watcher, pass_results.PassResults) for name in vars(kind)
+    *((kind, name) for kind in WHOLE for name in vars(kind)
       if name.startswith("_") and not name.startswith(("__", "_on_")) and callable(getattr(kind, name))
-      and name not in ("_begin_step", "_release")),
+      and (kind, name) not in (
+          (step_under_way.StepUnderWay, "_begin"), (step_under_way.StepUnderWay, "_release"))),
+    (forward_watch.ForwardWatch, "begin"), (forward_watch.ForwardWatch, "await_gradients"),
+    (backward_watch.BackwardWatch, "watch_parameters"), (step_under_way.StepUnderWay, "forget_discarded"),
+    (step_under_way.StepUnderWay, "train_others"), (step_under_way.StepUnderWay, "end"),
     (pass_results.PassResults, "add"), (pass_results.PassResults, "_find_scale"),
     (pass_results.PassResults, "in_own_pass"), (pass_results, "_misfit"),
     (watcher.Watcher, "finish"),
     (pass_results, "derive_again"), (pass_results, "audit"), (pass_results, "measure_again"),
-    (pass_results, "misfit"), (watcher, "batch_of"), (watcher, "held"), (watcher, "are_empty"),
-    (watcher, "tensors_of"), (watcher, "await_gradients"), (watcher, "await_any"), (output_hooks, "tensors_of"),
+    (pass_results, "misfit"), (forward_watch, "batch_of"), (backward_watch, "held"), (backward_watch, "are_empty"),
+    (forward_watch, "tensors_of"), (forward_watch, "await_gradients"), (watcher, "await_any"),
+    (output_hooks, "tensors_of"),
     (output_hooks, "before_cast"), (step_log, "example_moments"), (step_log, "group_moments"),
     *((step_log.StepLog, name) for name in vars(step_log.StepLog) if not name.startswith("__")),
-    (step_log, "of_halves"), (step_log, "Moments"), (watcher.Told, "remark"),
+    (choosing.Choice, "capture"), (step_log, "of_halves"), (step_log, "Moments"), (watcher.Told, "remark"),
     (watcher.Told, "factor"), (choosing, "rehearse"), (choosing.Choice, "make"), (replay.Recording, "start"),
     (replay.Recording, "restore"), (replay.Recording, "setting"), (replay, "check_sums"), (replay, "_one_by_one"),
     (replay.Replay, "_contributions"), (auditing, "_compare"), (halves, "_gradients"), (passes, "sq_norms"),

@@ -12,6 +12,7 @@ from torch.nn.parameter import is_lazy
 from batchscope.errors import MeasurementError
 from batchscope.gradients.backward.planner import Planner
 from batchscope.gradients.observing.attaching import is_compiled
+from batchscope.gradients.observing.inside import InsideCapture
 from batchscope.gradients.observing.rehearsal import Rehearsal, rehearse
 from batchscope.gradients.subject.batches import Batch
 from batchscope.gradients.subject.batchnorm import couples
@@ -63,6 +64,13 @@ class Choice:
             self.way = Way.GROUPS
         else:
             self.way = Way.REPLAY if self.rehearsal.trace is None else Way.INSIDE
+
+    def capture(self, parameters: Mapping[str, Tensor], num_examples: int, norms_alone: bool) -> InsideCapture | None:
+        """What forms the per-example gradients in a pass of the loop over a batch; None where another way is used."""
+        trace = self.rehearsal.trace
+        if self.way is not Way.INSIDE or trace is None or num_examples < 2:
+            return None
+        return InsideCapture(parameters, trace, num_examples, self._planner, norms_alone)
 
     def read(self, batch: Batch) -> Batch:
         """The batch, its inputs taken as the rehearsal found."""

@@ -28,8 +28,9 @@ from batchscope.gradients.observing.curve import NoiseWindow, noise_curve
 from batchscope.gradients.observing.history import StepMoments, draw, write_csv
 from batchscope.gradients.observing.notes import Notes
 from batchscope.gradients.observing.scale import Told
+from batchscope.gradients.observing.step_under_way import trainable
 from batchscope.gradients.observing.steps import Steps
-from batchscope.gradients.observing.watcher import Options, Watcher, trainable
+from batchscope.gradients.observing.watcher import Options, Watcher
 from batchscope.gradients.subject.admission import unwrap
 
 AUDIT_EVERY = 50  # observed steps from one audit to the next: all audits together cost below 1 % of observed steps
