@@ -16,7 +16,6 @@ from batchscope.analysis import batch_threshold
 from batchscope.analysis.findings import correlate, diversities
 from batchscope.analysis.formatting import grouped, number
 from batchscope.analysis.intervals import CERTAIN
-from batchscope.analysis.same_batch import EpochRatios
 from reproduction import (
     lemma1,
     theorems,  # noqa: F401  the page lists these first
@@ -27,11 +26,8 @@ from reproduction.evidence import (
     HOLDS,
     IN_PART,
     LEMMA1,
-    LENET,
     LINEAR,
     MNIST,
-    OF_DECISION,
-    RESNET_HEAD,
     SGD_MNIST,
     SYNTHETIC,
     Answer,
@@ -41,7 +37,6 @@ from reproduction.evidence import (
     claim,
     epochs,
     finding,
-    found,
     results,
     share_of_wider_faster,
     typical,
@@ -91,10 +86,10 @@ PANELS = {
     "b": "Fig 1, 3b",
     "c": "3c",
     "d": "3d, on a stand-in",
-    "e": "3ef",
-    "f": "3ef",
-    "g": "recipe only",
-    "h": "recipe only",
+    "e": "3ef, LeNet",
+    "f": "3ef, ResNet-18",
+    "g": "3g",
+    "h": "3h",
 }
 
 
@@ -206,36 +201,6 @@ def _at_its_end(given: str, depth: int) -> str:
     rows = [row for row in results(given).rows if row.phase == "final" and (row.depth, row.batch_size) == (depth, 4096)]
     met = [next((at.epoch for at in row.history if at.train_accuracy >= row.target_value), None) for row in rows]
     return ", ".join("not before" if epoch is None else number(epoch) for epoch in met)
-
-
-@claim("3ef", "LeNet: at a fixed batch size more width means fewer epochs", LENET)
-def _3e() -> Answer:
-    return _small_form(LENET, "431 000 parameters, 3000 MNIST images, to 98 %")
-
-
-@claim("3ef, ResNet-18", "ResNet-18: the same", RESNET_HEAD)
-def _3f() -> Answer:
-    return _small_form(RESNET_HEAD, "8 filters, 512 CIFAR-10 images, to 95 %")
-
-
-def _small_form(recipe: str, scale: str) -> Answer:
-    ratio, decision = found(recipe)["F2"].evidence, found(recipe)["F2"].decision
-    assert isinstance(ratio, EpochRatios)
-    return Answer(
-        f"{_by_depth(recipe)}; epochs of the deeper over the wider {ratio.short}",
-        OF_DECISION[decision],
-        f"in small: {scale}, at most 30 epochs; fully-connected parts of 1, 3 and 10 hidden layers, plain SGD",
-    )
-
-
-def _by_depth(recipe: str) -> str:
-    """Epochs at every batch size, a line for each depth of the fully-connected part."""
-    depths = sorted({depth for depth, _ in cell_of(recipe)})
-    lines = [", ".join(cell_of(recipe)[depth, size].epochs_text for size in batch_sizes(recipe)) for depth in depths]
-    sizes = ", ".join(map(str, batch_sizes(recipe)))
-    return f"epochs at B = {sizes}: " + "; ".join(
-        f"L = {depth}: {line}" for depth, line in zip(depths, lines, strict=True)
-    )
 
 
 @claim("Fig 4", "epochs of every structure as a heat map; more depth seldom helps", LINEAR)

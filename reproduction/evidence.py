@@ -23,7 +23,9 @@ LETTERS = "chen2018/figure3c-letters --variant running+ends"
 GISETTE_LIKE = "chen2018/figure3d-like --variant ends"
 ADAM = "chen2018/figure3b --variant adam+coarse"
 MOMENTUM = "chen2018/figure3b --variant momentum+coarse"
-LENET, RESNET_HEAD = "chen2018/figure3e-small", "chen2018/figure3f-small"
+LENET, LENET_SMALL = "chen2018/figure3e --variant coarse", "chen2018/figure3e-small"
+RESNET18_HEAD, RESNET18_BLOCKS = "chen2018/figure3f-small", "chen2018/figure3g-small"
+RESNET34_BLOCKS = "chen2018/figure3h-small"
 LINEAR_TUNED = "chen2018/figure2 --variant tuned+ends"
 RULES, WEIGHTS, CHANGES = "beyond/rules", "beyond/initialisations", "beyond/changes"
 CONSTANT_WIDTH, CONSTANT_DEPTH = "beyond/constant-width", "beyond/constant-depth"
@@ -39,8 +41,11 @@ DECLARED = {
     EMNIST_ADAM: "figure3c-adam",
     LETTERS: "figure3c-letters",
     GISETTE_LIKE: "figure3d-like",
-    LENET: "figure3e-small",
-    RESNET_HEAD: "figure3f-small",
+    LENET: "figure3e-coarse",
+    LENET_SMALL: "figure3e-small",
+    RESNET18_HEAD: "figure3f-small",
+    RESNET18_BLOCKS: "figure3g-small",
+    RESNET34_BLOCKS: "figure3h-small",
     LEMMA1: "lemma1",
     RULES: "beyond-rules",
     WEIGHTS: "beyond-initialisations",

@@ -13,9 +13,9 @@ from batchscope.analysis.findings import correlate, diversities
 from batchscope.analysis.formatting import number, probability_text
 from batchscope.architectures import Architecture
 from batchscope.recipes import chen2018
-from batchscope.records import Outcome, Rows
+from batchscope.records import Outcome, Row, Rows
 from batchscope.studies import Results
-from reproduction import changes, held_out, initial_weights
+from reproduction import changes, held_out, initial_weights, lemma1
 from reproduction.evidence import (
     ADAM,
     CHANGES,
@@ -24,10 +24,15 @@ from reproduction.evidence import (
     EMNIST,
     EMNIST_ADAM,
     GISETTE_LIKE,
+    LENET,
+    LENET_SMALL,
     LETTERS,
     LINEAR_TUNED,
     MNIST,
     MOMENTUM,
+    RESNET18_BLOCKS,
+    RESNET18_HEAD,
+    RESNET34_BLOCKS,
     RESULTS,
     RULES,
     at_the_start,
@@ -216,9 +221,53 @@ def full_shapes() -> Lines:
     return table(("panel", "budget", "shapes, wide to deep (parameters)"), lines)
 
 
-def of_variant(given: str) -> Callable[[], Lines]:
+def runs_emnist() -> Lines:
+    """What became of every run of ten layers in Figure 3(c), by the target as Keras prints it and at epochs' ends."""
+    finals = Rows.of(results(EMNIST).rows).where(phase="final", depth=10)
+    heads = ("B", "step size", "seed", "outcome", "epochs run", "best running", "best at an end", "last at an end")
+    return table(heads, [_run_emnist(row) for row in sorted(finals, key=lambda row: (row.batch_size, row.seed))])
+
+
+def _run_emnist(row: Row) -> tuple[str, ...]:
+    after = row.history[1:]
+    running, at_ends = max(one.train_accuracy_running for one in after), [one.train_accuracy for one in after]
+    percent = (f"{100 * share:.1f} %" for share in (running, max(at_ends), at_ends[-1]))
+    ran = (row.outcome.value, number(row.epochs_run))
+    return (str(row.batch_size), number(row.step_size), str(row.seed), *ran, *percent)
+
+
+def lemma1_table() -> Lines:
+    """Of each network and step size: where the promise of Lemma 1 is kept, and its first break."""
+    heads = (
+        "nets",
+        "γ",
+        "L",
+        "least B_S, B = 2",
+        "kept, δ <= 1",
+        "kept, δ > 1",
+        "first break, times the serial loss",
+    )
+    of: dict[tuple[str, float, int], list[lemma1.Line]] = {}
+    for line in lemma1.committed():
+        of.setdefault((line.problem, line.sum_step_size, line.depth), []).append(line)
+    return table(heads, [(name, number(γ), str(depth), *_kept(found)) for (name, γ, depth), found in of.items()])
+
+
+def _kept(found: list[lemma1.Line]) -> tuple[str, ...]:
+    parts = [line for line in found if line.delta <= 1], [line for line in found if line.delta > 1]
+    counts = (f"{sum(not line.broken for line in part)} of {len(part)}" for part in parts)
+    broken = next((line for line in found if line.broken), None)
+    return (number(found[0].least_bound), *counts, _break(broken) if broken else "none")
+
+
+def _break(line: lemma1.Line) -> str:
+    times = number(line.ratio) if line.ratio < 1000 else "over 1000"
+    return f"B = {line.batch_size}: {times}, {number(line.promise)} promised (δ = {number(line.delta)})"
+
+
+def of_variant(given: str, head: str = "L x K") -> Callable[[], Lines]:
     """Epochs of a variant of a panel, once it has been run."""
-    return lambda: epochs_of(results(given), with_interval) if is_run(given) else ["Declared, and not yet run."]
+    return lambda: epochs_of(results(given), with_interval, head) if is_run(given) else ["Declared, and not yet run."]
 
 
 TABLES: dict[str, Callable[[], Lines]] = {
@@ -230,6 +279,7 @@ TABLES: dict[str, Callable[[], Lines]] = {
     "adam": of_variant(ADAM),
     "momentum": of_variant(MOMENTUM),
     "emnist": of_variant(EMNIST),
+    "emnist-runs": runs_emnist,
     "emnist-adam": of_variant(EMNIST_ADAM),
     "letters": of_variant(LETTERS),
     "gisette-like": of_variant(GISETTE_LIKE),
@@ -243,5 +293,11 @@ TABLES: dict[str, Callable[[], Lines]] = {
     "initial-weights": weights_table,
     "gisette": gisette_table,
     "held-out": held_out_table,
+    "lemma1": lemma1_table,
     "full-shapes": full_shapes,
+    "lenet": of_variant(LENET),
+    "lenet-small": of_variant(LENET_SMALL),
+    "resnet18-head-small": of_variant(RESNET18_HEAD),
+    "resnet18-blocks-small": of_variant(RESNET18_BLOCKS, "blocks x filters"),
+    "resnet34-blocks-small": of_variant(RESNET34_BLOCKS, "blocks x filters"),
 }
