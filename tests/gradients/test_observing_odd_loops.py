@@ -4,7 +4,6 @@ import pickle
 import random
 import subprocess
 import sys
-import threading
 from dataclasses import dataclass
 from functools import partial
 
@@ -221,44 +220,6 @@ def test_hooks_that_the_user_takes_off_end_the_observing_alone():
             optimizer.step()
     assert not observed.history
     assert not torch.overrides._get_current_function_mode_stack()
-
-
-def test_several_threads_share_gradients():
-    model = net()
-    optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    with observe(model, optimizer=optimizer) as observed:
-        for k in range(2):
-            plain(model, *DATA[0])
-            if k == 0:
-                other = threading.Thread(target=plain, args=(model, *DATA[1]))
-                other.start()
-                other.join()
-            optimizer.step()
-            optimizer.zero_grad()
-    assert list(observed.history) == [1]
-    assert "several threads" in observed.notes[0].reason
-
-
-def test_an_evaluation_in_another_thread_does_not_end_the_observed_call():
-    class Waiting(nn.Module):
-        """While it trains, another thread evaluates it."""
-
-        def __init__(self):
-            super().__init__()
-            self.net = net()
-
-        def forward(self, x):
-            if torch.is_grad_enabled() and self.training and len(x) == 6:
-                other = threading.Thread(target=self.evaluate, args=(x[:2],))
-                other.start()
-                other.join()
-            return self.net(x)
-
-        @torch.no_grad()
-        def evaluate(self, x):
-            self(x)
-
-    assert not both(Waiting).notes
 
 
 def test_layers_made_in_the_first_call_are_observed_from_the_next_step_on():

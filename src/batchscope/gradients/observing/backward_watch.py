@@ -8,6 +8,7 @@ from torch.autograd import Variable
 
 from batchscope.gradients.observing.guarding import Guard
 from batchscope.gradients.observing.loop_gradients import LoopGradients, are_empty, held
+from batchscope.gradients.observing.own_passes import OwnPasses
 from batchscope.gradients.observing.pass_results import PassResults
 from batchscope.gradients.observing.passes import BackwardPass, ForwardPass
 from batchscope.gradients.observing.step_under_way import StepUnderWay
@@ -19,8 +20,8 @@ DIFFERENTIATED = "the gradients were formed to be differentiated again (create_g
 class BackwardWatch:
     """Adds each backward pass through observed calls to the sums of its step."""
 
-    def __init__(self, step: StepUnderWay, steps: Steps, results: PassResults, guard: Guard) -> None:
-        self._step, self._steps, self._results, self._guard = step, steps, results, guard
+    def __init__(self, step: StepUnderWay, steps: Steps, own: OwnPasses, results: PassResults, guard: Guard) -> None:
+        self._step, self._steps, self._own, self._results, self._guard = step, steps, own, results, guard
 
     def on_output_gradient(self, one: ForwardPass, position: int, gradient: Tensor) -> None:
         """Hook: a gradient arrives at an output of a forward pass."""
@@ -32,7 +33,7 @@ class BackwardWatch:
             self._step.hooks = LoopGradients(self._step.parameters, self._receive_parameter, self._guard)
 
     def _receive(self, one: ForwardPass, position: int, gradient: Tensor) -> None:
-        if self._results.is_busy:
+        if self._own.are_running:
             return
         if torch.is_grad_enabled():  # a derivative inside the loss
             self._step.why = DIFFERENTIATED
@@ -52,7 +53,7 @@ class BackwardWatch:
 
     def _receive_parameter(self, name: str, gradient: Tensor) -> None:
         """The gradient of a parameter, as the loop's backward pass adds it."""
-        if self._results.is_busy:
+        if self._own.are_running:
             return
         backward = self._step.backward or self._begin()
         backward.add(name, gradient, self._is_needed(backward))

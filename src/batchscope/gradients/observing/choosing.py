@@ -13,6 +13,7 @@ from batchscope.errors import MeasurementError
 from batchscope.gradients.backward.planner import Planner
 from batchscope.gradients.observing.attaching import is_compiled
 from batchscope.gradients.observing.inside import InsideCapture
+from batchscope.gradients.observing.own_passes import OwnPasses
 from batchscope.gradients.observing.rehearsal import Rehearsal, rehearse
 from batchscope.gradients.subject.batches import Batch
 from batchscope.gradients.subject.batchnorm import couples
@@ -35,8 +36,8 @@ class Choice:
     called: the model as the loop calls it; model: inside its wrappers.
     """
 
-    def __init__(self, called: nn.Module, model: nn.Module, planner: Planner) -> None:
-        self._called, self._model, self._planner = called, model, planner
+    def __init__(self, called: nn.Module, model: nn.Module, planner: Planner, own: OwnPasses) -> None:
+        self._called, self._model, self._planner, self._own = called, model, planner, own
         self.way = Way.UNKNOWN
         self.rehearsal = Rehearsal()
 
@@ -58,7 +59,7 @@ class Choice:
         if is_compiled(self._model) or is_compiled(self._called):
             self.way = Way.REPLAY
             return
-        with untouched(self._model), containers_untouched(self._model):
+        with untouched(self._model, self._own.own_gradients), containers_untouched(self._model):
             self.rehearsal = rehearse(self._model, parameters, batch, self._planner)
         if self.rehearsal.is_coupled:
             self.way = Way.GROUPS

@@ -12,6 +12,7 @@ from batchscope.gradients.observing.choosing import Choice, Way
 from batchscope.gradients.observing.notes import Notes
 from batchscope.gradients.observing.output_hooks import await_gradients
 from batchscope.gradients.observing.outputs import batch_of, tensors_of
+from batchscope.gradients.observing.own_passes import OwnPasses
 from batchscope.gradients.observing.pass_results import PassResults
 from batchscope.gradients.observing.passes import ForwardPass
 from batchscope.gradients.observing.replay import Recording
@@ -33,10 +34,10 @@ class ForwardWatch:
     """Records observed forward passes for the step under way."""
 
     def __init__(
-        self, model: nn.Module, step: StepUnderWay, steps: Steps, choice: Choice, results: PassResults, told: Told,
-        notes: Notes, backwards: BackwardWatch,
+        self, model: nn.Module, step: StepUnderWay, steps: Steps, own: OwnPasses, choice: Choice, results: PassResults,
+        told: Told, notes: Notes, backwards: BackwardWatch,
     ) -> None:  # fmt: skip
-        self._model, self._step, self._steps, self._choice = model, step, steps, choice
+        self._model, self._step, self._steps, self._own, self._choice = model, step, steps, own, choice
         self._results, self._told, self._notes, self._backwards = results, told, notes, backwards
         self._buffers: Buffers | None = None  # as they were before the last observed call
 
@@ -53,14 +54,14 @@ class ForwardWatch:
             return
         is_thorough = self._choice.way is not Way.INSIDE
         copies = self._results.copies_inputs
-        recording = Recording.start(self._model, walk, batch, copies, self._buffers, is_thorough)
+        recording = Recording.start(self._model, walk, batch, self._own, copies, self._buffers, is_thorough)
         self._buffers = recording.buffers
         if step.versions is not None and step.versions != recording.versions:
             self._leave_out()
             return
         step.forget_discarded(self._steps.is_optimizers)
         self._follow_parameters(walk.parameters)
-        self._results.in_own_pass(self._choice.make, batch, step.parameters, walk.modules)
+        self._own.run(self._choice.make, batch, step.parameters, walk.modules)
         recording.batch = self._choice.read(recording.batch)
         one = ForwardPass(recording, self._told.factor(batch.num_examples), is_audited)
         one.capture = self._choice.capture(step.parameters, batch.num_examples, norms_alone=not is_audited)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -17,6 +16,7 @@ from batchscope.gradients.observing.choosing import Choice, Way
 from batchscope.gradients.observing.inside import InsideCapture
 from batchscope.gradients.observing.loss_forms import Scale, derive_again
 from batchscope.gradients.observing.notes import Notes
+from batchscope.gradients.observing.own_passes import OwnPasses
 from batchscope.gradients.observing.passes import BackwardPass, ForwardPass, StepSums
 from batchscope.gradients.observing.replay import check_sums, measure_again, version_of
 from batchscope.gradients.observing.scale import Told, misfit
@@ -37,28 +37,19 @@ PARTLY_KNOWN = (
     "say reduction= and loss_scale= where that is not so; ratios such as the noise scale do not depend on it",
 )
 ALIKE = 1e-3  # relative, of scales
-Answer = TypeVar("Answer")
 
 
 class PassResults:
     """Adds backward passes to sums, each by the way of `choice`, and keeps what one teaches for the next.
 
-    is_busy: in a pass of our own. copies_inputs: whether the loop or the model has changed inputs in place.
+    copies_inputs: whether the loop or the model has changed inputs in place.
     """
 
-    def __init__(self, choice: Choice, notes: Notes, planner: Planner, told: Told) -> None:
-        self._choice, self._notes, self._planner, self._told = choice, notes, planner, told
-        self.is_busy = self.copies_inputs = False
+    def __init__(self, choice: Choice, own: OwnPasses, notes: Notes, planner: Planner, told: Told) -> None:
+        self._choice, self._own, self._notes, self._planner, self._told = choice, own, notes, planner, told
+        self.copies_inputs = False
         self._last_scales: dict[int, Scale] = {}  # of each output
         self._tells_forms = True  # whether the form of the loss is told from its gradients
-
-    def in_own_pass(self, function: Callable[..., Answer], *arguments: Any) -> Answer:
-        """function(*arguments), which runs the model apart from the loop, unseen by our own hooks."""
-        self.is_busy = True
-        try:
-            return function(*arguments)
-        finally:
-            self.is_busy = False
 
     def add(self, backward: BackwardPass, sums: StepSums, step: int) -> None:
         """Add a backward pass through observed calls to the sums of its step; MeasurementError where its numbers would
@@ -163,7 +154,7 @@ class PassResults:
                 "one backward pass went through several calls of a model that needs a second pass each"
             )
         try:
-            return self.in_own_pass(measure_again, one.recording, self._planner, backward.gradients, backward.sq_norms)
+            return self._own.run(measure_again, one.recording, self._planner, backward.gradients, backward.sq_norms)
         except Exception:
             self._choice.way = Way.UNKNOWN  # its inputs may be of another kind than before
             raise
@@ -179,7 +170,7 @@ class PassResults:
             self._notes.remark(step, "not audited: the optimizer changes parameters within the backward pass")
         elif one.is_audited:
             loop = backward.gradients if len(backward.passes) == 1 else None
-            self.in_own_pass(audit, one.recording, results, loop, self._choice.rehearsal.is_random)
+            self._own.run(audit, one.recording, results, loop, self._choice.rehearsal.is_random)
         return {name: results[name] for name in backward.reached if name in results}
 
 

@@ -29,6 +29,7 @@ from batchscope.gradients.backward.measurer import Measurer
 from batchscope.gradients.backward.planner import Planner
 from batchscope.gradients.observing.loop_gradients import dense, sq_norm
 from batchscope.gradients.observing.outputs import Call, frontier, tensors_of
+from batchscope.gradients.observing.own_passes import OwnPasses
 from batchscope.gradients.observing.walk import Walk
 from batchscope.gradients.subject.batches import Batch
 from batchscope.gradients.subject.leaves import leaves_of
@@ -49,6 +50,7 @@ class Recording:
 
     batch: the arguments. generators: states of python's and numpy's. num_parameters: of the model then. outputs: its
     differentiable outputs, in order. output_versions: as they were returned. gradients: position among them -> v.
+    own: the passes that repeat it.
     """
 
     model: nn.Module
@@ -59,6 +61,7 @@ class Recording:
     autocast: tuple[str, bool, torch.dtype]
     versions: int
     input_versions: list[int]
+    own: OwnPasses
     generators: tuple[Any, Any] | None = None
     num_parameters: int = 0
     outputs: list[Tensor] = field(default_factory=list)
@@ -71,6 +74,7 @@ class Recording:
         model: nn.Module,
         walk: Walk,
         batch: Batch,
+        own: OwnPasses,
         copies: bool = False,
         earlier: Buffers | None = None,
         is_thorough: bool = True,
@@ -87,8 +91,9 @@ class Recording:
         versions, input_versions = versions_of(walk.parameters), _input_versions(batch)
         legacy = (random.getstate(), np.random.get_state()) if is_thorough else None  # noqa: NPY002 - of the user
         return cls(
-            model, batch, randomness, cuda, buffers, autocast, versions, input_versions, legacy, len(walk.parameters)
-        )
+            model, batch, randomness, cuda, buffers, autocast, versions, input_versions, own, legacy,
+            len(walk.parameters),
+        )  # fmt: skip
 
     def returned(self, outputs: list[Tensor]) -> None:
         """The forward pass has given its differentiable outputs."""
@@ -122,7 +127,7 @@ class Recording:
             raise MeasurementError("the model's inputs were changed in place, so its forward pass cannot be repeated")
         kind, is_on, dtype = self.autocast
         with ExitStack() as stack:
-            stack.enter_context(untouched(self.model))
+            stack.enter_context(untouched(self.model, self.own.own_gradients))
             stack.enter_context(containers_untouched(self.model))
             self.model.__dict__["_backward_pre_hooks"] = OrderedDict()  # have acted on the gradients already
             stack.enter_context(torch.enable_grad())

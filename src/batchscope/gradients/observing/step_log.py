@@ -38,6 +38,10 @@ class StepLog:
         self.history[step] = moments(sums, parameters, self._population, self._is_distributed)
         self.num_observed += 1
 
+    def withdraw(self, step: int) -> None:
+        """The step turned out not to be complete, as a note says."""
+        self.history.pop(step, None)
+
     def add_missing(self, step: int, reason: str) -> None:
         """A note that a step has no entry."""
         self._notes.loss(step, f"not observed: {reason}")

@@ -6,7 +6,6 @@ an error into a note: whatever goes wrong in here, the loop goes on.
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +23,7 @@ from batchscope.gradients.observing.guarding import Guard
 from batchscope.gradients.observing.history import StepMoments
 from batchscope.gradients.observing.notes import Notes
 from batchscope.gradients.observing.output_hooks import await_any
+from batchscope.gradients.observing.own_passes import OwnPasses
 from batchscope.gradients.observing.pass_results import PassResults
 from batchscope.gradients.observing.scale import Told
 from batchscope.gradients.observing.step_log import StepLog
@@ -54,14 +54,15 @@ class Watcher:
         self, called: nn.Module, model: nn.Module, steps: Steps, notes: Notes, planner: Planner, options: Options
     ) -> None:
         self._steps, self._notes, self._options = steps, notes, options
-        self._choice = Choice(called, model, planner)
-        self._results = PassResults(self._choice, notes, planner, options.told)
+        self._own = OwnPasses()
+        self._choice = Choice(called, model, planner, self._own)
+        results = PassResults(self._choice, self._own, notes, planner, options.told)
         self._log = StepLog(notes, options.population, options.is_distributed)
         self._step = StepUnderWay(trainable(model), options.is_distributed)
         self.guard = Guard(self._step, steps, notes, self._log)
-        backwards = BackwardWatch(self._step, steps, self._results, self.guard)
+        backwards = BackwardWatch(self._step, steps, self._own, results, self.guard)
         self._forwards = ForwardWatch(
-            model, self._step, steps, self._choice, self._results, options.told, notes, backwards
+            model, self._step, steps, self._own, self._choice, results, options.told, notes, backwards
         )
 
     @property
@@ -96,11 +97,13 @@ class Watcher:
     def before_forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Hook: begin to record, on the outermost call of an observed step that autograd records."""
         step = self._step
-        if self._results.is_busy or self.way is Way.OFF or not torch.is_grad_enabled():
+        if self.way is Way.OFF or not torch.is_grad_enabled():
             return
-        if step.thread is not None and step.thread != threading.get_ident() and not step.is_broken:
-            self.guard(self._refuse_threads)
-        if step.active is not None:
+        if self._own.is_guest(step.thread):
+            self._own.has_guests = True
+            self._meet_guest()
+            return
+        if self._own.are_running or step.active is not None:
             return
         if step.backward is not None and torch._C._current_graph_task_id() >= 0:  # a checkpoint around the model
             return
@@ -111,17 +114,25 @@ class Watcher:
         is_audited = self._log.num_observed % self._options.audit_every == 0
         self._forwards.begin(args, kwargs, is_audited)
 
+    def _meet_guest(self) -> None:
+        """Another thread uses the model with gradients: what it adds to them cannot be told from the step's own."""
+        if self._steps.current % self._options.every == 0 and not self._step.is_broken:
+            self.guard(self._refuse_threads)
+
     @staticmethod
     def _refuse_threads() -> None:
         raise MeasurementError("the model is called from several threads within a step, which share its gradients")
 
     def after_forward(self, output: Any) -> None:
         """Hook: end of the recording; the outputs wait for their gradients."""
-        if self._results.is_busy or self.way is Way.OFF:
+        if self.way is Way.OFF:
+            return
+        if self._own.is_guest(self._step.thread):  # its backward pass may come in another step
+            self.guard(await_any, output, self._meet_guest)
+            return
+        if self._own.are_running:
             return
         one = self._step.active
-        if one is not None and self._step.thread != threading.get_ident():  # an evaluation beside the training
-            return
         self.guard(self.leave)
         if one is not None:
             self.guard(self._forwards.await_gradients, one, output)
@@ -165,8 +176,10 @@ class Watcher:
             usable = False
         if usable:
             are_groups = self.way is Way.GROUPS
-            self._results.in_own_pass(self._log.add, number, step.sums, step.parameters, are_groups)
+            self._own.run(self._log.add, number, step.sums, step.parameters, are_groups)
             step.end()
+            if step.is_broken:  # another thread came meanwhile
+                self._log.withdraw(number)
         elif not step.is_broken and not self._log.is_counted_anew(number):
             self._log.add_missing(number, step.why)
         step.may_have_several = step.has_several

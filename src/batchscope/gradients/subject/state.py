@@ -66,11 +66,16 @@ def _is_vector(buffer: Tensor) -> bool:
     return buffer.ndim <= 1 and buffer.is_floating_point()
 
 
+def _always() -> bool:
+    return True
+
+
 @contextmanager
-def untouched(model: nn.Module) -> Iterator[None]:
+def untouched(model: nn.Module, owns_gradients: Callable[[], bool] = _always) -> Iterator[None]:
     """Leave the model and the random states of torch, numpy and python as they were, also after an exception.
 
     Buffers (running statistics, power-iteration vectors), other attributes of modules, training flags and `.grad`.
+    owns_gradients: whether, afterwards, nobody else can have written `.grad`: else it stays as it then is.
     """
     modules = list(model.modules())
     held = [m.__dict__ for m in modules] + [m._modules for m in modules] + [m._parameters for m in modules]
@@ -88,7 +93,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
         for mapping, before in attributes:
             rebind(mapping, before)
         buffers.restore()
-        for parameter, gradient in gradients:
+        for parameter, gradient in gradients if owns_gradients() else ():
             if parameter.grad is not gradient:
                 parameter.grad = gradient
 
