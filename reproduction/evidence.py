@@ -18,6 +18,8 @@ from batchscope.studies import Results, read
 RESULTS = Path(__file__).parent.parent / "results"
 MNIST, LINEAR, LEMMA1 = "chen2018/figure2-mnist", "chen2018/figure2", "yin2018/lemma1"
 EMNIST = "chen2018/figure3c --variant three_passes+running+ends"
+EMNIST_GRID = "chen2018/figure3c --variant three_passes+running+other_grid+at4096"
+EMNIST_TUNED = "chen2018/figure3c --variant three_passes+running+tuned+at4096"
 EMNIST_ADAM = "chen2018/figure3c --variant three_passes+running+adam+ends"
 LETTERS = "chen2018/figure3c-letters --variant running+ends"
 GISETTE_LIKE = "chen2018/figure3d-like --variant ends"
@@ -38,6 +40,8 @@ DECLARED = {
     ADAM: "figure3b-adam",
     MOMENTUM: "figure3b-momentum",
     EMNIST: "figure3c-ends",
+    EMNIST_GRID: "figure3c-grid",
+    EMNIST_TUNED: "figure3c-tuned",
     EMNIST_ADAM: "figure3c-adam",
     LETTERS: "figure3c-letters",
     GISETTE_LIKE: "figure3d-like",

@@ -35,19 +35,26 @@ class Variant:
 
 
 def _optimizer(text: str, low: float, high: float, **changes: Any) -> Variant:
-    grid = StepSizes(min=low, max=high, ratio=2.0)
-    said = {OPTIMIZER: f"{text}: the optimizer is not stated beyond mini-batch SGD"}
-    said |= dict.fromkeys((GRID, GRID_OF_A), f"step sizes {low:g} to {high:g} by factors of 2, {WIDENED}")
-    return Variant({"step_sizes": grid} | changes, said)
+    grid = _grid(low, high, 2.0)
+    said = {OPTIMIZER: f"{text}: the optimizer is not stated beyond mini-batch SGD", **grid.said}
+    return Variant(dict(grid.changes) | changes, said)
+
+
+def _grid(low: float, high: float, ratio: float) -> Variant:
+    text = f"step sizes {low:g} to {high:g} by factors of {ratio:g}, {WIDENED}"
+    return Variant({"step_sizes": StepSizes(min=low, max=high, ratio=ratio)}, dict.fromkeys((GRID, GRID_OF_A), text))
 
 
 def _weights(text: str, name: str, **changes: Any) -> Variant:
     return Variant({"initialisation": name} | changes, {WEIGHTS: f"{text} weights, biases 0: not stated"})
 
 
-def _part(depths: tuple[int, ...], batch_sizes: tuple[int, ...], num_seeds: int) -> Variant:
-    changes = {"depths": _some(depths), "batch_sizes": _some(batch_sizes), "num_seeds": num_seeds}
-    return Variant(changes, scaled=f"depths {list(depths)}, batch sizes {list(batch_sizes)} and {num_seeds} seeds only")
+def _part(depths: tuple[int, ...], batch_sizes: tuple[int, ...], num_seeds: int | None = None) -> Variant:
+    """Some of a figure's cells, with as many seeds as it has unless fewer are given."""
+    changes: dict[str, Any] = {"depths": _some(depths), "batch_sizes": _some(batch_sizes)}
+    seeds = "" if num_seeds is None else f" and {num_seeds} seeds"
+    changes |= {} if num_seeds is None else {"num_seeds": num_seeds}
+    return Variant(changes, scaled=f"depths {list(depths)}, batch sizes {list(batch_sizes)}{seeds} only")
 
 
 def _some(kept: tuple[int, ...]) -> Callable[[tuple[int, ...]], tuple[int, ...]]:
@@ -70,6 +77,7 @@ VARIANTS: dict[str, Variant] = {
     "rmsprop": _optimizer("RMSprop", 0.0001, 0.0256, optimizer="rmsprop"),
     "adadelta": _optimizer("Adadelta", 0.0625, 16.0, optimizer="adadelta"),
     "tuned": Variant({"protocol": "tuned"}),
+    "other_grid": _grid(0.01, 2.15, 2.15),
     "he": _weights("He", "he"),
     "fan_in": _weights("N(0, 1 / fan_in)", "fan_in"),
     "unit": Variant({"inputs": "unit"}, {INPUTS: "inputs in [0, 1]: not stated"}),
@@ -85,6 +93,7 @@ VARIANTS: dict[str, Variant] = {
     ),
     "coarse": _part((1, 3, 10), (64, 256, 1024, 4096), 3),
     "ends": _part((1, 10), (256, 1024, 4096), 3),
+    "at4096": _part((1, 10), (4096,)),
 }
 
 
