@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
+import warnings
 
 import pytest
 
@@ -144,13 +146,20 @@ def test_shapes_are_timed_here_once_and_kept(called, tmp_path, monkeypatch):
         (("--latency", "-3s"), "--latency"),
         (("--latency=0us",), "--latency '0us'"),
         (("--deadline", "2 weeks"), "unit of ns"),
-        (("--price", "0"), "price = 0"),
-        (("--worth", "300"), "worth = 3"),
+        (("--deadline", "1e308h"), "--deadline '1e308h'"),
+        (("--bandwidth", "1e-300"), "bandwidth = 1e-300 in a time model"),
+        (("--latency", "1e300"), "latency = 1e+300 in a time model"),
+        (("--flops", "1e-300"), "per_example = "),
         (("--memory", "0.5"), "--memory 0.5"),
         (("--memory", "nan"), "--memory nan"),
         (("--flops", "-1"), "--flops -1"),
         (("--processes", "0"), "--processes 0"),
         (("--shape", "broad"), "no shape 'broad'"),
+        (("--shape", NEVER), f"{NEVER} is left out: no curve of steps against batch size: no run met the target"),
+        (
+            ("--batch-size", "4000"),
+            "is not possible on any of these numbers of workers: the training set holds 1024 ex",
+        ),
         (("--batch-size", "5000"), "says nothing about workers"),
     ],
 )
@@ -159,10 +168,69 @@ def test_what_cannot_be_is_refused_in_one_message(called, words, message):
         words = ("--latency=-3s",)
     if words == ("--batch-size", "5000"):
         words = (*words, "--memory", "10", "--workers", "1-4")
-    status, _, err = called(*words)
-    assert status == 2
+    status, out, err = called(*words)
+    assert (status, out) == (2, "")
     assert message in err
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--price", "0"), "price = 0"),
+        (("--price", "nan"), "price = nan"),
+        (("--price", "1e308"), "price = 1e+308"),
+        (("--worth", "300"), "worth = 3"),
+        (("--batch-size", "2.5"), "batch_size = 2.5; expected a whole number"),
+        (("--batch-size", "inf"), "batch_size = inf; expected a whole number"),
+        (("--workers", "0"), "whole numbers from 1 to 4096"),
+        (("--workers", "4097"), "whole numbers from 1 to 4096"),
+        (("--figure", "workers.gif"), "ends in .png, .svg or .pdf"),
+    ],
+)
+def test_wishes_nothing_can_meet_are_refused_once_and_before_anything_is_timed(called, words, message):
+    status, out, err = called(*words, speed=())
+    assert (status, out) == (2, "")
+    assert err.count(message) == 1
+    assert "timing" not in err
+
+
+@pytest.mark.parametrize("words", [("--bandwidth", "1e-18"), ("--latency", "1e18"), ("--memory", "1e308")])
+def test_the_farthest_numbers_that_are_taken_end_in_no_warning(called, words):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        status, _, err = called(*words, "--price", "1e18")
+    assert (status, err) == (0, "")
+
+
+def test_no_batch_is_larger_than_the_training_set(called):
+    """These runs had 1024 examples; with 64 workers the wide shape would take more, if there were more."""
+    words = ("--bandwidth", "1e4", "--workers", "1-64")
+    status, out, _ = called(*words, "--json")
+    points = json.loads(out)["studies"]["one"]["shapes"][WIDE]["points"]
+    assert status == 0
+    assert max(point["batch_size"] for point in points) == 1024
+    assert "workers is the whole training set, 1024 examples." in " ".join(called(*words)[1].split())
+
+
+def test_one_batch_size_holds_for_the_choice_of_a_shape_too(called):
+    _, out, _ = called("--batch-size", "64", "--workers", "1-8", "--json")
+    found = json.loads(out)["studies"]["one"]["design"]
+    assert {candidate["point"]["batch_size"] for candidate in found["candidates"]} == {64}
+
+
+def test_a_study_that_says_nothing_does_not_silence_its_neighbour(called, tmp_path):
+    never = [dataclasses.replace(row, study="none") for row in rows("one") if row.shape == NEVER]
+    with Store(tmp_path, (study("none"), study("one"))) as store:
+        store.add([*never, *rows("one")])
+    status, out, err = called(at=tmp_path)
+    reason = f"tudy 'none' says nothing about workers: {NEVER}: no run met the target"
+    assert (status, err) == (0, "")
+    assert "With 64 workers:" in out
+    assert f"S{reason}." in " ".join(out.split())
+    found = json.loads(called("--json", at=tmp_path)[1])
+    assert (list(found["studies"]), found["silent"]) == (["one"], {"none": f"s{reason}"})
+    assert called("--shape", WIDE, at=tmp_path)[0] == 0
 
 
 def test_a_file_of_other_things_is_no_file_of_times(called, tmp_path):

@@ -53,7 +53,7 @@ def some_model(dice: random.Random) -> tuple[TimeModel, StepsCurve]:
     noise = np.random.default_rng(dice.randrange(99)).standard_normal((dice.choice([0, 31]), 3)) * [0.1, 0.2, 0.1]
     samples = parameters + noise * [1, 1, bend != 0]
     samples[: len(samples) // 10] = np.nan
-    curve = StepsCurve(parameters, samples, 11.0, 1009.0, bounded=dice.random() < 0.8)
+    curve = StepsCurve(parameters, samples, 11.0, 1009.0, dice.random() < 0.8, dice.choice([math.inf, 2000.0]))
     model = TimeModel(
         overhead=dice.choice([0.0, 10 ** dice.uniform(-4, -1)]),
         per_example=10 ** dice.uniform(-6, -3),

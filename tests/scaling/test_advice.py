@@ -10,8 +10,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from batchscope.analysis import fit_critical_batch
+from batchscope.analysis import fit, fit_critical_batch
 from batchscope.errors import InputError
+from batchscope.records.plain import runs
 from batchscope.scaling import StepsCurve, advise
 from tests.scaling.common import MODEL, curve
 
@@ -113,8 +114,38 @@ def test_memory_limits_the_batch_of_each_worker():
     fixed = advise(replace(MODEL, max_local_batch=5), curve(), workers=range(1, 33), batch_size=64)
     assert fixed.reference == 13  # the fewest that hold 64 examples
     assert fixed.points[12].speedup == 1
-    with pytest.raises(InputError, match="memory takes 5 examples"):
+    assert "No time for 1 to 12 workers" in fixed.notes[-1]
+    with pytest.raises(InputError, match=r"batch size 64 is not possible .*memory takes 5 examples"):
         advise(replace(MODEL, max_local_batch=5), curve(), workers=[2], batch_size=64)
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (range(1, 17), "1 and 9 to 16 workers"),
+        ([2, 4, 16, 64], "16 to 64 workers"),
+        ([1, 2], "1 worker"),
+        ([1, 2, 9], "1 and 9 workers"),
+    ],
+)
+def test_numbers_of_workers_without_a_time_are_named_and_no_others(asked, words):
+    """8 examples, at most 4 for a worker: 2 to 8 workers can share them."""
+    advice = advise(replace(MODEL, max_local_batch=4), curve(), workers=asked, batch_size=8)
+    assert advice.notes[-1] == f"No time for {words}: no batch size fits both them and the limits on it."
+
+
+def test_no_batch_is_larger_than_the_training_set():
+    free, limited = curve(b_crit=20_000, resamples=50), replace(curve(b_crit=20_000), largest_possible=3000)
+    unlimited = advise(MODEL, free, workers=[1, 8, 16, 4000])
+    advice = advise(MODEL, replace(free, largest_possible=3000), workers=[1, 8, 16, 4000])
+    assert unlimited.points[2].batch_size > 3000
+    assert [point.batch_size for point in advice.points[1:3]] == [3000, 3000]
+    assert advice.points[0].seconds == unlimited.points[0].seconds
+    assert advice.points[2].seconds == pytest.approx(float(limited.steps(3000)[0, 0] * MODEL.step(3000, 16)))
+    assert "The batch for 8 to 16 workers is the whole training set, 3000 examples." in advice.notes
+    assert "No time for 4000 workers" in advice.notes[-1]
+    with pytest.raises(InputError, match="the training set holds 3000 examples"):
+        advise(MODEL, limited, workers=[4], batch_size=3001)
 
 
 def test_extrapolation_is_said():
@@ -126,6 +157,14 @@ def test_extrapolation_is_said():
     assert [point.extrapolated_batch for point in advice.points] == [p.batch_size > 100 for p in advice.points]
     assert "16 to 100" in "\n".join(advice.notes)
     assert not advise(MODEL, s_min=100, b_crit=10, workers=[16]).points[0].extrapolated_batch  # nothing was tested
+
+
+@pytest.mark.parametrize(("size", "expected"), [({"num_examples": 1437}, 1437), ({}, math.inf)])
+def test_the_size_of_the_training_set_comes_with_the_fit_where_it_is_known(size, expected):
+    batches = [16, 64, 256, 1024]
+    table = {"batch_size": batches, "seed": [1] * 4, "steps": [1030, 380, 210, 170], "reached": [True] * 4}
+    fitted = next(iter(fit(runs(table, **size)).values()))
+    assert StepsCurve.of_fit(fitted).limits() == (0, expected)
 
 
 def test_a_fit_is_carried_through_and_what_it_leaves_open_is_said():
@@ -159,7 +198,9 @@ def test_resamples_without_a_curve_say_nothing():
 @pytest.mark.parametrize(
     "options",
     [{}, {"s_min": 10}, {"s_min": -1, "b_crit": 5}, {"s_min": 10, "b_crit": math.inf}]
-    + [{"fit": curve(), name: bad} for name in ("batch_size", "price", "deadline", "worth") for bad in (0, math.nan)],
+    + [{"s_min": 1e300, "b_crit": 5}, {"s_min": 10, "b_crit": 1e-300}, {"fit": curve(), "batch_size": 2.5}]
+    + [{"fit": curve(), name: bad} for name in ("batch_size", "price", "deadline", "worth") for bad in (0, math.nan)]
+    + [{"fit": curve(), name: 1e300} for name in ("batch_size", "price", "deadline")],
 )
 def test_numbers_that_cannot_be_are_refused(options):
     with pytest.raises(InputError):

@@ -106,6 +106,11 @@ def test_saved_and_loaded_the_same(tmp_path):
         ({"overhead": 1, "per_example": 0, "num_parameters": 3}, "per_example = 0"),
         ({"overhead": 1, "per_example": 1, "num_parameters": 3, "pattern": "rings"}, "did you mean 'ring'"),
         ({"overhead": 1, "per_example": 1, "num_parameters": 3, "overlap": 0.5}, "γ of 1"),
+        ({"overhead": math.inf, "per_example": 1, "num_parameters": 3}, "overhead = inf"),
+        ({"overhead": 1, "per_example": 1e-300, "num_parameters": 3}, "per_example = 1e-300"),
+        ({"overhead": 1, "per_example": 1, "num_parameters": 10**400}, "num_parameters = 1000"),
+        ({"overhead": 1, "per_example": 1, "num_parameters": 3, "bandwidth": 1e-300}, "bandwidth = 1e-300"),
+        ({"overhead": 1, "per_example": 1, "num_parameters": 3, "latency": 1e300}, r"latency = 1e\+300"),
     ],
 )
 def test_files_that_are_no_time_models_are_refused_in_words(tmp_path, record, message):
@@ -117,7 +122,9 @@ def test_files_that_are_no_time_models_are_refused_in_words(tmp_path, record, me
 
 def test_unreadable_files_are_refused_in_words(tmp_path):
     (tmp_path / "broken.json").write_text("{")
-    for name in ("broken.json", "missing.json"):
+    (tmp_path / "deep.json").write_text(100_000 * "[")
+    (tmp_path / "binary.json").write_bytes(bytes(range(256)))
+    for name in ("broken.json", "deep.json", "binary.json", "missing.json"):
         with pytest.raises(InputError, match=name):
             TimeModel.load(tmp_path / name)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from batchscope.errors import InputError, closest
 from batchscope.records.histories import columns
-from batchscope.records.plain import runs
+from batchscope.records.plain import UNKNOWN_SIZE, runs
 from batchscope.records.row import FIXED, Outcome, Row
 from batchscope.records.rows import Rows
 
@@ -76,6 +77,7 @@ class Sweep:
     measured: Array
     num_crashed: int
     num_parameters: int = 0  # weights, biases and gains; 0 where it is not said
+    largest_possible: float = math.inf  # batch size: the training set; inf where its size is not said
 
     @property
     def num_runs(self) -> int:
@@ -218,6 +220,7 @@ def sweep_of(group: Rows) -> Sweep:
         num_parameters=first.num_parameters,
         multiply_adds=first.multiply_adds or first.num_weights,
         num_examples=first.num_examples * first.passes_per_epoch,
+        largest_possible=math.inf if first.data_fingerprint == UNKNOWN_SIZE else first.num_examples,
         target=f"{first.target_metric.replace('_', ' ')} {first.target_value:g}",
         max_epochs=float(min(runs.entries("max_epochs"), default=np.nan)),
         resolution=1.0 / first.evaluations_per_epoch,

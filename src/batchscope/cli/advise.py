@@ -18,28 +18,31 @@ from batchscope.cli.console import console, print_json
 from batchscope.cli.numbers import SECONDS, integers, quantity
 from batchscope.cli.worker_times import links_given, time_models
 from batchscope.errors import InputError
+from batchscope.report.drawing.static import check_path
 from batchscope.scaling import Advice, Design, TimeModel, advise, design, tables
 from batchscope.scaling.advice import WORTH
-from batchscope.scaling.advising import advise_each
+from batchscope.scaling.advising import advise_each, check_wishes
+from batchscope.scaling.optimum import whole_workers
 from batchscope.scaling.synchronising import PATTERNS
 from batchscope.studies import Results, Study, read
 
 
 @dataclass(frozen=True)
 class StudyAdvice:
-    """What `advise` says of one study. advices: by shape, wide to deep; left_out: shape -> why there is none."""
+    """What `advise` says of one study. advices: by shape, wide to deep; left_out: shape -> why there is none; detailed:
+    the shapes whose tables are shown."""
 
     name: str
     about: Context
     advices: dict[str, Advice]
     left_out: dict[str, str]
+    detailed: tuple[Advice, ...]
     design: Design | None
 
     @property
     def wide_and_deep(self) -> tuple[Advice, ...]:
         """The first and the last of the shapes; one if there is only one."""
-        found = list(self.advices.values())
-        return tuple(found if len(found) < 2 else (found[0], found[-1]))
+        return _ends(self.advices)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,15 +82,16 @@ def run(arguments: argparse.Namespace) -> int:
     options = _options(arguments)
     results = read(arguments.directory)
     results = results.of(arguments.study) if arguments.study else results
-    found = [_study_advice(study, results.of(study.name), arguments, options) for study in results.studies]
-    if not found:
-        raise InputError(f"{arguments.directory} holds no study")
+    found, silent = _advised(results, arguments, options)
     written = _draw(found, arguments)
     if arguments.json:
-        print_json({"directory": arguments.directory, "studies": {one.name: _record(one) for one in found}})
+        studies = {one.name: _record(one) for one in found}
+        print_json({"directory": arguments.directory, "studies": studies, "silent": silent})
         return 0
     for one in found:
-        _print(one, arguments)
+        _print(one)
+    for reason in silent.values():
+        _paragraph(f"{reason[0].upper()}{reason[1:]}.")
     for path in written:
         print(path)
     return 0
@@ -102,13 +106,34 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.processes < 1:
         raise InputError(f"--processes {arguments.processes}: expected at least 1")
     links_given(arguments)
-    return {
-        "workers": integers("--workers", arguments.workers),
+    if arguments.figure is not None:
+        check_path(arguments.figure)
+    wishes = {
         "batch_size": arguments.batch_size,
         "price": arguments.price,
         "deadline": None if arguments.deadline is None else quantity("--deadline", arguments.deadline, SECONDS),
         "worth": arguments.worth / 100,
     }
+    check_wishes(**wishes)
+    workers = integers("--workers", arguments.workers)
+    whole_workers(workers)
+    return {"workers": workers, **wishes}
+
+
+def _advised(
+    results: Results, arguments: argparse.Namespace, options: dict[str, Any]
+) -> tuple[list[StudyAdvice], dict[str, str]]:
+    """(what is said of the studies that say something, study -> why another says nothing); InputError if none does."""
+    found: list[StudyAdvice] = []
+    silent: dict[str, str] = {}
+    for study in results.studies:
+        try:
+            found.append(_study_advice(study, results.of(study.name), arguments, options))
+        except InputError as error:
+            silent[study.name] = str(error)
+    if not found:
+        raise InputError("; ".join(dict.fromkeys(silent.values())) or f"{arguments.directory} holds no study")
+    return found, silent
 
 
 def _study_advice(
@@ -117,19 +142,42 @@ def _study_advice(
     fits = fit_curves(results)
     if not fits:
         raise InputError(f"study {study.name!r} has no finished runs to advise from; run it first")
+    curveless = {shape: fit.statement for shape, fit in fits.items() if math.isnan(fit.b_crit)}
+    if len(curveless) == len(fits):
+        raise _nothing_said(study, curveless)
     models = time_models(study, results, arguments)
     advices, left_out = advise_each(models, fits, **options)
     if not advices:
-        reasons = "; ".join(f"{shape}: {reason}" for shape, reason in left_out.items())
-        raise InputError(f"study {study.name!r} says nothing about workers: {reasons}")
-    return StudyAdvice(study.name, context(results.rows), advices, left_out, _design(models, fits, options))
+        raise _nothing_said(study, left_out)
+    detailed = _ends(advices) if arguments.shape is None else (_chosen(advices, left_out, arguments.shape),)
+    return StudyAdvice(study.name, context(results.rows), advices, left_out, detailed, _design(models, fits, options))
+
+
+def _nothing_said(study: Study, reasons: Mapping[str, str]) -> InputError:
+    shapes: dict[str, list[str]] = {}
+    for shape, reason in reasons.items():
+        shapes.setdefault(reason, []).append(shape)
+    listed = "; ".join(f"{', '.join(those)}: {reason}" for reason, those in shapes.items())
+    return InputError(f"study {study.name!r} says nothing about workers: {listed}")
+
+
+def _ends(advices: Mapping[str, Advice]) -> tuple[Advice, ...]:
+    found = list(advices.values())
+    return tuple(found if len(found) < 2 else (found[0], found[-1]))
+
+
+def _chosen(advices: Mapping[str, Advice], left_out: Mapping[str, str], shape: str) -> Advice:
+    """That of a label, "wide" or "deep"; InputError that says why there is none."""
+    if shape in left_out:
+        raise InputError(f"{shape} is left out: {left_out[shape]}")
+    return advices[find_shape(dict.fromkeys(advices), shape)]  # type: ignore[arg-type]
 
 
 def _design(
     models: Mapping[str, TimeModel], fits: Mapping[str, CriticalBatchFit], options: dict[str, Any]
 ) -> Design | None:
     try:
-        return design(models, fits, max(options["workers"]))
+        return design(models, fits, max(options["workers"]), batch_size=options["batch_size"])
     except InputError:
         return None  # no shape can use that many workers: the tables say why
 
@@ -144,12 +192,12 @@ def _record(one: StudyAdvice) -> dict[str, Any]:
     }
 
 
-def _print(one: StudyAdvice, arguments: argparse.Namespace) -> None:
+def _print(one: StudyAdvice) -> None:
     screen, advices = console(), list(one.advices.values())
     screen.print(f"{one.name}: {one.about.subtitle}", style="bold", markup=False)
     _paragraph(f"Time per step: {_times(advices)}.")
     screen.print(tables.shapes_table(advices))
-    for advice in _detailed(one, arguments.shape):
+    for advice in one.detailed:
         screen.print()
         screen.print(tables.workers_table(advice))
         _paragraph(advice.sentence)
@@ -171,13 +219,6 @@ def _times(advices: Sequence[Advice]) -> str:
     errors = [abs(advice.model.held_out_error) for advice in advices if not math.isnan(advice.model.held_out_error)]
     held_out = f"; a timing left out of each was predicted within {max(errors):.1%}" if errors else ""
     return f"{first.origin}: {first.links}{held_out}"
-
-
-def _detailed(one: StudyAdvice, shape: str | None) -> tuple[Advice, ...]:
-    if shape is None:
-        return one.wide_and_deep
-    label = find_shape(dict.fromkeys(one.advices), shape)  # type: ignore[arg-type]
-    return (one.advices[label],)
 
 
 def _notes(advices: Sequence[Advice]) -> dict[str, list[str]]:

@@ -76,7 +76,7 @@ def quantity(option: str, text: str, units: dict[str, float]) -> float:
         value = float(found[1]) if found else math.nan
     except ValueError:
         value = math.nan
-    if found is None or found[2] not in units or not 0 < value < math.inf:
+    if found is None or found[2] not in units or not 0 < value * units[found[2]] < math.inf:
         listed = ", ".join(unit for unit in units if unit)
         raise InputError(f"{option} {shown(text)}: give a number above 0 and a unit of {listed}")
     return value * units[found[2]]

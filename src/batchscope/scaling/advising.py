@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from batchscope.analysis.intervals import quantile_interval
 from batchscope.analysis.sweeps import Array
 from batchscope.errors import InputError
 from batchscope.scaling.advice import WORTH, Advice, Point, Saturation
+from batchscope.scaling.domain import check_batch_size, check_positive
 from batchscope.scaling.optimum import allowed, best_batch, seconds_to_target, whole_workers
 from batchscope.scaling.steps import StepsCurve
 from batchscope.scaling.time_model import TimeModel
@@ -50,7 +52,7 @@ workers, one more saves less than 3 %.
     (9, '3.9%')
     """
     curve = _curve(fit, s_min, b_crit)
-    _check(batch_size, price, deadline, worth)
+    check_wishes(batch_size, price, deadline, worth)
     asked = whole_workers(workers)
     everyone = np.arange(1, asked[-1] + 1)
     sizes = _sizes(model, curve, everyone, batch_size)
@@ -103,10 +105,13 @@ def _curve(fit: CriticalBatchFit | StepsCurve | None, s_min: float | None, b_cri
     return StepsCurve.of_numbers(s_min, b_crit)
 
 
-def _check(batch_size: float | None, price: float | None, deadline: float | None, worth: float) -> None:
-    for name, value in (("batch_size", batch_size), ("price", price), ("deadline", deadline)):
-        if value is not None and not 0 < value < math.inf:
-            raise InputError(f"{name} = {value!r}; expected a finite number above 0")
+def check_wishes(batch_size: float | None, price: float | None, deadline: float | None, worth: float) -> None:
+    """Raise InputError for wishes of `advise` that nothing could meet, whatever the network."""
+    if batch_size is not None:
+        check_batch_size(batch_size)
+    for name, value in (("price", price), ("deadline", deadline)):
+        if value is not None:
+            check_positive(name, value)
     if not 0 < worth < 1:
         raise InputError(f"worth = {worth!r}; expected a share of the time between 0 and 1, such as 0.03")
 
@@ -121,11 +126,15 @@ def _sizes(model: TimeModel, curve: StepsCurve, workers: Array, batch_size: floa
 
 
 def _impossible(model: TimeModel, curve: StepsCurve, batch_size: float | None) -> str:
-    size = "no batch size" if batch_size is None else f"batch size {number(batch_size)}"
-    limits = f"a worker's memory takes {number(model.max_local_batch)} examples"
+    size = "no batch size is" if batch_size is None else f"batch size {number(batch_size)} is not"
+    limits = []
+    if math.isfinite(model.max_local_batch):
+        limits.append(f"a worker's memory takes {number(model.max_local_batch)} examples")
     if not curve.bounded:
-        limits += f", and the runs judge batch sizes from {number(curve.smallest)} to {number(curve.largest)} only"
-    return f"{size} is possible on any of these numbers of workers: {limits}; give more workers or memory"
+        limits.append(f"the runs judge batch sizes from {number(curve.smallest)} to {number(curve.largest)} only")
+    elif math.isfinite(curve.largest_possible):
+        limits.append(f"the training set holds {number(curve.largest_possible)} examples")
+    return f"{size} possible on any of these numbers of workers: {', and '.join(limits)}"
 
 
 def _points(
@@ -200,11 +209,17 @@ def _notes(model: TimeModel, curve: StepsCurve, points: list[Point]) -> tuple[st
             f"* marks batch sizes outside those at which runs met the target ({number(curve.smallest)} to "
             f"{number(curve.largest)}): steps to target there follow the fitted curve and were not seen."
         )
-    missing = [point.workers for point in points if math.isnan(point.seconds)]
+    whole = _those(points, lambda point: point.batch_size == curve.largest_possible)
+    if whole:
+        notes.append(f"The batch for {whole} is the whole training set, {number(curve.largest_possible)} examples.")
+    missing = _those(points, lambda point: math.isnan(point.seconds))
     if missing:
-        notes.append(f"No time for {_ranges(missing)} workers: no batch size fits both them and the limits on it.")
+        notes.append(f"No time for {missing}: no batch size fits both them and the limits on it.")
     return tuple(notes)
 
 
-def _ranges(numbers: list[int]) -> str:
-    return f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
+def _those(points: list[Point], told: Callable[[Point], bool]) -> str:
+    """``1 to 3 and 9 to 64 workers``: the points it is told of, neighbours as a range; "" for none."""
+    groups = [[point.workers for point in group] for yes, group in groupby(points, told) if yes]
+    listed = " and ".join(f"{one[0]}" if len(one) == 1 else f"{one[0]} to {one[-1]}" for one in groups)
+    return f"{listed} worker{'s' if listed != '1' else ''}" if groups else ""

@@ -89,8 +89,9 @@ def design(
     fits: Mapping[str, CriticalBatchFit | StepsCurve],
     workers: int,
     budget: int | None = None,
+    batch_size: float | None = None,
 ) -> Design:
-    """Compare shapes, each at its own best batch size on `workers` workers.
+    """Compare shapes on `workers` workers, each at its own best batch size, or all at `batch_size`.
 
     models, fits: by shape; `bs.fit(results)` makes fits whose resamples are paired. budget: of parameters; shapes more
     than 5 % away from it are left out, with the reason, as are those without a curve.
@@ -103,7 +104,7 @@ def design(
         reason = _unusable(models.get(name), budget)
         try:
             if reason is None:
-                advices[name] = advise(models[name], fit, workers=[workers], name=name)
+                advices[name] = advise(models[name], fit, workers=[workers], name=name, batch_size=batch_size)
                 reason = (
                     "no batch size fits both the workers and the limits on it" if _timeless(advices[name]) else None
                 )

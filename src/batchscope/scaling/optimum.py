@@ -43,7 +43,8 @@ def seconds_to_target(model: TimeModel, curve: StepsCurve, batch_sizes: Array, w
 def allowed(model: TimeModel, curve: StepsCurve, workers: Array) -> tuple[Array, Array]:
     """([k], [k]) the smallest and the largest batch size that may be chosen on each number of workers."""
     smallest, largest = curve.limits()
-    return np.maximum(workers, smallest), np.minimum(workers * model.max_local_batch, largest)
+    with np.errstate(over="ignore"):
+        return np.maximum(workers, smallest), np.minimum(workers * model.max_local_batch, largest)
 
 
 def is_closed(model: TimeModel, curve: StepsCurve) -> bool:

@@ -14,6 +14,7 @@ from batchscope.analysis.formatting import bounds_text, number
 from batchscope.analysis.intervals import LEVEL
 from batchscope.analysis.sweeps import Array
 from batchscope.errors import InputError
+from batchscope.scaling.domain import check_positive
 
 NO_SAMPLES = np.empty((0, 3))
 
@@ -28,6 +29,7 @@ class StepsCurve:
     curve (rows of shapes fitted together belong together); empty: no interval.
     smallest, largest: the batch sizes at which runs met the target; NaN where the numbers were given, not fitted.
     bounded: False where the runs do not determine B_crit; the curve then holds from `smallest` to `largest` only.
+    largest_possible: no batch is larger than the training set; inf where its size is not known.
     text: B_crit in words; statement: what else must be said of it. level: of the intervals.
     """
 
@@ -36,6 +38,7 @@ class StepsCurve:
     smallest: float = math.nan
     largest: float = math.nan
     bounded: bool = True
+    largest_possible: float = math.inf
     text: str = ""
     statement: str = ""
     level: float = LEVEL
@@ -44,8 +47,7 @@ class StepsCurve:
     def of_numbers(cls, s_min: float, b_crit: float) -> StepsCurve:
         """The curve of two given numbers, without an interval."""
         for name, value in (("s_min", s_min), ("b_crit", b_crit)):
-            if not 0 < value < math.inf:
-                raise InputError(f"{name} = {value!r}; expected a finite number above 0")
+            check_positive(name, value)
         return cls(np.log([s_min, s_min * b_crit, 1.0]), text=number(b_crit))
 
     @classmethod
@@ -60,6 +62,7 @@ class StepsCurve:
             smallest=float(met.min()),
             largest=float(met.max()),
             bounded=0 < fit.b_crit < math.inf,
+            largest_possible=fit.largest_possible,
             text=f"{fit.text} {bounds_text(fit.interval)}".strip(),
             statement=_statement(fit, float(met.min()), float(met.max())),
             level=fit.level,
@@ -80,8 +83,8 @@ class StepsCurve:
         return steps_at(self.all_parameters, np.atleast_1d(np.asarray(batch_sizes, dtype=float)))
 
     def limits(self) -> tuple[float, float]:
-        """Batch sizes between which the curve may be used: all of them, or those tested where it is not bounded."""
-        return (0.0, math.inf) if self.bounded else (self.smallest, self.largest)
+        """Batch sizes between which the curve may be used: up to the training set, or those tested if not bounded."""
+        return (0.0, self.largest_possible) if self.bounded else (self.smallest, self.largest)
 
     def is_extrapolated(self, batch_sizes: ArrayLike) -> NDArray[np.bool_]:
         """Whether a batch size lies outside those at which runs met the target (False for given numbers)."""

@@ -18,6 +18,7 @@ from batchscope.analysis.sweeps import Array
 from batchscope.errors import InputError, choose
 from batchscope.scaling import calibration, synchronising
 from batchscope.scaling.calibration import HELD_OUT
+from batchscope.scaling.domain import LEAST, MOST, is_positive
 from batchscope.scaling.synchronising import combine
 from batchscope.scaling.timings import Timings
 from batchscope.writing import write_text
@@ -67,18 +68,18 @@ class TimeModel:
 
     def _domains(self) -> list[tuple[str, Any, bool, str]]:
         """(name, value, whether it can be used, what can)."""
-        at_least_0 = "a number of seconds, at least 0"
+        at_least_0, range_ = f"a number of seconds from 0 to {MOST:g}", f"from {LEAST:g} to {MOST:g}"
         return [
-            ("overhead", self.overhead, 0 <= self.overhead < math.inf, at_least_0),
-            ("per_example", self.per_example, 0 < self.per_example < math.inf, "a number of seconds above 0"),
-            ("latency", self.latency, 0 <= self.latency < math.inf, at_least_0),
-            ("handling", self.handling, 0 <= self.handling < math.inf, at_least_0),
-            ("bandwidth", self.bandwidth, self.bandwidth > 0, "bytes per second, above 0"),
-            ("overlap", self.overlap, 1 <= self.overlap < math.inf, "γ of 1 (no overlap) or more"),
-            ("num_parameters", self.num_parameters, self.num_parameters >= 1, "at least 1"),
-            ("bytes_per_parameter", self.bytes_per_parameter, self.bytes_per_parameter >= 1, "at least 1"),
+            ("overhead", self.overhead, 0 <= self.overhead <= MOST, at_least_0),
+            ("per_example", self.per_example, is_positive(self.per_example), f"a number of seconds {range_}"),
+            ("latency", self.latency, 0 <= self.latency <= MOST, at_least_0),
+            ("handling", self.handling, 0 <= self.handling <= MOST, at_least_0),
+            ("bandwidth", self.bandwidth, self.bandwidth >= LEAST, f"bytes per second, at least {LEAST:g}"),
+            ("overlap", self.overlap, 1 <= self.overlap <= MOST, "γ of 1 (no overlap) or more"),
+            ("num_parameters", self.num_parameters, 1 <= self.num_parameters <= MOST, f"1 to {MOST:g}"),
+            ("bytes_per_parameter", self.bytes_per_parameter, 1 <= self.bytes_per_parameter <= MOST, "at least 1"),
             ("max_local_batch", self.max_local_batch, self.max_local_batch >= 1, "at least 1 example"),
-            ("measured_workers", self.measured_workers, self.measured_workers >= 1, "at least 1"),
+            ("measured_workers", self.measured_workers, 1 <= self.measured_workers <= MOST, "at least 1"),
         ]
 
     @property
@@ -260,7 +261,7 @@ def read_json(path: str | Path) -> Any:
     """What a JSON file holds; InputError for one that cannot be read."""
     try:
         return json.loads(Path(path).read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path} is not a readable JSON file ({error}); expected one that a calibration saved"
         ) from None

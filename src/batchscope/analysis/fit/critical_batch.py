@@ -125,7 +125,8 @@ def _fit_sweep(
     sweep: Sweep, sharpness: bool, resamples: int, level: float, seed: int, stream: int, seeds_alone: bool
 ) -> CriticalBatchFit:
     curves = curve_of(sweep, sharpness), _alone_of(sweep, sharpness) if seeds_alone else None
-    return _fit(*_runs(sweep), curves, sharpness, resamples, level, (seed, stream))
+    found = _fit(*_runs(sweep), curves, sharpness, resamples, level, (seed, stream))
+    return replace(found, largest_possible=sweep.largest_possible)
 
 
 def _check(batches: Array, steps: Array, never: Booleans, before: Array, lost: Booleans) -> None:

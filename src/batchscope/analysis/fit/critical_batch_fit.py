@@ -34,6 +34,7 @@ class CriticalBatchFit:
     misfit: p-value of the test that the curve fits the batch sizes' means as well as runs of one batch size agree
     (small: the curve is wrong, or step sizes are); NaN without repeated runs.
     batch_sizes, steps, steps_before, residuals: [n] the runs; residuals in log steps, NaN where the target was not met.
+    largest_possible: the batch size that is the whole training set, inf where the runs do not say it.
     n runs in all, of which num_censored never met the target and enter as such; num_diverged more count as slower than
     every run of their batch size that arrived. samples, samples_seeds: [resamples, 3] log S_min, log E_min, log
     sharpness, draws from their confidence distribution. curve: the fit itself, None where there is none.
@@ -58,6 +59,7 @@ class CriticalBatchFit:
     num_diverged: int
     statement: str = ""
     level: float = LEVEL
+    largest_possible: float = math.inf
     batch_sizes: Array = field(default_factory=lambda: np.empty(0), repr=False)
     steps: Array = field(default_factory=lambda: np.empty(0), repr=False)
     steps_before: Array = field(default_factory=lambda: np.empty(0), repr=False)
