@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NOTEBOOKS = sorted((ROOT / "docs/notebooks").glob("*.ipynb"))
 EMBEDDED = ("digits", "synthetic")
-OUTPUT = re.compile(r"\n\n[^\n`]*:\n\n```text\n(.*?)^```", re.MULTILINE | re.DOTALL)
+OUTPUT = re.compile(r"\n\n(?:[^\n`]*:\n\n)?```(?:text)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -29,7 +29,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_blocks_run_and_print_what_is_shown(page, tmp_path, monkeypatch):
-    """A `text` block after a Python block, with a line of words between them, is its output: numbers within 5 %."""
+    """A block of no language after a Python block, or after a line of words, is its output: numbers within 5 %."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)  # a script finds the modules beside it
     text = page.read_text()

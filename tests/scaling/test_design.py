@@ -11,7 +11,7 @@ import pytest
 
 from batchscope.analysis import fit_critical_batch
 from batchscope.errors import InputError
-from batchscope.scaling import advise, design
+from batchscope.scaling import StepsCurve, advise, design
 from tests.scaling.common import MODEL, curve
 
 
@@ -35,14 +35,45 @@ def test_the_shape_that_takes_larger_batches_wins_on_many_workers_and_not_on_one
     assert design(slow, fits, 1).best.name == "deep"
 
 
-def test_ratio_and_its_interval_are_of_paired_times():
-    fits = shapes(wide=1500.0, deep=150.0)
+def test_ratio_and_its_interval_are_of_times_drawn_apart():
+    fits = shapes(resamples=4001, wide=1500.0, deep=150.0)
     found = design({"wide": MODEL, "deep": MODEL}, fits, 13)
     wide, deep = (advise(MODEL, fits[name], workers=[13]) for name in ("wide", "deep"))
     ratios = deep.samples[:, -1] / wide.samples[:, -1]
     second = found.candidates[1]
     assert second.ratio == pytest.approx(deep.points[0].seconds / wide.points[0].seconds)
     assert second.ratio_interval == pytest.approx(tuple(np.quantile(ratios, [0.025, 0.975])), rel=0.02)
+    assert found.best.ratio_interval == (1, 1)
+
+
+def test_resamples_that_were_drawn_alike_do_not_make_a_ratio_sure():
+    """Fits draw from the same generator: paired row by row, what is unsure of two shapes would cancel."""
+    fits = shapes(wide=1500.0, deep=150.0)
+    alike = replace(
+        fits["deep"], samples=fits["deep"].log_parameters + fits["wide"].samples - fits["wide"].log_parameters
+    )
+    low, high = design({"wide": MODEL, "deep": MODEL}, fits, 13).candidates[1].ratio_interval
+    found = design({"wide": MODEL, "deep": MODEL}, fits | {"deep": alike}, 13).candidates[1].ratio_interval
+    assert found == pytest.approx((low, high), rel=0.1)
+
+
+def test_intervals_of_ratios_hold_the_truth_as_often_as_they_say():
+    """80 simulated studies of two shapes, each with runs of its own: 5 seeds (15 %), 10 % of a batch size's own."""
+    sizes, truth = np.repeat(2.0 ** np.arange(4, 12), 5), {"one": (1000.0, 300.0), "other": (700.0, 500.0)}
+    exact = design(dict.fromkeys(truth, MODEL), {k: StepsCurve.of_numbers(*v) for k, v in truth.items()}, 8)
+    times = {candidate.name: candidate.point.seconds for candidate in exact.candidates}
+    dice, held = np.random.default_rng(17), []
+    for _ in range(80):
+        fits = {name: _simulated(dice, sizes, *curve_) for name, curve_ in truth.items()}
+        found = design(dict.fromkeys(truth, MODEL), fits, 8)
+        low, high = found.candidates[1].ratio_interval
+        held.append(low <= times[found.candidates[1].name] / times[found.best.name] <= high)
+    assert np.mean(held) >= 0.88
+
+
+def _simulated(dice, sizes, s_min, b_crit):
+    own = np.repeat(dice.normal(0, 0.1, len(sizes) // 5), 5)
+    return fit_critical_batch(sizes, s_min * (1 + b_crit / sizes) * np.exp(own + dice.normal(0, 0.15, len(sizes))))
 
 
 def test_near_shapes_are_undecided_and_both_are_named():

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from batchscope.analysis.fit.critical_batch_fit import CriticalBatchFit
 from batchscope.analysis.formatting import duration, fields_of, number
 from batchscope.analysis.intervals import quantile_interval
@@ -17,12 +19,14 @@ from batchscope.scaling.advising import advise
 from batchscope.scaling.steps import StepsCurve
 from batchscope.scaling.time_model import TimeModel
 
+SHUFFLE = 71  # seed, unlike those of fits
+
 
 @dataclass(frozen=True)
 class Candidate:
     """One shape on the given workers. point: its best batch size and time. bounded: whether its B_crit is known.
 
-    ratio: its time over the fastest shape's; ratio_interval: the same over paired resamples, NaN without any.
+    ratio: its time over the fastest shape's; ratio_interval: the same over resamples of both, NaN without any.
     """
 
     name: str
@@ -93,8 +97,8 @@ def design(
 ) -> Design:
     """Compare shapes on `workers` workers, each at its own best batch size, or all at `batch_size`.
 
-    models, fits: by shape; `bs.fit(results)` makes fits whose resamples are paired. budget: of parameters; shapes more
-    than 5 % away from it are left out, with the reason, as are those without a curve.
+    models, fits: by shape; fits with as many resamples, as `bs.fit(results)` makes them. budget: of parameters; shapes
+    more than 5 % away from it are left out, with the reason, as are those without a curve.
 
     Raises InputError when no shape can be judged.
     """
@@ -144,10 +148,17 @@ def _candidate(advice: Advice, fastest: Advice) -> Candidate:
 
 
 def _ratio_interval(advice: Advice, fastest: Advice) -> tuple[float, float]:
-    """Of the ratio of times over paired resamples; those without a curve (hardly a run met the target) say nothing."""
+    """Of the ratio of times over resamples; those without a curve (hardly a run met the target) say nothing.
+
+    Every shape has runs of its own, so what is unsure of one says nothing of another; but fits draw their resamples
+    from the same generator. Those of the fastest are shuffled, or the two would be fast and slow together.
+    """
     if len(advice.samples) != len(fastest.samples):
         return math.nan, math.nan
-    return quantile_interval(advice.samples[:, -1] / fastest.samples[:, -1], advice.level)
+    if advice is fastest:
+        return 1.0, 1.0
+    drawn_apart = np.random.default_rng(SHUFFLE).permutation(fastest.samples[:, -1])
+    return quantile_interval(advice.samples[:, -1] / drawn_apart, advice.level)
 
 
 def _sentence(design: Design) -> str:
