@@ -18,6 +18,7 @@ from batchscope.analysis.formatting import grouped, number
 from batchscope.analysis.intervals import CERTAIN
 from reproduction import (
     lemma1,
+    panel_c,
     theorems,  # noqa: F401  the page lists these first
 )
 from reproduction.evidence import (
@@ -174,36 +175,9 @@ def _3b_ii() -> Answer:
     return Answer(text, HOLDS if ends[0].ordering > 2 * ends[-1].ordering else FAILS, SGD_MNIST)
 
 
-THREE_PASSES = "EMNIST-47 (reduced), three passes counted as an epoch"
-
-
 @claim("3c", "EMNIST, B = 4096: epochs fall from 211 to 9 as K grows from 17 to 21", EMNIST)
 def _3c() -> Answer:
-    return of_panel_c(EMNIST, f"{THREE_PASSES}, plain SGD")
-
-
-def of_panel_c(given: str, under: str, rule: str = "step size by the two-epoch rule") -> Answer:
-    """Epochs of the ends of Figure 3(c) at B = 4096, against the paper's."""
-    running = {depth: typical(cell_of(given)[depth, 4096]) for depth in (1, 10)}
-    near = 9 / 1.5 < running[1] < 9 * 1.5, 211 / 1.5 < running[10] < 211 * 1.5
-    return Answer(
-        f"65 % running over an epoch's batches, as Keras prints it: {epochs(given, 1, 4096)} at K = {_width(given, 1)},"
-        f" {epochs(given, 10, 4096)} at K = {_width(given, 10)}; at the end of an epoch of the same runs: "
-        f"{_at_its_end(given, 1)} and {_at_its_end(given, 10)}",
-        HOLDS if all(near) else IN_PART if running[1] < running[10] else FAILS,
-        f"{under}, standardised inputs, ReLU, Glorot-uniform, {rule}",
-    )
-
-
-def _width(given: str, depth: int) -> int:
-    return next(row.width for row in results(given).rows if row.depth == depth)
-
-
-def _at_its_end(given: str, depth: int) -> str:
-    """The first epochs at whose end 65 % are met, seed by seed."""
-    rows = [row for row in results(given).rows if row.phase == "final" and (row.depth, row.batch_size) == (depth, 4096)]
-    met = [next((at.epoch for at in row.history if at.train_accuracy >= row.target_value), None) for row in rows]
-    return ", ".join("not before" if epoch is None else number(epoch) for epoch in met)
+    return panel_c.answer(EMNIST, f"{panel_c.THREE_PASSES}, plain SGD, step sizes by factors of 2")
 
 
 @claim("Fig 4", "epochs of every structure as a heat map; more depth seldom helps", LINEAR)

@@ -13,9 +13,9 @@ from batchscope.analysis.findings import correlate, diversities
 from batchscope.analysis.formatting import number, probability_text
 from batchscope.architectures import Architecture
 from batchscope.recipes import chen2018
-from batchscope.records import Outcome, Row, Rows
+from batchscope.records import Outcome, Rows
 from batchscope.studies import Results
-from reproduction import changes, held_out, initial_weights, lemma1
+from reproduction import changes, held_out, initial_weights, lemma1, panel_c
 from reproduction.evidence import (
     ADAM,
     CHANGES,
@@ -23,6 +23,8 @@ from reproduction.evidence import (
     CONSTANT_WIDTH,
     EMNIST,
     EMNIST_ADAM,
+    EMNIST_GRID,
+    EMNIST_TUNED,
     GISETTE_LIKE,
     LENET,
     LENET_SMALL,
@@ -221,21 +223,6 @@ def full_shapes() -> Lines:
     return table(("panel", "budget", "shapes, wide to deep (parameters)"), lines)
 
 
-def runs_emnist() -> Lines:
-    """What became of every run of ten layers in Figure 3(c), by the target as Keras prints it and at epochs' ends."""
-    finals = Rows.of(results(EMNIST).rows).where(phase="final", depth=10)
-    heads = ("B", "step size", "seed", "outcome", "epochs run", "best running", "best at an end", "last at an end")
-    return table(heads, [_run_emnist(row) for row in sorted(finals, key=lambda row: (row.batch_size, row.seed))])
-
-
-def _run_emnist(row: Row) -> tuple[str, ...]:
-    after = row.history[1:]
-    running, at_ends = max(one.train_accuracy_running for one in after), [one.train_accuracy for one in after]
-    percent = (f"{100 * share:.1f} %" for share in (running, max(at_ends), at_ends[-1]))
-    ran = (row.outcome.value, number(row.epochs_run))
-    return (str(row.batch_size), number(row.step_size), str(row.seed), *ran, *percent)
-
-
 def lemma1_table() -> Lines:
     """Of each network and step size: where the promise of Lemma 1 is kept, and its first break."""
     heads = (
@@ -279,7 +266,10 @@ TABLES: dict[str, Callable[[], Lines]] = {
     "adam": of_variant(ADAM),
     "momentum": of_variant(MOMENTUM),
     "emnist": of_variant(EMNIST),
-    "emnist-runs": runs_emnist,
+    "emnist-runs": lambda: panel_c.runs(EMNIST),
+    "emnist-grid": of_variant(EMNIST_GRID),
+    "emnist-grid-runs": lambda: panel_c.runs(EMNIST_GRID),
+    "emnist-tuned": of_variant(EMNIST_TUNED),
     "emnist-adam": of_variant(EMNIST_ADAM),
     "letters": of_variant(LETTERS),
     "gisette-like": of_variant(GISETTE_LIKE),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from batchscope.analysis import batch_threshold
 from batchscope.analysis.same_batch import EpochRatios
-from reproduction import motive  # noqa: F401  the page lists them first
-from reproduction.claims import THREE_PASSES, of_panel_c
+from reproduction import (
+    motive,  # noqa: F401  the page lists them first
+    panel_c,
+)
 from reproduction.evidence import (
     ADAM,
     EMNIST_ADAM,
@@ -65,22 +67,22 @@ IN_3C = "(3c under other assumptions) B = 4096: 211 epochs at K = 17 against 9 a
 
 @claim("3c, other grid", IN_3C, EMNIST_GRID)
 def _emnist_grid() -> Answer:
-    return of_panel_c(EMNIST_GRID, f"{THREE_PASSES}, plain SGD, step sizes by factors of 2.15")
+    return panel_c.answer(EMNIST_GRID, f"{panel_c.THREE_PASSES}, plain SGD, step sizes by factors of 2.15")
 
 
 @claim("3c, tuned", IN_3C, EMNIST_TUNED)
 def _emnist_tuned() -> Answer:
-    return of_panel_c(EMNIST_TUNED, f"{THREE_PASSES}, plain SGD", "step size tuned on epochs to the target")
+    return panel_c.answer(EMNIST_TUNED, f"{panel_c.THREE_PASSES}, plain SGD", "step size tuned on epochs to the target")
 
 
 @claim("3c, Adam", IN_3C, EMNIST_ADAM)
 def _emnist_adam() -> Answer:
-    return of_panel_c(EMNIST_ADAM, f"{THREE_PASSES}, Adam")
+    return panel_c.answer(EMNIST_ADAM, f"{panel_c.THREE_PASSES}, Adam")
 
 
 @claim("3c, Letters", IN_3C, LETTERS)
 def _letters() -> Answer:
-    return of_panel_c(LETTERS, "EMNIST Letters (26 classes, 124 800 images), at most 100 epochs, plain SGD")
+    return panel_c.answer(LETTERS, "EMNIST Letters (26 classes, 124 800 images), at most 100 epochs, plain SGD")
 
 
 @claim("3d, stand-in", "Gisette, 262k weights, 95 %: the wider needs fewer epochs at a large batch", GISETTE_LIKE)
