@@ -22,6 +22,7 @@ from batchscope.gradients.observing import (
     backward_watch,
     choosing,
     forward_watch,
+    gradient_changes,
     halves,
     inside,
     loop_gradients,
@@ -99,7 +100,7 @@ def quietly(**options):
 
 WHOLE = (
     watcher.Watcher, forward_watch.ForwardWatch, backward_watch.BackwardWatch, step_under_way.StepUnderWay,
-    pass_results.PassResults,
+    pass_results.PassResults, gradient_changes.GradientChanges,
 )  # fmt: skip
 
 # All but what cleans up: entering is undone by `leave` and `drop`.
@@ -110,6 +111,9 @@ STAGES = [
           (step_under_way.StepUnderWay, "_begin"), (step_under_way.StepUnderWay, "_release"))),
     (forward_watch.ForwardWatch, "begin"), (forward_watch.ForwardWatch, "await_gradients"),
     (backward_watch.BackwardWatch, "watch_parameters"), (step_under_way.StepUnderWay, "forget_discarded"),
+    *((step_under_way.StepUnderWay, name) for name in ("keep_sums", "mark", "look_for_writes", "was_written")),
+    (step_under_way, "_marks_of"), (gradient_changes.GradientChanges, "check"), (gradient_changes, "change_of"),
+    (gradient_changes, "norms_differ"), (passes, "_add"), (counting.Steps, "held"),
     (step_under_way.StepUnderWay, "train_others"), (step_under_way.StepUnderWay, "end"),
     (pass_results.PassResults, "add"), (pass_results.PassResults, "_find_scale"),
     (own_passes.OwnPasses, "run"), (own_passes.OwnPasses, "own_gradients"), (pass_results, "_misfit"),

@@ -45,6 +45,7 @@ class BackwardWatch:
         one.recording.gradients[position] = gradient
 
     def _begin(self) -> BackwardPass:
+        self._step.look_for_writes()
         if self._step.hooks is None and not are_empty(self._step.parameters):
             self.watch_parameters()
         self._step.backward = BackwardPass([])
@@ -60,7 +61,7 @@ class BackwardWatch:
 
     def _is_needed(self, backward: BackwardPass) -> bool:
         """Whether the gradients themselves are needed, not only their norms."""
-        return self._step.sums.keeps or any(one.needs_gradients for one in backward.passes)
+        return self._step.sums.keeps or self._step.is_exact or any(one.needs_gradients for one in backward.passes)
 
     def _on_end(self) -> None:
         self._guard(self._end)
@@ -76,10 +77,11 @@ class BackwardWatch:
         backward.finish()
         if not backward.reached:
             return
-        if not backward.passes:  # the outputs were changed in place, which takes them out of the graph
-            backward.passes = [one for one in step.passes if not one.is_done]
+        if not backward.passes:  # outputs that were changed in place are no longer in the graph
+            backward.passes = [one for one in step.passes if not one.is_done and one.recording.has_changed_outputs]
         backward.passes = [one for one in backward.passes if one in step.passes]
         if not backward.passes:
+            step.has_others |= not step.has_left_out  # or it is the pass of a call at other weights
             return
         self._guard(self._add, backward)
         self._steps.add_pass()  # also one that could not be observed
@@ -88,3 +90,4 @@ class BackwardWatch:
         """Add a backward pass through observed calls to the sums of its step."""
         self._results.add(backward, self._step.sums, self._steps.current)
         self._step.versions = backward.passes[-1].recording.versions
+        self._step.mark()

@@ -41,8 +41,8 @@ class ForwardWatch:
         self._results, self._told, self._notes, self._backwards = results, told, notes, backwards
         self._buffers: Buffers | None = None  # as they were before the last observed call
 
-    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any], is_audited: bool) -> None:
-        """An observed forward pass begins."""
+    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any], is_audited: bool, is_exact: bool) -> None:
+        """An observed forward pass begins. is_exact: whether the step's gradients will be compared entry by entry."""
         step = self._step
         step.backward = None  # the last one, if it is there still, did not end: it raised
         walk = Walk.over(self._model)
@@ -61,6 +61,7 @@ class ForwardWatch:
             return
         step.forget_discarded(self._steps.is_optimizers)
         self._follow_parameters(walk.parameters)
+        step.keep_sums(is_exact)
         self._own.run(self._choice.make, batch, step.parameters, walk.modules)
         recording.batch = self._choice.read(recording.batch)
         one = ForwardPass(recording, self._told.factor(batch.num_examples), is_audited)
@@ -71,6 +72,7 @@ class ForwardWatch:
 
     def _leave_out(self) -> None:
         """The parameters have changed within the step: a pass at other weights is not part of it."""
+        self._step.has_left_out = True
         if not self._steps.inside:  # in a closure it is the line search
             self._notes.remark(self._steps.current, OTHER_WEIGHTS)
 
@@ -100,7 +102,8 @@ class ForwardWatch:
         one.recording.returned(outputs)
         step = self._step
         step.why = NO_BACKWARD
-        if step.sums.keeps or any(output._is_view() for output in outputs):  # changed in place, a view loses its hook
+        # changed in place, a view loses its hook
+        if step.sums.keeps or step.is_exact or any(output._is_view() for output in outputs):
             self._backwards.watch_parameters()
         await_gradients(one, self._backwards.on_output_gradient)
         step.passes.append(one)

@@ -68,8 +68,6 @@ class PassResults:
                 sums.add_norms(results, one.factor)
                 if one.row_sums is not None:
                     sums.add_sums(*one.row_sums, one.factor)
-        if not sums.keeps:
-            backward.gradients = {}
         sums.add_gradients(backward)
         for one in backward.passes:
             one.is_done = True

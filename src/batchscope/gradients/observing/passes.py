@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,8 @@ from batchscope.gradients.observing.inside import InsideCapture
 from batchscope.gradients.observing.loop_gradients import dense, sq_norm, sq_norms
 from batchscope.gradients.observing.loss_forms import Scale
 from batchscope.gradients.observing.replay import Recording
+
+SAME_SCALE = 1e-5  # relative, of scales that are found in gradients
 
 
 @dataclass(eq=False)
@@ -125,16 +128,22 @@ class StepSums:
     """Sums over the backward passes of one step, in units of the per-example loss.
 
     names: all parameters. keeps: whether gradients are kept, as several passes need (Q is of their sum); of a single
-    pass, norms will do. norms: S1 of every parameter; squares: Q of every parameter of the last pass; float64.
+    pass, norms will do. is_distributed: whether ranks have sums of their own. norms: S1 of every parameter; squares: Q
+    of every parameter of the last pass; float64. loop: the sums of the loop's gradients as they are, unscaled, where
+    they are asked for. is_even: whether all passes have the same scale.
     """
 
     names: tuple[str, ...]
     keeps: bool
+    is_distributed: bool = False
     num_backward: int = 0
     num_examples: int = 0
     norms: Tensor | None = None
     squares: Tensor | None = None
     gradients: dict[str, Tensor] = field(default_factory=dict)
+    loop: dict[str, Tensor] | None = None
+    factor: float | None = None
+    is_even: bool = True
     sizes: list[int] = field(default_factory=list)
     group_sq_norms: float = 0.0
     last: ForwardPass | None = None
@@ -146,11 +155,13 @@ class StepSums:
         factor = backward.factor
         assert backward.squares is not None
         self.squares = self._aligned(backward.reached, backward.squares * factor**2)
-        for name, gradient in backward.gradients.items():
-            if name in self.gradients:
-                self.gradients[name].add_(gradient, alpha=factor)
-            else:
-                self.gradients[name] = gradient.mul_(factor)
+        self.is_even &= self.factor is None or math.isclose(factor, self.factor, rel_tol=SAME_SCALE)
+        self.factor = factor
+        gradients, backward.gradients = backward.gradients, {}
+        if self.loop is not None:
+            _add(self.loop, {name: g.clone() for name, g in gradients.items()} if self.keeps else gradients, 1.0)
+        if self.keeps:
+            _add(self.gradients, gradients, factor)
 
     def _aligned(self, names: tuple[str, ...], values: Tensor) -> Tensor:
         """The values of some parameters among those of all; the others' are 0."""
@@ -209,6 +220,15 @@ class StepSums:
         """S1 of every parameter, float64."""
         assert self.squares is not None
         return torch.zeros_like(self.squares) if self.norms is None else self.norms
+
+
+def _add(sums: dict[str, Tensor], gradients: Mapping[str, Tensor], factor: float) -> None:
+    """Add factor * gradients to sums that may not be there yet. Takes the gradients over, and changes them."""
+    for name, gradient in gradients.items():
+        if name in sums:
+            sums[name].add_(gradient, alpha=factor)
+        else:
+            sums[name] = gradient.mul_(factor)
 
 
 @functools.lru_cache(maxsize=64)

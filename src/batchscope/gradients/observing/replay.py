@@ -105,6 +105,11 @@ class Recording:
         return self.input_versions == _input_versions(self.batch)
 
     @property
+    def has_changed_outputs(self) -> bool:
+        """Whether an output has been changed in place since it was returned."""
+        return [output._version for output in self.outputs] != self.output_versions
+
+    @property
     def is_low(self) -> bool:
         """Whether half precision is at work."""
         return self.autocast[1] or any(p.dtype.itemsize < 4 for p in self.model.parameters())

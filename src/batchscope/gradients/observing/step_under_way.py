@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from torch import nn
+from collections.abc import Mapping
+
+from torch import Tensor, nn
 
 from batchscope.errors import MeasurementError
 from batchscope.gradients.observing.loop_gradients import LoopGradients
@@ -19,7 +21,9 @@ class StepUnderWay:
     parameters: name -> parameter, of those that are trained. passes: forward passes, in order; active: the one that is
     running. backward: the pass that is running. sums: over the backward passes that have ended; versions: of the
     parameters in them. hooks: on the parameters, while they are needed. thread: in which its passes run.
-    is_broken: whether it cannot be observed. why: the reason that it is missing, if it will be.
+    is_broken: whether it cannot be observed. why: the reason that it is missing, if it will be. is_exact: whether its
+    summed gradients are kept, to be compared at its end. has_left_out: whether it has passes at other weights.
+    has_others: whether a backward pass reached the parameters by another way than calls of the model.
     """
 
     def __init__(self, parameters: dict[str, nn.Parameter], is_distributed: bool) -> None:
@@ -34,8 +38,12 @@ class StepUnderWay:
     def _begin(self) -> None:
         self._release()
         self.backward: BackwardPass | None = None
-        self.sums = StepSums(tuple(self.parameters), self.may_have_several or self._is_distributed)
+        keeps = self.may_have_several or self._is_distributed
+        self.sums = StepSums(tuple(self.parameters), keeps, self._is_distributed)
         self.versions: int | None = None
+        self._marks: list[tuple[int, int]] | None = None  # of `.grad`, behind the last pass
+        self._was_written = False
+        self.is_exact = self.has_left_out = self.has_others = False
         self.is_broken = False
         self.thread: int | None = None
         self.why = NOT_CALLED
@@ -69,8 +77,10 @@ class StepUnderWay:
             return
         if can_be and self._are_gone():
             self._release()
-            self.versions = None
-            self.sums = StepSums(self.sums.names, self.sums.keeps)
+            self.versions = self._marks = None
+            self._was_written = self.has_others = False
+            self.sums = StepSums(self.sums.names, self.sums.keeps, self.sums.is_distributed)
+            self.keep_sums(self.is_exact)
             return
         self.has_several = True
         if not self.sums.keeps:
@@ -82,9 +92,36 @@ class StepUnderWay:
         smallest = min(reached, key=lambda p: p.numel(), default=None)
         return smallest is not None and (smallest.grad is None or not bool(smallest.grad.any()))
 
+    def keep_sums(self, is_exact: bool) -> None:
+        """is_exact: whether the sums of the loop's gradients will be compared at the end of the step."""
+        self.is_exact = is_exact
+        if is_exact and self.sums.loop is None and not self.sums.num_backward:
+            self.sums.loop = {}
+
+    def mark(self) -> None:
+        """A backward pass has added to `.grad`: from here on nothing else should."""
+        self._marks = _marks_of(self.parameters)
+
+    def look_for_writes(self) -> None:
+        """A backward pass begins: has something written `.grad` since the last one, or since the step began?"""
+        if self._marks is None:
+            self._was_written |= any(p.grad is not None for p in self.parameters.values())
+        else:
+            self._was_written |= self._marks != _marks_of(self.parameters)
+
+    def was_written(self) -> bool:
+        """Whether a counter shows that something but the passes has written `.grad`."""
+        return self._was_written or self._marks != _marks_of(self.parameters)
+
     def end(self) -> None:
         """What the next steps can learn of this one, which is complete."""
         self.has_several |= self.sums.num_backward > 1
+
+
+def _marks_of(parameters: Mapping[str, Tensor]) -> list[tuple[int, int]]:
+    """(identity, version) of what `.grad` holds; the version grows with every operation that writes it in place."""
+    gradients = [p.grad for p in parameters.values()]
+    return [(0, 0) if gradient is None else (id(gradient), gradient._version) for gradient in gradients]
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:

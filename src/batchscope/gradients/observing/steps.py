@@ -7,7 +7,7 @@ passes count as a step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -41,7 +41,7 @@ class Steps:
         self.current = 0
         self.passes = 0  # with a backward pass, while no optimizer was seen
         self.is_optimizers = self.optimizer is not None
-        self.inside = False  # within a call of the optimizer's step
+        self.inside = False  # within a call of the optimizer's step, and not behind its update
         self._handles: list[Any] = []
 
     def start(
@@ -83,6 +83,12 @@ class Steps:
                 "that the model was called with: they were replaced (observe again, with the new optimizer), or lent "
                 "by torch.func.functional_call"
             )
+
+    def held(self, parameters: Mapping[str, Tensor]) -> list[str]:
+        """Names of the parameters that the optimizer has whose steps are counted."""
+        groups = [] if self.optimizer is None else self.optimizer.param_groups
+        ids = {id(p) for group in groups for p in group["params"]}
+        return [name for name, parameter in parameters.items() if id(parameter) in ids]
 
     def add_pass(self) -> None:
         """A backward pass has ended."""

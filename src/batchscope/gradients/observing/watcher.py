@@ -19,6 +19,7 @@ from batchscope.gradients.observing import distributed
 from batchscope.gradients.observing.backward_watch import BackwardWatch
 from batchscope.gradients.observing.choosing import Choice, Way
 from batchscope.gradients.observing.forward_watch import ForwardWatch
+from batchscope.gradients.observing.gradient_changes import GradientChanges
 from batchscope.gradients.observing.guarding import Guard
 from batchscope.gradients.observing.history import StepMoments
 from batchscope.gradients.observing.notes import Notes
@@ -59,6 +60,7 @@ class Watcher:
         results = PassResults(self._choice, self._own, notes, planner, options.told)
         self._log = StepLog(notes, options.population, options.is_distributed)
         self._step = StepUnderWay(trainable(model), options.is_distributed)
+        self._changes = GradientChanges(steps, notes)
         self.guard = Guard(self._step, steps, notes, self._log)
         backwards = BackwardWatch(self._step, steps, self._own, results, self.guard)
         self._forwards = ForwardWatch(
@@ -112,7 +114,7 @@ class Watcher:
 
     def _begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         is_audited = self._log.num_observed % self._options.audit_every == 0
-        self._forwards.begin(args, kwargs, is_audited)
+        self._forwards.begin(args, kwargs, is_audited, is_audited or self._changes.wants_sums)
 
     def _meet_guest(self) -> None:
         """Another thread uses the model with gradients: what it adds to them cannot be told from the step's own."""
@@ -175,6 +177,7 @@ class Watcher:
         if self._options.is_distributed and not distributed.all_are(usable, self._device):
             usable = False
         if usable:
+            self._changes.check(number, step)
             are_groups = self.way is Way.GROUPS
             self._own.run(self._log.add, number, step.sums, step.parameters, are_groups)
             step.end()
