@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import describe, write
+from benchmarks.operations import SQUARE, square_products, training_operations
 
 MEMBERS, NUM_EXAMPLES, D_IN, D_OUT = 10, 60_000, 784, 10
 SHAPES = ((1, 20), (10, 17))
@@ -131,18 +132,8 @@ def cohort_side(depth: int, width: int, batch_size: int) -> Step:
 
 
 def matmul_side(*_: int) -> Step:
-    """Square products of 1024 on one thread: the rate the cohort's share is taken of."""
-    import torch
-
-    torch.set_num_threads(1)
-    a, b = torch.randn(2, 1024, 1024).unbind()
-    out = torch.empty(1024, 1024)
-
-    def run(steps: int) -> None:
-        for _ in range(steps):
-            torch.mm(a, b, out=out)
-
-    return run
+    """The rate the cohort's share is taken of."""
+    return square_products()
 
 
 # Side -> (maker, processes at once, models advanced by one step of one process)
@@ -217,10 +208,8 @@ def measure_cell(cell: tuple[int, int, int], names: list[str], rounds: int, seco
     for side in sides.values():
         side.stop()
     depth, width, batch_size = cell
-    # Forward and weight gradient of every layer, and the gradient at the inputs of all but the first.
-    weights = D_IN * width + (depth - 1) * width**2 + width * D_OUT
-    flops = 2 * batch_size * (3 * weights - D_IN * width)
-    rate = [2 * 1024**3 / ms for ms in samples["matmul"]]
+    flops = batch_size * training_operations(D_IN, width, depth, D_OUT)
+    rate = [2 * SQUARE**3 / ms for ms in samples["matmul"]]
     share = statistics.median(flops / ms / r for ms, r in zip(samples["cohort"], rate, strict=True))
     ratios = {
         f"{name}/cohort": statistics.median(a / b for a, b in zip(samples[name], samples["cohort"], strict=True))

@@ -23,7 +23,7 @@ from batchscope.running.progress import OnStatus, Status, Tracker
 from batchscope.running.shards import data_record, share
 from batchscope.running.store import Shard, Store
 from batchscope.running.trained import rows_of
-from batchscope.studies.cost import cell_cost, cohort_cost
+from batchscope.studies.cost import cell_cost, turn
 from batchscope.studies.dataset import DataRequest, facts, load_data
 from batchscope.studies.plan import PlannedCell, cells, fewest_trials, is_widening
 from batchscope.studies.protocols import next_cohorts
@@ -99,7 +99,7 @@ class _StudyCell:
 
 
 class _Run:
-    """The state of one run: the rows so far, the cohorts waiting (longest first), the cell of each running cohort."""
+    """The state of one run: the rows so far, the cohorts waiting (by `turn`), the cell of each running cohort."""
 
     def __init__(
         self, slots: Sequence[_StudyCell], store: Store, rows: Rows, executor: Executor, progress: OnStatus | None
@@ -107,7 +107,7 @@ class _Run:
         self._store, self._executor, self._progress = store, executor, progress
         earlier = _earlier(slots, store, rows)
         self._done = earlier.endings()
-        self._waiting: list[tuple[float, int, _StudyCell, Job]] = []
+        self._waiting: list[tuple[tuple[bool, float], int, _StudyCell, Job]] = []
         self._slot_of: dict[Job, _StudyCell] = {}
         self._number = itertools.count()
         self._tracker = _tracker(slots, earlier, executor.capacity)
@@ -127,9 +127,10 @@ class _Run:
         return asked
 
     def _enqueue(self, slot: _StudyCell) -> None:
-        for cohort in next_cohorts(slot.study, slot.cell, self._done[slot.study.name]):
+        done = self._done[slot.study.name]
+        for cohort in next_cohorts(slot.study, slot.cell, done):
             job = Job(cohort, slot.data, str(self._store.checkpoint(cohort)), looked_in())
-            heapq.heappush(self._waiting, (-cohort_cost(cohort), next(self._number), slot, job))
+            heapq.heappush(self._waiting, (turn(slot.study, slot.cell, cohort, done), next(self._number), slot, job))
 
     def _take(self, finished: Finished) -> None:
         slot, cohort = self._slot_of.pop(finished.job), finished.job.cohort

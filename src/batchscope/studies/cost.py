@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from batchscope.architectures.architecture import Architecture
-from batchscope.studies.plan import PlannedCell, fewest_trials
+from batchscope.studies.plan import PlannedCell, fewest_trials, tuning_trial
+from batchscope.studies.protocols import Done, tune
 from batchscope.studies.study import Study
 from batchscope.studies.trial import FINAL, TUNE, Cohort
 from batchscope.training.settings import Settings
@@ -39,6 +40,32 @@ def trial_cost(net: Architecture, num_examples: int, settings: Settings) -> floa
 def cohort_cost(cohort: Cohort) -> float:
     """Return predicted seconds of a cohort on one core, if every member trains for all its epochs."""
     return len(cohort.trials) * trial_cost(cohort.architecture, cohort.data.num_examples, cohort.settings)
+
+
+def turn(study: Study, cell: PlannedCell, cohort: Cohort, done: Done) -> tuple[bool, float]:
+    """Return when a cohort shall be begun: the least first. Tuning comes first, and the longest of what is alike.
+
+    So no worker is left alone with a long cohort at the end. How long the reported runs of a cell will be, which end
+    at the target, is known roughly once its tuning is done (`python -m benchmarks.panel_order`).
+    """
+    if cohort.phase == TUNE:
+        return False, -cohort_cost(cohort)
+    return True, -cohort_cost(cohort) * expected_share(study, cell, done)
+
+
+def expected_share(study: Study, cell: PlannedCell, done: Done) -> float:
+    """Return how much of all its epochs a reported run of a cell is expected to need, by the tuning runs; 1 without.
+
+    Of a best run that met the target its epochs; of others 1 - exp(-loss), an assumption: what it lacks of giving the
+    right answer for certain.
+    """
+    tuning = tune(study, cell, done)
+    best = None if tuning is None or tuning.best is None else done.get(tuning_trial(study, cell, tuning.best).id)
+    if best is None or best.train_loss is None:
+        return 1.0
+    if best.epochs_to_target is not None:
+        return best.epochs_to_target / study.max_epochs
+    return -math.expm1(-max(best.train_loss, 0.0))
 
 
 def cell_cost(study: Study, cell: PlannedCell) -> dict[str, float]:

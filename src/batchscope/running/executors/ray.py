@@ -1,8 +1,8 @@
 """Cohorts on a cluster, by Ray Core: one actor per CPU or part of a GPU, one cohort at a time on each.
 
-The driver, this process, hands out cohorts, longest first, to whichever actor is free, hears of epochs and states on
-the way, and alone writes results. Data travel through Ray's object store, once to each node, and the user's own code
-with each cohort: workers read no files.
+The driver, this process, hands out cohorts to whichever actor is free, hears of epochs and states on the way, and
+alone writes results. Data travel through Ray's object store, once to each node, and the user's own code with each
+cohort: workers read no files.
 An actor that dies is replaced; its cohort goes on from its last state, on whichever actor is free first.
 """
 

@@ -18,6 +18,10 @@ from torch import Tensor
 
 from batchscope.training.optimizers.rule import UpdateRule
 from batchscope.training.stacked.activations import ACTIVATIONS
+from batchscope.training.stacked.product_order import examples_first
+
+# Examples that are gathered and multiplied at once, and the batch size from which that is faster.
+BLOCK, BLOCKED_FROM = 256, 1024
 
 
 @dataclass(frozen=True)
@@ -88,19 +92,25 @@ class Workspace:
         members, width, _ = stack.first.shape
         self.h = stack.first.new_empty(stack.depth, members, width, batch_size)
         self.delta = torch.empty_like(self.h)
-        self.h_examples_first = self.h.new_empty(stack.depth, members, batch_size, width)
+        # For weight gradients h is read with the examples first: turned at every step, or as a view if that is faster.
+        turned = examples_first(self.h.device)
+        self._h_turned = self.h.new_empty(stack.depth, members, batch_size, width) if turned else None
         self.outputs = stack.first.new_empty(members, stack.last.shape[1], batch_size)
         # Views made once: slicing the buffers at every step would cost more than using them.
         self.h_layers, self.delta_layers = self.h.unbind(), self.delta.unbind()
         self._inputs = stack.first.new_empty(0)
 
-    def gather(self, inputs: Tensor, indices: Tensor) -> Tensor:
-        """Rows of inputs [n, d] for indices [B] or [E, B], in a buffer that is kept: a fresh one costs page faults."""
-        shape = (indices.numel(), inputs.shape[1])
+    def h_examples_first(self) -> Tensor:
+        """h as [L, E, B, K]."""
+        view = self.h.transpose(2, 3)
+        return view if self._h_turned is None else self._h_turned.copy_(view)
+
+    def inputs_like(self, inputs: Tensor, indices: Tensor) -> Tensor:
+        """A buffer [B, d] or [E, B, d] for rows of inputs [n, d]; it is kept: a fresh one costs page faults."""
+        shape = (*indices.shape, inputs.shape[1])
         if self._inputs.shape != shape:
             self._inputs = inputs.new_empty(shape)
-        torch.index_select(inputs, 0, indices.reshape(-1), out=self._inputs)
-        return self._inputs.view(*indices.shape, -1)
+        return self._inputs
 
 
 def evaluation_buffers(stack: Stack, batch_size: int) -> tuple[Sequence[Tensor], Tensor]:
@@ -113,8 +123,25 @@ def evaluation_buffers(stack: Stack, batch_size: int) -> tuple[Sequence[Tensor],
 
 def forward(stack: Stack, inputs: Tensor, h: Sequence[Tensor], outputs: Tensor) -> Tensor:
     """Fill the layers h and return `outputs` [E, q, B], filled. inputs: [B, d], shared by all members, or [E, B, d]."""
-    apply_ = ACTIVATIONS[stack.activation].apply_
     _first_layer(stack, inputs, h[0])
+    return _after_first_layer(stack, h, outputs)
+
+
+def gathered_forward(stack: Stack, inputs: Tensor, indices: Tensor, work: Workspace) -> Tensor:
+    """`forward` of the examples at indices [B] or [E, B] in work; return their rows of inputs [n, d], gathered."""
+    gathered = work.inputs_like(inputs, indices)
+    if indices.dim() == 1 or indices.shape[1] < BLOCKED_FROM or examples_first(inputs.device):
+        torch.index_select(inputs, 0, indices.reshape(-1), out=gathered.flatten(0, -2))
+        forward(stack, gathered, work.h_layers, work.outputs)
+    else:
+        _first_layer_by_blocks(stack, inputs, indices, gathered, work.h_layers[0])
+        _after_first_layer(stack, work.h_layers, work.outputs)
+    return gathered
+
+
+def _after_first_layer(stack: Stack, h: Sequence[Tensor], outputs: Tensor) -> Tensor:
+    """h[0] holds the first layer's sums."""
+    apply_ = ACTIVATIONS[stack.activation].apply_
     apply_(h[0])
     for layer, weight in enumerate(stack.hidden_layers, start=1):
         _affine(weight, h[layer - 1], stack.bias_layers[layer], h[layer])
@@ -137,8 +164,7 @@ def backward(stack: Stack, output_gradient: Tensor, work: Workspace) -> None:
 def accumulate(rules: Mapping[str, UpdateRule], inputs: Tensor, output_gradient: Tensor, work: Workspace) -> None:
     """Add every weight gradient, as one product each, into the sinks of the update rules."""
     _accumulate_first(rules["first"], inputs, work.delta_layers[0])
-    # Small products over many examples: with h turned once, [K, B] x [B, K] runs four times as fast as with a view.
-    h = work.h_examples_first.copy_(work.h.transpose(2, 3))
+    h = work.h_examples_first()
     if len(h) > 1:
         _product(rules["hidden"], work.delta[1:].flatten(0, 1), h[:-1].flatten(0, 1))
     _product(rules["last"], output_gradient, h[-1])
@@ -156,14 +182,26 @@ def _affine(weight: Tensor, h: Tensor, bias: Tensor | None, out: Tensor) -> None
 
 def _first_layer(stack: Stack, inputs: Tensor, out: Tensor) -> None:
     bias = stack.bias_layers[0]
-    if inputs.dim() == 3:
-        # Skinny products: examples first is the fast order, and turning the small result costs less than it saves.
+    if inputs.dim() == 3 and not examples_first(inputs.device):
+        _affine(stack.first, inputs.transpose(1, 2), bias, out)
+    elif inputs.dim() == 3:
         product = torch.bmm(inputs, stack.first.transpose(1, 2).contiguous()).transpose(1, 2)
         out.copy_(product) if bias is None else torch.add(product, bias, out=out)
     elif bias is None:
         torch.mm(stack.first.flatten(0, 1), inputs.t(), out=out.flatten(0, 1))
     else:
         torch.addmm(bias.flatten(0, 1), stack.first.flatten(0, 1), inputs.t(), out=out.flatten(0, 1))
+
+
+def _first_layer_by_blocks(stack: Stack, inputs: Tensor, indices: Tensor, gathered: Tensor, out: Tensor) -> None:
+    """Each member's rows are multiplied while they are in the cache; those of a whole batch are up to 60 MB."""
+    for weight, rows, to, sums in zip(stack.first, indices, gathered, out, strict=True):
+        blocks = zip(rows.split(BLOCK), to.split(BLOCK), sums.split(BLOCK, dim=1), strict=True)
+        for some_rows, some_to, some_sums in blocks:
+            torch.index_select(inputs, 0, some_rows, out=some_to)
+            torch.mm(weight, some_to.t(), out=some_sums)
+    if stack.bias_layers[0] is not None:
+        out.add_(stack.bias_layers[0])
 
 
 def _accumulate_first(rule: UpdateRule, inputs: Tensor, delta: Tensor) -> None:

@@ -18,7 +18,15 @@ from batchscope.training.execution import STACKED, Execution
 from batchscope.training.optimizers import update_rule
 from batchscope.training.settings import Member, Settings
 from batchscope.training.stacked.batch_size_bounds import batch_size_bounds
-from batchscope.training.stacked.net import Stack, Workspace, accumulate, backward, evaluation_buffers, forward
+from batchscope.training.stacked.net import (
+    Stack,
+    Workspace,
+    accumulate,
+    backward,
+    evaluation_buffers,
+    forward,
+    gathered_forward,
+)
 from batchscope.training.stacked.targets import Targets
 
 
@@ -103,11 +111,10 @@ class StackEngine(Engine):
     def _step(self, indices: Tensor) -> None:
         size = indices.shape[-1]
         work = self.workspaces.get(size) or self.workspaces.setdefault(size, Workspace(self.stack, size))
-        inputs = work.gather(self.inputs, indices)
-        outputs = forward(self.stack, inputs, work.h_layers, work.outputs)
+        inputs = gathered_forward(self.stack, self.inputs, indices, work)
         if self.settings.counts_correct:
-            self._correct += self.targets.correct(outputs, indices)
-        gradient = self.targets.output_gradient(outputs, self.targets.rows(indices))
+            self._correct += self.targets.correct(work.outputs, indices)
+        gradient = self.targets.output_gradient(work.outputs, self.targets.rows(indices))
         gradient.mul_(self.rules["first"].scale(self.step_sizes) / size)
         backward(self.stack, gradient, work)
         accumulate(self.rules, inputs, gradient, work)
@@ -117,7 +124,9 @@ class StackEngine(Engine):
 
 def evaluate(stack: Stack, inputs: Tensor, targets: Targets) -> tuple[list[float], list[float]]:
     """Return (mean loss, accuracy) of every member over inputs [n, d]; accuracy is NaN for regression."""
-    chunk = max(64, 2**18 // (stack.num_members * stack.first.shape[1]))  # activations of a layer within 1 MiB
+    members, width, d = stack.first.shape
+    # Activations of a layer within 1 MiB of float32, and inputs within 2, to stay in the cache of a core.
+    chunk = max(64, min(2**18 // (members * width), 2**19 // d))
     layers, outputs = evaluation_buffers(stack, min(chunk, len(inputs)))
     loss = inputs.new_zeros(stack.num_members, dtype=torch.float64)
     correct = torch.zeros_like(loss)

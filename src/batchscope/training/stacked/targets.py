@@ -6,6 +6,7 @@ theory; Keras' mean squared error is 2/q times this). Outputs are [E, q, B]; tar
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,7 +43,7 @@ class Targets:
         """Correct answers of every member among the examples at `indices`, [B] or [E, B]; [E], NaN for regression."""
         if self.labels is None:
             return outputs.new_full((len(outputs),), torch.nan, dtype=torch.float64)
-        return (outputs.argmax(1) == self.labels[indices]).sum(-1, dtype=torch.float64)
+        return num_correct(outputs, self.labels[indices])
 
     def evaluate(self, outputs: Tensor, start: int) -> tuple[Tensor, Tensor]:
         """Sums over the examples start..start+B of loss and of correct answers, each [E] float64."""
@@ -53,4 +54,25 @@ class Targets:
         labels = self.labels[start : start + size]
         chosen = outputs.gather(1, labels.expand(len(outputs), 1, size)).squeeze(1)
         loss = (outputs.logsumexp(1) - chosen).sum(-1, dtype=torch.float64)
-        return loss, (outputs.argmax(1) == labels).sum(-1, dtype=torch.float64)
+        return loss, num_correct(outputs, labels)
+
+
+def num_correct(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Of how many examples the label's output is the largest, or the first of several largest: [E] float64.
+
+    outputs: [E, q, B]. labels: [B] or [E, B]. On CPUs argmax takes as long as a third of a forward pass; where no
+    largest output is tied, comparing maxima gives the same number in a fraction of that. NaN counts as the largest.
+    """
+    if outputs.is_cuda:
+        return _by_argmax(outputs, labels)
+    at_label = labels.expand(len(outputs), -1).unsqueeze(1)
+    chosen = outputs.gather(1, at_label)
+    others = outputs.scatter(1, at_label, -math.inf).amax(1, keepdim=True)
+    wins, losses = chosen > others, chosen < others
+    correct = wins.sum((1, 2), dtype=torch.float64)
+    decided = correct.sum() + losses.sum()
+    return correct if decided == chosen.numel() else _by_argmax(outputs, labels)
+
+
+def _by_argmax(outputs: Tensor, labels: Tensor) -> Tensor:
+    return (outputs.argmax(1) == labels).sum(-1, dtype=torch.float64)
