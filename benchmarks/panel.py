@@ -39,7 +39,6 @@ from benchmarks.panel_cell import D_IN, D_OUT, NUM_EXAMPLES, NUM_HELD_OUT
 ROOT = Path(__file__).parents[1]
 COMMITTED = ROOT / "results" / "figure2-mnist"
 OURS = str(ROOT / "src")
-RUNNING = (9, 5, 4, 3, 2, 1)  # members for which an evaluation is timed
 
 
 @dataclass(frozen=True)
@@ -120,10 +119,12 @@ class Side:
 
 def sample(cohorts: Sequence[TrainedCohort], sides: Mapping[str, Side]) -> list[dict[str, Any]]:
     """One record for every cohort and side: operations done, and those possible in the time they took."""
-    for cohort in {cohort.depth: cohort for cohort in cohorts if cohort.phase == "tune"}.values():
+    largest = {one.depth: one for one in cohorts if one.phase == "tune"}
+    for depth, cohort in largest.items():
+        running = {number for one in cohorts if one.depth == depth for number in one.evaluated()}
         for side in sides.values():
-            found = side.measure(cohort.asked("evaluation", RUNNING))
-            side.evaluations |= {(cohort.depth, running): times["evaluation"] for running, times in found.items()}
+            found = side.measure(cohort.asked("evaluation", running))
+            side.evaluations |= {(depth, number): times["evaluation"] for number, times in found.items()}
     records = []
     for cohort in cohorts:
         for name, side in sides.items():

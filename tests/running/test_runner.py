@@ -68,7 +68,8 @@ def test_worker_processes_import_a_family_of_the_users_own(tmp_path, monkeypatch
         "        return nn.Sequential(nn.Linear(net.d_in, net.width), nn.SiLU(), nn.Linear(net.width, net.d_out))\n"
     )
     monkeypatch.chdir(tmp_path)
-    one = {"batch_sizes": (211,), "step_sizes": {"min": 0.1, "max": 0.1}, "num_seeds": 2, "max_epochs": 2}
+    # One seed: several are run in the way that a timing chooses, and the ways differ in rounding.
+    one = {"batch_sizes": (211,), "step_sizes": {"min": 0.1, "max": 0.1}, "num_seeds": 1, "max_epochs": 2}
     study = make_study(family="ownfamily:Bent", protocol="tuned", depths=(1, 2), **one)
     results = bs.run(study, "run", workers=2)
     assert {row.family for row in results.rows} == {"ownfamily:Bent"}

@@ -9,8 +9,7 @@ import torch
 from batchscope.training.stacked import net, product_order
 from batchscope.training.stacked.targets import num_correct
 from tests.training.networks import SETTINGS
-from tests.training.small_cohorts import GRID, architecture, classes
-from tests.training.test_cohort import SEEDS, assert_same, plain_loop, run
+from tests.training.small_cohorts import GRID, SEEDS, architecture, assert_same, classes, plain_loop, run
 
 
 @pytest.fixture(params=[False, True], ids=["examples first", "units first"])
