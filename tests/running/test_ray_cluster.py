@@ -63,7 +63,11 @@ def test_a_cluster_that_cannot_be_reached_is_named_with_its_address(request, tmp
     [
         ({"RAY_ADDRESS": "ray://head:10001"}, "ray job submit"),
         ({"RAY_ADDRESS": "head"}, "expected HOST:PORT"),
-        ({"RAY_ADDRESS": "head:6379", "BATCHSCOPE_RAY_TIMEOUT": "soon"}, "expected a whole number of seconds"),
+        ({"RAY_ADDRESS": "head:²"}, "expected HOST:PORT"),
+        *(
+            ({"RAY_ADDRESS": "head:6379", "BATCHSCOPE_RAY_TIMEOUT": text}, "expected a whole number of seconds, 1 to")
+            for text in ("soon", "²", "0", "1" * 15, "1" * 5000)
+        ),
     ],
 )
 def test_addresses_that_are_none(tmp_path, study, monkeypatch, environment, message):

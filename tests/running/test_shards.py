@@ -87,6 +87,13 @@ def test_the_documented_array_trains_the_study_and_report_tells_what_is_missing(
     assert exported(tmp_path / out) == whole
 
 
+def test_more_shards_than_cells_leave_the_rest_without_work_and_are_told_at_once(tmp_path, study, fake, command):
+    bs.run(study, tmp_path / "out", executor="inline", shard=f"1/{10**17}")
+    left = json.loads(command("report", str(tmp_path / "out"), "--json")[1])["missing_shards"]
+    assert [(one["shard"].split("/")[0], one["cells"]) for one in left] == [(f"{k}", 1) for k in range(2, 7)]
+    assert not len(bs.run(study, tmp_path / "none", executor="inline", shard=f"{10**17}/{10**17}").rows)
+
+
 def test_directories_of_overlapping_and_repeated_shards_merge_to_the_rows_of_one_run(tmp_path, study, fake):
     whole = bs.run(study, tmp_path / "whole", executor="inline")
     parts = {"a": "1/2", "b": "2/2", "c": "2/3", "d": "1/2"}

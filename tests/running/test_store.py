@@ -176,7 +176,7 @@ def test_a_directory_that_cannot_be_written_is_refused(tmp_path, study):
         Store(tmp_path / "file" / "runs", (study,))
 
 
-@pytest.mark.parametrize("text", ["3", "0/2", "3/2", "a/b", "1/2/3", "-1/2", ""])
+@pytest.mark.parametrize("text", ["3", "0/2", "3/2", "a/b", "1/2/3", "-1/2", "", "²/3", "1/²", "1/" + 5000 * "9"])
 def test_shards_are_one_of_n(text):
     with pytest.raises(InputError, match="expected I/N"):
         Shard.parse(text)

@@ -7,6 +7,7 @@ import re
 
 from batchscope.errors import InputError, shown
 from batchscope.theory.network import check_num_examples
+from batchscope.whole_number import whole_number
 
 MOST_NUMBERS = 10_000  # in a list: a table has a line, or a formula a layer, for each
 
@@ -21,17 +22,13 @@ def integers(option: str, text: str) -> list[int]:
 
 
 def _range(where: str, part: str) -> range:
-    low, dash, high = part.partition("-")
-    if not _is_whole(low) or (dash and not _is_whole(high)):
+    first, dash, last = part.partition("-")
+    low, high = whole_number(first), whole_number(last if dash else first)
+    if low is None or high is None:
         raise InputError(f"{where}: {shown(part)} is not a whole number or a range; give e.g. 1-3,10")
-    if dash and int(high) < int(low):
+    if high < low:
         raise InputError(f"{where}: the range {shown(part)} is empty; the smaller end comes first")
-    return range(int(low), int(high or low) + 1)
-
-
-def _is_whole(text: str) -> bool:
-    """Of no more than 18 digits, which is beyond all that is counted here, and fits 64 bits."""
-    return text.isdecimal() and len(text) <= 18
+    return range(low, high + 1)
 
 
 def scale(option: str, text: str) -> str | float | list[float]:
@@ -50,9 +47,10 @@ def examples(option: str, text: str | None) -> int | float:
     """Read a number of examples; None and "inf" mean the limit of many."""
     if text is None or text == "inf":
         return math.inf
-    if not _is_whole(text.replace("_", "")):
+    number = whole_number(text.replace("_", ""))
+    if number is None:
         raise InputError(f"{option} {shown(text)} is not a whole number of examples; give e.g. 60000, or inf")
-    return check_num_examples(int(text))
+    return check_num_examples(number)
 
 
 def finite(number: float) -> float | None:

@@ -88,7 +88,7 @@ def missing_shards(results: Results) -> tuple[ShardProgress, ...]:
     started = {shard for shard, _ in runs}
     every, done = _planned(results.studies, data), EarlierRuns(results.rows, results.studies).endings()
     progress = []
-    for index in range(1, last.count + 1):
+    for index in range(1, min(last.count, len(every)) + 1):  # the others have no cells
         mine = share(every, shard := Shard(index, last.count))
         left = sum(bool(next_cohorts(one.study, one.cell, done[one.study.name])) for one in mine)
         progress.append(ShardProgress(shard, len(mine), left, shard in started))

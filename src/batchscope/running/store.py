@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from batchscope.errors import InputError, StoreError
+from batchscope.errors import InputError, StoreError, shown
 from batchscope.records.database import insert, open_file, writing
 from batchscope.records.reading import corrupt, is_of_access, read_runs
 from batchscope.records.row import Row
@@ -26,6 +26,7 @@ from batchscope.records.rows import Rows
 from batchscope.studies.results import STUDY_FILE, recalled, rows_of_directory
 from batchscope.studies.study import Studies, Study, read_studies, to_toml
 from batchscope.studies.trial import Cohort
+from batchscope.whole_number import whole_number
 from batchscope.writing import write_text
 
 # What may grow in a directory that already holds rows; any other difference is another study.
@@ -46,10 +47,10 @@ class Shard:
     @classmethod
     def parse(cls, text: str) -> Shard:
         """Read "I/N"."""
-        index, slash, count = text.partition("/")
-        if not (slash and index.strip().isdigit() and count.strip().isdigit()):
-            raise InputError(f"shard {text!r}; expected I/N with 1 <= I <= N, such as 2/4")
-        return cls(int(index), int(count))
+        index, count = (whole_number(part.strip()) for part in text.partition("/")[::2])
+        if index is None or count is None:
+            raise InputError(f"shard {shown(text)}; expected I/N with 1 <= I <= N, such as 2/4")
+        return cls(index, count)
 
     def __str__(self) -> str:
         return f"{self.index}of{self.count}"

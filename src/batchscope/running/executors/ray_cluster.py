@@ -15,13 +15,14 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from batchscope.errors import InputError, RunError
+from batchscope.errors import InputError, RunError, shown
 from batchscope.importing import safe_children
 from batchscope.running.devices import default_workers, resolve_device
 from batchscope.running.executors.base import ExecutorOptions
+from batchscope.whole_number import whole_number
 
 ADDRESS, TIMEOUT = "RAY_ADDRESS", "BATCHSCOPE_RAY_TIMEOUT"  # environment variables
-DEFAULT_TIMEOUT = 10  # seconds for a cluster to answer
+DEFAULT_TIMEOUT, LONGEST_TIMEOUT = 10, 86_400  # seconds for a cluster to answer
 _QUIET = {"log_to_driver": False, "logging_level": logging.ERROR}
 # Joins the cluster and leaves it. The alarm ends it also inside Ray's own code, which tries for two minutes.
 _PROBE = """
@@ -97,18 +98,20 @@ def _join(ray: Any, address: str) -> None:
 def timeout() -> int:
     """Return the seconds a cluster is given to answer."""
     text = os.environ.get(TIMEOUT, str(DEFAULT_TIMEOUT))
-    if not text.isdigit() or not int(text):
-        raise InputError(f"{TIMEOUT} = {text!r}; expected a whole number of seconds, at least 1")
-    return int(text)
+    seconds = whole_number(text)
+    if seconds is None or not 1 <= seconds <= LONGEST_TIMEOUT:
+        raise InputError(f"{TIMEOUT} = {shown(text)}; expected a whole number of seconds, 1 to {LONGEST_TIMEOUT}")
+    return seconds
 
 
 def _call(address: str, seconds: int) -> None:
     """Raise InputError unless something listens at HOST:PORT."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
+    host, _, digits = address.rpartition(":")
+    port = whole_number(digits)
+    if not host or port is None:
         raise InputError(f"{ADDRESS} = {address!r}; expected HOST:PORT, 'auto' or 'local'")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=seconds).close()
+        socket.create_connection((host.strip("[]"), port), timeout=seconds).close()
     except (OSError, OverflowError) as error:
         raise _unreachable(address, f"{error} (tried for up to {seconds} s)") from None
 
