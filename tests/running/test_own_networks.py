@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -145,3 +146,19 @@ def test_a_module_that_is_not_there_is_one_message_and_status_2(folder):
     status, printed, err = ended(folder, "plan", "transformer.toml")
     assert (status, printed, len(err.splitlines())) == (2, "", 1)
     assert f"no module 'own_modls' in {folder} or on Python's path; put its file beside the study file" in err
+
+
+def test_shards_of_an_own_network_are_read_and_merged_where_its_code_is_not(folder):
+    """Rows are read without the code; only which shards are missing takes it, and the text says so."""
+    shard = ("--out", "runs/part", "--executor", "inline", "--shard", "1/2")
+    assert ended(folder, "run", "transformer.toml", *shard)[0] == 0
+    assert "Not finished: shard 2/2" in ended(folder, "report", "runs/part")[1]
+    (folder / "own_models.py").rename(folder / "elsewhere.py")
+    status, text, _ = ended(folder, "report", "runs/part")
+    assert status == 0
+    assert "Which shards are missing cannot be told: family 'own_models:transformer': no module" in text
+    status, text, error = ended(folder, "merge", "runs/part", "--out", "runs/all", "--json")
+    assert (status, error) == (0, "")
+    assert json.loads(text)["trials"] == rows_in(folder / "runs/all") > 0
+    status, text, _ = ended(folder, "report", "runs/all", "--json")
+    assert (status, json.loads(text)["missing_shards"]) == (0, None)

@@ -144,6 +144,10 @@ def test_what_does_not_belong_together_is_refused_by_name(tmp_path, study, fake)
         merge([tmp_path / "one", tmp_path / "other"], tmp_path / "all")
     with pytest.raises(StoreError, match="is not a run directory"):
         merge([tmp_path / "one", tmp_path / "none"], tmp_path / "all")
+    bs.run(make_study(name="another"), tmp_path / "another", executor="inline", shard="1/2")
+    for directories, out in ((("one", "another"), "all"), (("one",), "another")):
+        with pytest.raises(StoreError, match=r"holds '\w+', which is not among the studies of .*: \['\w+'\]; merge"):
+            merge([tmp_path / name for name in directories], tmp_path / out)
     with pytest.raises(InputError, match="nothing to merge"):
         merge([], tmp_path / "all")
     assert not (tmp_path / "all").exists()

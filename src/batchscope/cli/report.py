@@ -59,7 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
     written = _write(arguments, digests, about)
     if arguments.json:
         record = _record(arguments, digests, gates, written)
-        print_json(record | {"missing_shards": [one.as_dict() for one in about.missing_shards]})
+        missing = about.missing_shards
+        print_json(record | {"missing_shards": missing if missing is None else [one.as_dict() for one in missing]})
     else:
         _print(digests, gates)
         for line in (*(note for said in about.notes.values() for note in said), *about.unfinished, *written):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from batchscope.cli.study import notes
-from batchscope.errors import choose
+from batchscope.errors import InputError, choose
 from batchscope.records.plain import runs, unknowns
 from batchscope.records.row import Row
 from batchscope.running.shards import ShardProgress, missing_shards
@@ -19,17 +19,21 @@ from batchscope.studies.study import to_toml
 @dataclass(frozen=True)
 class Reported:
     """rows, notes: study name -> its rows, what every output about it repeats. study_file, runs: what was run; empty
-    for plain numbers. missing_shards: that have something left to train."""
+    for plain numbers. missing_shards: that have something left to train; None where that cannot be told, and
+    shards_problem says why."""
 
     rows: Mapping[str, Sequence[Row]]
     notes: Mapping[str, Sequence[str]]
     study_file: str = ""
     runs: Sequence[Mapping[str, Any]] = ()
-    missing_shards: Sequence[ShardProgress] = ()
+    missing_shards: Sequence[ShardProgress] | None = ()
+    shards_problem: str = ""
 
     @property
     def unfinished(self) -> list[str]:
         """What a study that was trained in shards still lacks, in a line; nothing where it lacks nothing."""
+        if self.missing_shards is None:
+            return [f"Which shards are missing cannot be told: {self.shards_problem}"]
         if not self.missing_shards:
             return []
         what = "shard" if len(self.missing_shards) == 1 else "shards"
@@ -56,8 +60,16 @@ def of_results(results: Results) -> Reported:
         {study.name: notes(study) for study in results.studies},
         to_toml(*results.studies),
         results.runs,
-        missing_shards(results),
+        *_missing_shards(results),
     )
+
+
+def _missing_shards(results: Results) -> tuple[Sequence[ShardProgress] | None, str]:
+    """(the shards, ""), or (None, why): to plan a study with a network of one's own takes its code, rows do not."""
+    try:
+        return missing_shards(results), ""
+    except InputError as error:
+        return None, str(error)
 
 
 def _of_table(path: str | Path, study: str | None, num_examples: int | None) -> Reported:

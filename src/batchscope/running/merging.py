@@ -72,10 +72,20 @@ def _check_data(sources: Mapping[Path, Results]) -> None:
 
 
 def _studies(sources: Mapping[Path, Results]) -> Studies:
-    """Every study once, as large as it has grown in any directory."""
+    """Every study once, as large as it has grown in any directory; StoreError for studies that were not run together.
+
+    A directory that gathered a study beside its own could not be resumed by the command that made it.
+    """
+    fullest = max(sources, key=lambda directory: len(sources[directory].studies))
+    among = [study.name for study in sources[fullest].studies]
     versions: defaultdict[str, dict[Path, Study]] = defaultdict(dict)
     for directory, results in sources.items():
         for study in results.studies:
+            if study.name not in among:
+                raise StoreError(
+                    f"{directory} holds {study.name!r}, which is not among the studies of {fullest}: {among}; merge "
+                    "results of one study"
+                )
             versions[study.name][directory] = study
     return tuple(_largest(found) for found in versions.values())
 
