@@ -15,6 +15,7 @@ import pytest
 import batchscope
 from batchscope import importing
 from batchscope.records.export import export
+from batchscope.running.shards import missing_shards
 from batchscope.studies import read
 from tests.studies import own_modules
 
@@ -148,17 +149,36 @@ def test_a_module_that_is_not_there_is_one_message_and_status_2(folder):
     assert f"no module 'own_modls' in {folder} or on Python's path; put its file beside the study file" in err
 
 
-def test_shards_of_an_own_network_are_read_and_merged_where_its_code_is_not(folder):
+NET = """
+from torch import nn
+
+def net(depth, width, input_shape, d_out):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Linear(width, d_out))
+"""
+PART = """
+name = "part"
+dataset = "digits"
+num_examples = 100
+family = "nets_of_shards:net"
+shapes = [[1, 5]]
+batch_sizes = [32, 100]
+target = { train_accuracy = 0.5 }
+max_epochs = 3
+num_seeds = 1
+step_sizes = { min = 0.1, max = 0.1 }
+"""
+
+
+def test_shards_of_an_own_network_are_read_and_merged_where_its_code_is_not(tmp_path, monkeypatch):
     """Rows are read without the code; only which shards are missing takes it, and the text says so."""
-    shard = ("--out", "runs/part", "--executor", "inline", "--shard", "1/2")
-    assert ended(folder, "run", "transformer.toml", *shard)[0] == 0
-    assert "Not finished: shard 2/2" in ended(folder, "report", "runs/part")[1]
-    (folder / "own_models.py").rename(folder / "elsewhere.py")
-    status, text, _ = ended(folder, "report", "runs/part")
-    assert status == 0
-    assert "Which shards are missing cannot be told: family 'own_models:transformer': no module" in text
-    status, text, error = ended(folder, "merge", "runs/part", "--out", "runs/all", "--json")
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/nets_of_shards.py").write_text(NET)
+    monkeypatch.syspath_prepend(tmp_path / "code")
+    results = batchscope.run(batchscope.Study.from_toml(PART), tmp_path / "part", executor="inline", shard="1/2")
+    assert [str(one) for one in missing_shards(results)] == ["2/2 (never started, 1 of 1 cells left)"]
+    status, text, error = ended(tmp_path, "merge", "part", "--out", "all")
     assert (status, error) == (0, "")
-    assert json.loads(text)["trials"] == rows_in(folder / "runs/all") > 0
-    status, text, _ = ended(folder, "report", "runs/all", "--json")
+    assert "Which shards are missing cannot be told: family 'nets_of_shards:net': no module" in text
+    assert rows_in(tmp_path / "all") == len(results.rows)
+    status, text, _ = ended(tmp_path, "report", "all", "--json")
     assert (status, json.loads(text)["missing_shards"]) == (0, None)
