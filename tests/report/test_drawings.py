@@ -1,7 +1,9 @@
 """Both drawings of a chart show the same: numbers, bars, bands, cells, ticks, limits, names and words."""
 
 import dataclasses
+import warnings
 from textwrap import wrap
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +15,7 @@ from batchscope.report.charts.axes import categories, doubling, linear, log_axis
 from batchscope.report.charts.blocks import block_diversity
 from batchscope.report.charts.chart import Band, Chart, Heat, HeatCell, Hue, Line, Panel, Points
 from batchscope.report.drawing import interactive, static
+from batchscope.visible import visible
 from tests.report import extraction, factory
 from tests.report.measured_resnet import resnet
 
@@ -122,3 +125,21 @@ def test_the_comparison_sees_a_number_that_is_off_by_one_per_cent(place):
         (still,) = extraction.of_figure(static.draw(Chart("", "", (panel(1.0),))))
     moving = extraction.of_plotly(interactive.draw(Chart("", "", (panel(1.01),))))
     assert extraction.differences(still, moving)
+
+
+ODD_NAMES = ["$\\frac{$", "$x$", "宽网", "evil\x1b[2J\x07\u202e", "_hidden", "<b>&amp;"]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
+def test_names_are_drawn_as_they_are_whatever_they_hold(tmp_path, suffix):
+    """No formula is read into them, nothing is said of a missing letter, and SVG stays XML."""
+    layers = tuple(Line(name, Hue(k, len(ODD_NAMES)), (1.0, 2.0), (1.0, k + 2.0)) for k, name in enumerate(ODD_NAMES))
+    axis = categories("x", ODD_NAMES)
+    chart = Chart("title $\\frac{$", "caption \x1b", (Panel(axis, linear("y \x1b", (0.0, 9.0)), layers),))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        path = static.write(chart, tmp_path / f"names{suffix}", "subtitle \x1b $\\frac{$")
+    if suffix == ".svg":
+        texts = {text.strip() for text in ElementTree.parse(path).getroot().itertext()}
+        assert {visible(name) for name in ODD_NAMES} <= texts
+        assert {"title $\\frac{$", "caption \\u001b", "subtitle \\u001b $\\frac{$"} <= texts

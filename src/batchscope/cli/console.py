@@ -11,7 +11,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from batchscope.analysis.formatting import plain
-from batchscope.cli.streams import visible
+from batchscope.visible import visible
 
 _WIDTH_OF_A_FILE = 160  # where there is no terminal to ask: wide enough that no path is cut
 

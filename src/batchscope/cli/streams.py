@@ -12,22 +12,11 @@ import contextlib
 import errno
 import io
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator
 from typing import IO, Any, cast
 
-# Control characters but for line breaks and tabs; marks that turn the direction of text; halves of surrogate pairs.
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-
-
-def visible(text: str) -> str:
-    """Return text in which no character moves the cursor, changes colours or turns lines round.
-
-    >>> visible("na\\x1b[31mme")
-    'na\\\\u001b[31mme'
-    """
-    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+from batchscope.visible import visible
 
 
 class SafeStream:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from batchscope.errors import InputError
 from batchscope.report.charts.chart import Axis, Band, Chart, Colour, Heat, HeatCell, Hue, Line, Panel, Points
 from batchscope.report.drawing import palette
+from batchscope.visible import all_visible, visible
 from batchscope.writing import replaced
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ SETTINGS: Any = {
     "hatch.linewidth": 0.7,
     "svg.hashsalt": "batchscope",
     "svg.fonttype": "none",
+    "text.parse_math": False,  # names are names, whatever stands between two dollar signs
 }
 SUFFIXES: Mapping[str, Mapping[str, str | None]] = {
     ".png": {"Software": "batchscope"},
@@ -59,7 +62,8 @@ def look() -> Iterator[None]:
     """Apply the style inside the block only; the caller's matplotlib settings are untouched."""
     import matplotlib
 
-    with matplotlib.rc_context(SETTINGS):
+    with matplotlib.rc_context(SETTINGS), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"(?s)Glyph \d+ .*missing from", UserWarning)  # it draws a box for it
         yield
 
 
@@ -88,7 +92,7 @@ def check_path(path: str | Path) -> Path:
 def _save(path: Path, chart: Chart, subtitle: str, *suffixes: str) -> list[Path]:
     paths = [path.with_name(path.name + suffix) for suffix in suffixes] or [path]
     with look():
-        figure = draw(chart, subtitle)
+        figure = draw(all_visible(chart), visible(subtitle))
         figure.draw_without_rendering()  # lays the parts out, once for all files
         figure.set_layout_engine("none")
         for one in paths:

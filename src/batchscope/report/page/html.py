@@ -20,6 +20,7 @@ from batchscope.report.page.parts import PagePart, part_html, section_html, slug
 from batchscope.report.page.records import CSV_COLUMNS, embedded, packed, provenance, rows_as_csv, run_records
 from batchscope.report.page.sections import sections
 from batchscope.scaling import TimeModel
+from batchscope.visible import visible
 from batchscope.writing import write_text
 
 PROVENANCE, DATA = "Provenance", "Data"  # the sections after those of the studies
@@ -75,10 +76,10 @@ def page(
     charts_encoding, charts_data = charts.result()
     last = max((len(found) for found in parts.values()), default=0)
     values = {
-        "title": escape(" / ".join(digests) or "no studies"),
-        "navigation": _navigation(digests, parts, last),
-        "studies": studies,
-        "provenance": section_html(last + 1, PROVENANCE, slug(PROVENANCE), _provenance(rows, origin)),
+        "title": visible(escape(" / ".join(digests) or "no studies")),
+        "navigation": visible(_navigation(digests, parts, last)),
+        "studies": visible(studies),
+        "provenance": visible(section_html(last + 1, PROVENANCE, slug(PROVENANCE), _provenance(rows, origin))),
         "data_section": section_html(last + 2, DATA, slug(DATA), _data(len(rows))),
         "data_encoding": data_encoding,
         "data": data,
