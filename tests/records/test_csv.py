@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchscope.records.csv_text import CHUNK, csv_lines, csv_text
+from batchscope.records.export import export
+from batchscope.records.plain import runs
 from batchscope.records.rows import Rows
 from tests.report import factory
 
@@ -50,3 +52,9 @@ def test_every_row_is_there_in_order_whatever_the_pieces():
 
 def test_no_rows_leave_the_heads():
     assert "".join(csv_text(Rows.of([]), ("seed", "message"))) == "seed,message\n"
+
+
+def test_names_like_formulas_come_back_from_an_export(tmp_path):
+    rows = [replace(factory.row(), study=name, seed=seed) for seed, name in enumerate(["=1+1", "-2", "'tis", "plain"])]
+    export(rows, tmp_path / "rows.csv")
+    assert {row.seed: row.study for row in runs(tmp_path / "rows.csv")} == {row.seed: row.study for row in rows}

@@ -55,6 +55,16 @@ def test_a_csv_with_a_map_of_columns(tmp_path):
         parse_map(["stepz=B"])
 
 
+def test_names_that_a_spreadsheet_would_calculate_are_no_formulas_there_and_come_back(tmp_path):
+    names = ["=1+1", "-2|cmd", "+x", "@SUM(A1)", "'tis", "plain"]
+    path = write(tmp_path / "theirs.csv", ["shape", "batch_size", "steps"], *[[name, 8, 90.5] for name in names])
+    found = rows_of(imported(path, "csv", {}), tmp_path / "ours.csv")
+    assert sorted(row.shape for row in found) == sorted(names)
+    with (tmp_path / "ours.csv").open(newline="") as file:
+        cells = [line["shape"] for line in csv.DictReader(file)]
+    assert cells == ["'=1+1", "'-2|cmd", "'+x", "'@SUM(A1)", "''tis", "plain"]
+
+
 RUNS = ["Name", "State", "Created", "Runtime", "model", "batch_size", "lr", "seed", "steps_to_target", "_step"]
 
 

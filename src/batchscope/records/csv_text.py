@@ -2,7 +2,8 @@
 
 A text that a spreadsheet would calculate as a formula (it begins with =, +, -, @, a tab or a carriage return) gets an
 apostrophe in front, and so does one that begins with an apostrophe: to have a text as it was, a reader takes one
-leading apostrophe off. Numbers are written as they are, and nothing for a number that is missing or not finite.
+leading apostrophe off, as `as_it_was` does. Numbers are written as they are, and nothing for a number that is missing
+or not finite.
 """
 
 from __future__ import annotations
@@ -21,6 +22,15 @@ Plain = Callable[[Any], str | None]
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 _quoted = re.compile('[,"\r\n]').search  # where CSV needs quotes
 _special = re.compile("[,\"\r\n]|\0[-=+@\t']").search  # the same, or a formula, in texts joined by "\0"
+
+
+def as_it_was(cell: str) -> str:
+    """The text of a cell without the apostrophe that keeps it from being a formula.
+
+    >>> as_it_was("'=1+1"), as_it_was("''tis"), as_it_was("'tis")
+    ('=1+1', "'tis", "'tis")
+    """
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA) else cell
 
 
 def csv_text(rows: Rows, names: Sequence[str], digits: int | None = None) -> Iterator[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from batchscope.errors import InputError, closest
+from batchscope.records.csv_text import as_it_was
 from batchscope.records.row import Outcome
 
 EXAMPLE = "shape,batch_size,seed,steps,reached"  # of a head, for messages
@@ -113,7 +114,7 @@ def _table_of_file(path: Path) -> dict[str, list[Any]]:
     for number, line in enumerate(lines[1:], start=2):
         if len(line) != len(head):
             raise InputError(f"{path}, line {number}: {len(line)} cells under {len(head)} heads; expected one for each")
-    return {name: [line[k] for line in lines[1:]] for k, name in enumerate(head)}
+    return {name: [as_it_was(line[k]) for line in lines[1:]] for k, name in enumerate(head)}
 
 
 def _named(where: str, table: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from batchscope.errors import InputError
+from batchscope.records.csv_text import csv_lines
 from batchscope.records.foreign import batch_science, optuna, wandb
 from batchscope.records.foreign.column_map import mapped, read_csv
 from batchscope.records.foreign.reaching import Goal
 from batchscope.records.plain import runs
 from batchscope.records.plain_columns import COLUMNS
-from batchscope.writing import replaced
+from batchscope.writing import write_text
 
 Lines = list[dict[str, Any]]
 FORMATS = {
@@ -60,8 +60,5 @@ def save(lines: Sequence[Mapping[str, Any]], path: Path, num_examples: int | Non
     if num_examples is not None:
         table["num_examples"] = [num_examples] * len(lines)
     runs(table)
-    with replaced(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(table)
-        writer.writerows(zip(*table.values(), strict=True))
+    write_text(path, csv_lines([[head] for head in table]) + csv_lines(list(table.values())))
     return len(lines)
