@@ -7,9 +7,9 @@ The first form takes a sample. Of every cohort of the study, as the committed ro
 was formed (the grid of step sizes, five seeds), a short piece of training is timed, with as many members as were still
 running in each of its epochs, and evaluations; the whole is those times, weighted by the epochs that were trained.
 Times are of the processor, on one thread, on random numbers of MNIST's shape; the rate is that of 1024 x 1024 products
-in float32, measured around every piece. --against: the `src` of another version, which takes turns with this one.
+in float32, which take turns with every piece. --against: the `src` of another version, which takes turns with this one.
 
-The second form runs the study in DIR, or finishes it there, on all cores, and needs MNIST.
+The second form runs the study in DIR, which must not be there yet, on all cores, and needs MNIST.
 """
 
 from __future__ import annotations
@@ -102,15 +102,11 @@ class Side:
         self.evaluations: dict[tuple[int, int], float] = {}  # (depth, running) -> operations possible meanwhile
 
     def measure(self, asked: Mapping[str, Any]) -> dict[int, dict[str, float]]:
-        """Members running -> what was timed, as the operations that square products would have done in that time."""
+        """Members running -> piece -> operations that square products would have done in its time."""
         assert self._process.stdin
         assert self._process.stdout
         print(json.dumps(asked), file=self._process.stdin, flush=True)
-        found = json.loads(self._process.stdout.readline())
-        return {
-            times.pop("running"): {name: seconds * found["rate"] for name, seconds in times.items()}
-            for times in found["times"]
-        }
+        return {times.pop("running"): times for times in json.loads(self._process.stdout.readline())}
 
     def stop(self) -> None:
         """End the process."""
@@ -140,13 +136,13 @@ def record(cohort: TrainedCohort, times: Mapping[int, Mapping[str, float]], side
     steps = NUM_EXAMPLES / cohort.batch_size
     possible = {
         kind: sum(epochs * steps * times[running][kind] for running, epochs in cohort.trained().items())
-        for kind in ("step", "products")
+        for kind in ("step", "products", "gathering")
     }
     checks = sum(number * side.evaluations[cohort.depth, running] for running, number in cohort.evaluated().items())
     return {
         "phase": cohort.phase, "depth": cohort.depth, "width": cohort.width, "batch_size": cohort.batch_size,
         "training": cohort.training_operations(), "training_possible": possible["step"],
-        "products_possible": possible["products"],
+        "products_possible": possible["products"], "gathering_possible": possible["gathering"],
         "evaluation": cohort.evaluation_operations(), "evaluation_possible": checks,
     }  # fmt: skip
 
@@ -165,14 +161,16 @@ def total(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
         "training": sums["training"] / sums["training_possible"],
         "evaluation": sums["evaluation"] / sums["evaluation_possible"],
         "ceiling": sums["training"] / sums["products_possible"],
+        "ceiling_gathered": sums["training"] / (sums["products_possible"] + sums["gathering_possible"]),
     }
 
 
 COLUMNS = {
     "share": "share of the matrix rate",
-    "training": "... while training",
-    "ceiling": "ceiling of these products",
-    "evaluation": "... while evaluating",
+    "training": "while training",
+    "ceiling": "these products alone",
+    "ceiling_gathered": "... with gathering",
+    "evaluation": "while evaluating",
     "evaluation_time": "time evaluating",
 }
 
@@ -242,7 +240,9 @@ def main() -> None:
     parser.add_argument("--batch-sizes", type=numbers, default=(), help="only these")
     parser.add_argument("--whole", metavar="DIR", help="run the study")
     arguments = parser.parse_args()
-    if arguments.whole:
+    if arguments.whole and Path(arguments.whole).exists():
+        parser.error(f"{arguments.whole} is there; expected a new directory, so that all of the study is timed")
+    elif arguments.whole:
         run_whole(arguments.whole)
     else:
         run_sample(arguments)

@@ -6,10 +6,12 @@ as JSON, and writes one line for each. `benchmarks.panel` starts it.
 
 from __future__ import annotations
 
+import itertools
 import json
+import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,44 +19,66 @@ import numpy as np
 from benchmarks.operations import square_products, square_rate
 
 NUM_EXAMPLES, NUM_HELD_OUT, D_IN, D_OUT = 60_000, 10_000, 784, 10
-SECONDS = 0.1  # of processor time of each piece of training; at least two steps
+ROUNDS, SECONDS = 3, 0.05  # rounds of a piece, and processor time of its steps in each; at least one step
 HOT = 256  # examples of a product whose operands are in the cache
 
 
-def measure(asked: dict[str, Any]) -> dict[str, Any]:
-    """Seconds of processor time by numbers of members still running, and the rate of square products meanwhile.
+def measure(asked: dict[str, Any]) -> list[dict[str, float]]:
+    """What square products would have done in the time of each piece, in operations, by members still running.
 
     asked: depth, width, batch_size, members as [step size, seed], running (the numbers to time, the largest first) and
-    what: "training" (per step, and of its products alone) or "evaluation" (per evaluation).
+    what: "training" (a step, its products alone, gathering its examples) or "evaluation" (one, on all examples).
     """
     import torch
 
-    rates, found = [square_rate(SQUARES)], []
+    found = []
     with torch.inference_mode():
         cohort = _cohort(asked)
         for running in asked["running"]:
             cohort._keep(cohort.running[:running])
-            found.append(
-                {"running": running} | (_step(cohort, asked) if asked["what"] == "training" else _check(cohort))
-            )
-    rates.append(square_rate(SQUARES))
-    return {"rate": sum(rates) / 2, "times": found}
+            found.append({"running": running} | {name: possible(*piece) for name, piece in _pieces(cohort, asked)})
+    return found
 
 
-def _step(cohort: Any, of: dict[str, Any]) -> dict[str, float]:
+def _pieces(cohort: Any, of: dict[str, Any]) -> Iterator[tuple[str, tuple[Callable[[], object], float]]]:
+    """(name, (call, least seconds)) of what is asked for."""
+    if of["what"] == "evaluation":
+        yield "evaluation", (cohort.engine.evaluate, 0.0)
+        return
     order, size = cohort.order(0), of["batch_size"]
-    batches = [batch for batch in order.split(size, dim=-1) if batch.shape[-1] == size]
-    cohort.engine.step(batches[-1])  # makes buffers
-    steps, began, taken = 0, time.process_time(), 0.0
-    while steps < 2 or taken < SECONDS:
-        cohort.engine.step(batches[steps % len(batches)])
-        steps += 1
-        taken = time.process_time() - began
-    return {"step": taken / steps, "products": least(_products(of, len(cohort.running), cohort.shares_batches), 3)}
+    batches = itertools.cycle(batch for batch in order.split(size, dim=-1) if batch.shape[-1] == size)
+    yield "step", (lambda: cohort.engine.step(next(batches)), SECONDS)
+    yield "gathering", (_gathering(cohort.engine.inputs, batches), 0.0)
+    yield "products", (_products(of, len(cohort.running), cohort.shares_batches), 0.0)
 
 
-def _check(cohort: Any) -> dict[str, float]:
-    return {"evaluation": least(cohort.engine.evaluate, 2)}
+def _gathering(inputs: Any, batches: Iterator[Any]) -> Callable[[], None]:
+    """What brings the examples of a batch together, which lie anywhere in 188 MB, and no more."""
+    import torch
+
+    kept = torch.empty(0)
+
+    def gather() -> None:
+        indices = next(batches).reshape(-1)
+        if len(kept) != len(indices):
+            kept.resize_(len(indices), D_IN)
+        torch.index_select(inputs, 0, indices, out=kept)
+
+    return gather
+
+
+def possible(call: Callable[[], object], least: float) -> float:
+    """Operations of square products in the time of one call, which take turns; the median of some rounds."""
+    call()  # makes buffers
+    found = []
+    for _ in range(ROUNDS):
+        rate, calls, began, taken = square_rate(SQUARES, steps=1), 0, time.process_time(), 0.0
+        while not calls or taken < least:
+            call()
+            calls += 1
+            taken = time.process_time() - began
+        found.append(taken / calls * rate)
+    return statistics.median(found)
 
 
 def _cohort(of: dict[str, Any]) -> Any:
@@ -98,7 +122,7 @@ def _products(of: dict[str, Any], members: int, shared: bool) -> Callable[[], No
     def all_at_once() -> None:
         torch.mm(first.flatten(0, 1), inputs.t(), out=delta.flatten(0, 1))
 
-    forward = all_at_once if shared else min((across, along), key=lambda product: least(product, 5))
+    forward = all_at_once if shared else min((across, along), key=_least)
 
     def run() -> None:
         for _ in range(parts):
@@ -118,11 +142,11 @@ def _products(of: dict[str, Any], members: int, shared: bool) -> Callable[[], No
     return run
 
 
-def least(call: Callable[[], object], times: int) -> float:
+def _least(call: Callable[[], object]) -> float:
     """The least processor time of some calls, after a first one."""
     call()
     found = []
-    for _ in range(times):
+    for _ in range(5):
         began = time.process_time()
         call()
         found.append(time.process_time() - began)

@@ -20,8 +20,8 @@ from batchscope.training.optimizers.rule import UpdateRule
 from batchscope.training.stacked.activations import ACTIVATIONS
 from batchscope.training.stacked.product_order import examples_first
 
-# Examples that are gathered and multiplied at once, and the batch size from which that is faster.
-BLOCK, BLOCKED_FROM = 256, 1024
+# Examples of one member that are gathered and multiplied at once, and from how many bytes of all that is faster.
+BLOCK, BLOCKED_FROM = 256, 7 * 2**20
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,8 @@ def forward(stack: Stack, inputs: Tensor, h: Sequence[Tensor], outputs: Tensor) 
 def gathered_forward(stack: Stack, inputs: Tensor, indices: Tensor, work: Workspace) -> Tensor:
     """`forward` of the examples at indices [B] or [E, B] in work; return their rows of inputs [n, d], gathered."""
     gathered = work.inputs_like(inputs, indices)
-    if indices.dim() == 1 or indices.shape[1] < BLOCKED_FROM or examples_first(inputs.device):
+    few = gathered.numel() * gathered.element_size() < BLOCKED_FROM
+    if few or indices.dim() == 1 or examples_first(inputs.device):
         torch.index_select(inputs, 0, indices.reshape(-1), out=gathered.flatten(0, -2))
         forward(stack, gathered, work.h_layers, work.outputs)
     else:
