@@ -210,6 +210,25 @@ def test_strict_raises(monkeypatch):
         train(dropout_net, quietly(strict=True))
 
 
+def test_between_observed_steps_parameters_have_no_tables_of_hooks():
+    """Autograd looks into a table that is left behind in every backward pass, though it is empty."""
+    model = dropout_net()
+    first, other = model[0].weight, model[0].bias
+    kept = other.register_hook(lambda gradient: None)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    seen = []
+    with observe(model, every=2, optimizer=optimizer):
+        for _ in range(4):
+            model(torch.randn(6, 5)).sum().backward()
+            seen.append(first._post_accumulate_grad_hooks is None)
+            optimizer.step()
+            assert first._backward_hooks is None
+            assert first._post_accumulate_grad_hooks is None
+            assert list(other._backward_hooks) == [kept.id]
+            optimizer.zero_grad()
+    assert seen == [False, True, True, True]  # the first step has its hooks
+
+
 def test_the_loops_own_error_comes_through_and_nothing_is_left_behind():
     model = nn.Sequential(nn.Linear(5, 7), nn.Linear(7, 3))
     before = snapshot(model)

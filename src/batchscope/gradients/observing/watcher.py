@@ -135,8 +135,8 @@ class Watcher:
         if self._own.are_running:
             return
         one = self._step.active
-        self.guard(self.leave)
         if one is not None:
+            self.guard(self.leave)
             self.guard(self._forwards.await_gradients, one, output)
         elif torch.is_grad_enabled() and not self._steps.is_optimizers:
             self.guard(self._count, output)
