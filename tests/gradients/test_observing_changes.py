@@ -257,6 +257,39 @@ def test_closures(kind, add):
     assert [(note.reason, note.times) for note in observed.notes] == ([(MORE, 3)] if add else [])
 
 
+@pytest.mark.parametrize("add", [False, True], ids=["plain", "penalty"])
+def test_what_is_there_before_the_first_pass_of_a_closure(add):
+    model = net()
+    optimizer = torch.optim.Adam(model.parameters(), 0.01)
+    with observe(model, optimizer=optimizer) as observed:
+        for x, y in DATA[:2]:
+
+            def closure(x=x, y=y):
+                optimizer.zero_grad(set_to_none=False)
+                if add:
+                    penalty(model).backward()
+                plain(model, x, y)
+                return penalty(model)
+
+            optimizer.step(closure)
+    assert [note.reason for note in observed.notes] == [MORE] * add
+
+
+@pytest.mark.parametrize("add", [False, True], ids=["plain", "penalty"])
+def test_uneven_clipping_between_audits_hides_no_backward_pass_of_its_own(add):
+    count = [0]
+
+    def step(model, x, y):
+        micro_batches(model, x, y)
+        count[0] += 1
+        if add and count[0] % len(DATA) != 1:  # the first step has nothing more
+            penalty(model).backward()
+        clip_grad_value_(model.parameters(), 1e-2)
+
+    observed = both(net, step, data=DATA)
+    assert [note.reason for note in observed.notes] == [MORE] * add
+
+
 def test_the_other_optimizers_parameters_are_its_own_business():
     """One that steps first, adds momentum to `.grad` in place and empties it."""
     torch.manual_seed(0)

@@ -45,7 +45,7 @@ class BackwardWatch:
         one.recording.gradients[position] = gradient
 
     def _begin(self) -> BackwardPass:
-        self._step.look_for_writes()
+        self._step.look_for_writes(self._steps.is_optimizers)
         if self._step.hooks is None and not are_empty(self._step.parameters):
             self.watch_parameters()
         self._step.backward = BackwardPass([])

@@ -75,9 +75,10 @@ class GradientChanges:
         if sums.loop is not None:
             self.wants_sums, self._last = False, change_of(gradients, sums.loop)
             return self._last is Change.MORE
-        if self._last is not Change.COMMON:  # norms would not tell, or it was said
+        if self._last is Change.MORE:  # was said
             return False
-        return norms_differ(gradients, sums) if sums.is_even else step.has_others
+        can_tell = self._last is Change.COMMON and sums.is_even
+        return norms_differ(gradients, sums) if can_tell else step.has_others
 
 
 def change_of(gradients: Mapping[str, Tensor | None], sums: Mapping[str, Tensor]) -> Change:

@@ -100,6 +100,11 @@ def sq_norm(gradient: Tensor) -> Tensor:
     return row_norms(gradient.reshape(1, -1)).double().square().squeeze(0)
 
 
+def is_zero(gradient: Tensor) -> bool:
+    """Whether no entry differs from zero; sparse gradients too."""
+    return not bool((gradient.coalesce().values() if gradient.is_sparse else gradient).any())
+
+
 FEW = 2**16  # entries up to which squares may be added up in one go, see `row_norms`
 
 

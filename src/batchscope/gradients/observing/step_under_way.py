@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from batchscope.errors import MeasurementError
-from batchscope.gradients.observing.loop_gradients import LoopGradients
+from batchscope.gradients.observing.loop_gradients import LoopGradients, held, is_zero
 from batchscope.gradients.observing.passes import BackwardPass, ForwardPass, StepSums
 
 NOT_CALLED = (
@@ -23,7 +23,8 @@ class StepUnderWay:
     parameters in them. hooks: on the parameters, while they are needed. thread: in which its passes run.
     is_broken: whether it cannot be observed. why: the reason that it is missing, if it will be. is_exact: whether its
     summed gradients are kept, to be compared at its end. has_left_out: whether it has passes at other weights.
-    has_others: whether a backward pass reached the parameters by another way than calls of the model.
+    has_others: whether a backward pass reached the parameters by another way than calls of the model, or `.grad` held
+    something before the first.
     """
 
     def __init__(self, parameters: dict[str, nn.Parameter], is_distributed: bool) -> None:
@@ -102,10 +103,13 @@ class StepUnderWay:
         """A backward pass has added to `.grad`: from here on nothing else should."""
         self._marks = _marks_of(self.parameters)
 
-    def look_for_writes(self) -> None:
-        """A backward pass begins: has something written `.grad` since the last one, or since the step began?"""
+    def look_for_writes(self, is_optimizers: bool) -> None:
+        """A backward pass begins: has something written `.grad` since the last one, or since the step began?
+        is_optimizers: whether an optimizer will use what is there."""
         if self._marks is None:
-            self._was_written |= any(p.grad is not None for p in self.parameters.values())
+            left = list(held(self.parameters).values())
+            self._was_written |= bool(left)
+            self.has_others |= self.is_exact and is_optimizers and not all(map(is_zero, left))
         else:
             self._was_written |= self._marks != _marks_of(self.parameters)
 
