@@ -20,7 +20,8 @@ MNIST, LINEAR, LEMMA1 = "chen2018/figure2-mnist", "chen2018/figure2", "yin2018/l
 EMNIST = "chen2018/figure3c --variant three_passes+running+ends"
 EMNIST_GRID = "chen2018/figure3c --variant three_passes+running+other_grid+at4096"
 EMNIST_TUNED = "chen2018/figure3c --variant three_passes+running+tuned+at4096"
-EMNIST_ADAM = "chen2018/figure3c --variant three_passes+running+adam+ends"
+EMNIST_ADAM = "chen2018/figure3c --variant three_passes+running+adam+coarse"
+EMNIST_MOMENTUM = "chen2018/figure3c --variant three_passes+running+momentum+coarse"
 LETTERS = "chen2018/figure3c-letters --variant running+ends"
 GISETTE_LIKE = "chen2018/figure3d-like --variant ends"
 ADAM = "chen2018/figure3b --variant adam+coarse"
@@ -43,6 +44,7 @@ DECLARED = {
     EMNIST_GRID: "figure3c-grid",
     EMNIST_TUNED: "figure3c-tuned",
     EMNIST_ADAM: "figure3c-adam",
+    EMNIST_MOMENTUM: "figure3c-momentum",
     LETTERS: "figure3c-letters",
     GISETTE_LIKE: "figure3d-like",
     LENET: "figure3e-coarse",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import statistics
 
 from batchscope.analysis.formatting import number
+from batchscope.analysis.same_batch import EpochRatios
 from batchscope.records import Row, Rows
-from reproduction.evidence import FAILS, HOLDS, IN_PART, Answer, epochs, results
+from reproduction.evidence import FAILS, HOLDS, IN_PART, Answer, epochs, found, results
 from reproduction.markdown import table
 
 THREE_PASSES = "EMNIST-47 (reduced), three passes counted as an epoch"
@@ -28,10 +29,17 @@ def answer(given: str, under: str, rule: str = "step size by the two-epoch rule"
     return Answer(
         f"65 % running over an epoch's batches, as Keras prints it: {epochs(given, 1, 4096)} at K = {_width(given, 1)},"
         f" {epochs(given, 10, 4096)} at K = {_width(given, 10)}; at the end of an epoch of the same runs, one by one: "
-        + "; ".join(ends),
+        + "; ".join(ends)
+        + f"; epochs of the deeper over the wider, all batch sizes, {_ratio(given)}",
         HOLDS if near else IN_PART if readings[0][1] < readings[0][10] else FAILS,
         f"{under}, standardised inputs, ReLU, Glorot-uniform, {rule}",
     )
+
+
+def _ratio(given: str) -> str:
+    ratio = found(given)["F2"].evidence
+    assert isinstance(ratio, EpochRatios)
+    return ratio.short
 
 
 def _width(given: str, depth: int) -> int:

@@ -12,6 +12,7 @@ from reproduction.evidence import (
     ADAM,
     EMNIST_ADAM,
     EMNIST_GRID,
+    EMNIST_MOMENTUM,
     EMNIST_TUNED,
     FAILS,
     GISETTE_LIKE,
@@ -78,6 +79,11 @@ def _emnist_tuned() -> Answer:
 @claim("3c, Adam", IN_3C, EMNIST_ADAM)
 def _emnist_adam() -> Answer:
     return panel_c.answer(EMNIST_ADAM, f"{panel_c.THREE_PASSES}, Adam")
+
+
+@claim("3c, momentum", IN_3C, EMNIST_MOMENTUM)
+def _emnist_momentum() -> Answer:
+    return panel_c.answer(EMNIST_MOMENTUM, f"{panel_c.THREE_PASSES}, SGD with momentum 0.9")
 
 
 @claim("3c, Letters", IN_3C, LETTERS)
