@@ -153,7 +153,8 @@ def test_shapes_are_timed_here_once_and_kept(called, tmp_path, monkeypatch):
         (("--memory", "0.5"), "--memory 0.5"),
         (("--memory", "nan"), "--memory nan"),
         (("--flops", "-1"), "--flops -1"),
-        (("--processes", "0"), "--processes 0"),
+        (("--processes", "0"), "--processes 0: expected 1 to 128"),
+        (("--processes", "100000"), "--processes 100000: expected 1 to 128"),
         (("--shape", "broad"), "no shape 'broad'"),
         (("--shape", NEVER), f"{NEVER} is left out: no curve of steps against batch size: no run met the target"),
         (

@@ -114,7 +114,7 @@ def test_timing_alone_leaves_the_network_as_it_was(network):
     [
         ({"local_batches": (1, 2, 3)}, "expected 5 numbers"),
         ({"local_batches": (5, 4, 3, 2, 1)}, "ascending"),
-        ({"processes": 0}, "expected at least 1"),
+        ({"processes": 0}, "expected 1 to 128"),
         ({"seconds": 0}, "above 0"),
     ],
 )
@@ -168,3 +168,44 @@ def test_under_torchrun_its_own_ranks_are_timed_and_agree(tmp_path):
 def test_importing_the_room_does_not_import_torch():
     code = "import sys, batchscope as bs; bs.scaling.advise; bs.scaling.TimeModel; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+INTERRUPTED = """
+import os, signal, sys, threading, torch, torch.nn.functional as F, batchscope as bs
+from torch.distributed.elastic.multiprocessing import api
+
+begun = api.PContext.start
+def start(self):
+    begun(self)
+    if sys.argv[1] == "interrupt":
+        os.kill(os.getpid(), signal.SIGINT)
+api.PContext.start = start
+
+def broken(outputs, targets):
+    raise ValueError("this loss is broken")
+
+def calibrate(loss):
+    module = bs.architectures.fully_connected(d_in=64, d_out=10, depth=1, width=37)
+    bs.scaling.TimeModel.calibrate(module, loss, torch.randn(53, 64), torch.randint(10, (53,)), seconds=0.3)
+
+if __name__ == "__main__":
+    try:
+        calibrate(broken)
+    except KeyboardInterrupt:
+        print("interrupted")
+    except bs.errors.RunError as error:
+        print("this loss is broken" in str(error))
+    print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("what", "words"), [("interrupt", "interrupted"), ("break", "True")])
+def test_ctrl_c_is_itself_while_processes_are_timed_and_what_ends_them_is_said(tmp_path, what, words):
+    """The launcher makes an exception of its own of a signal, and keeps the signals."""
+    (tmp_path / "program.py").write_text(INTERRUPTED)
+    done = subprocess.run(
+        [sys.executable, "program.py", what], cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert (done.returncode, done.stdout.split()) == (0, [words, "True"]), done.stderr
+    assert "SignalException" not in done.stderr

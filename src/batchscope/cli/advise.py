@@ -22,6 +22,7 @@ from batchscope.report.drawing.static import check_path
 from batchscope.scaling import Advice, Design, TimeModel, advise, design, tables
 from batchscope.scaling.advice import WORTH
 from batchscope.scaling.advising import advise_each, check_wishes
+from batchscope.scaling.calibration import MOST_PROCESSES
 from batchscope.scaling.optimum import whole_workers
 from batchscope.scaling.synchronising import PATTERNS
 from batchscope.studies import Results, Study, read
@@ -103,8 +104,8 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
         raise InputError(f"--flops {arguments.flops}: expected a number above 0")
     if arguments.memory is not None and not arguments.memory >= 1:
         raise InputError(f"--memory {arguments.memory}: expected at least 1 example")
-    if arguments.processes < 1:
-        raise InputError(f"--processes {arguments.processes}: expected at least 1")
+    if not 1 <= arguments.processes <= MOST_PROCESSES:
+        raise InputError(f"--processes {arguments.processes}: expected 1 to {MOST_PROCESSES}")
     links_given(arguments)
     if arguments.figure is not None:
         check_path(arguments.figure)

@@ -16,6 +16,7 @@ from batchscope.scaling.timings import Timings
 
 NUM_LOCAL_BATCHES = 5
 HELD_OUT = 3  # the local batch whose timings are not used
+MOST_PROCESSES = 128  # started here at once, on one machine
 LEAST_TIME = 1e-12  # seconds: less cannot be seen
 
 
@@ -56,8 +57,10 @@ def check(sizes: tuple[int, ...], processes: int, seconds: float) -> None:
     """Raise InputError for local batches, a number of processes or a time with which nothing can be timed."""
     if len(sizes) != NUM_LOCAL_BATCHES or list(sizes) != sorted(set(sizes)) or sizes[0] < 1:
         raise InputError(f"local_batches {sizes}; expected {NUM_LOCAL_BATCHES} numbers of examples, ascending")
-    if processes < 1:
-        raise InputError(f"processes = {processes}; expected at least 1")
+    if not 1 <= processes <= MOST_PROCESSES:
+        raise InputError(
+            f"processes = {processes}; expected 1 to {MOST_PROCESSES}; torchrun starts more, on more machines"
+        )
     if not 0 < seconds < math.inf:
         raise InputError(f"seconds = {seconds}; expected a time above 0")
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import io
+import logging
 import os
+import signal
+import tempfile
+import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.elastic.multiprocessing.errors import record
 
 from batchscope.errors import RunError
 from batchscope.importing import safe_children
@@ -24,6 +30,7 @@ ROUNDS = 15  # everything takes its turn in each; the least counts, as other pro
 CALLS_IN_A_ROW = 10  # on CUDA, where the next call is prepared while the last one runs
 LEAST_BYTES = 2**20  # of the larger all-reduce: below, latency hides the bandwidth
 SMALL = 1  # numbers in the smaller one
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 Operation = Callable[[], None]
 
@@ -57,24 +64,62 @@ def _on_new_processes(job: TimingJob) -> Timings:
 
     packed = io.BytesIO()
     torch.save(job, packed)
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=job.processes,
-        run_id=uuid.uuid4().hex,
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        start_method="spawn",
-        max_restarts=0,
-    )
     try:
-        with safe_children():
+        with safe_children(), _own_signals(), _silence() as logs:
+            config = LaunchConfig(
+                min_nodes=1,
+                max_nodes=1,
+                nproc_per_node=job.processes,
+                run_id=uuid.uuid4().hex,
+                rdzv_backend="c10d",
+                rdzv_endpoint="localhost:0",
+                start_method="spawn",
+                max_restarts=0,
+                logs_specs=logs,
+            )
             found: dict[int, Timings] = elastic_launch(config, _program)(packed.getvalue())
     except ChildFailedError as error:
         raise RunError(f"a process of the calibration died: {error}") from error
     return found[0]
 
 
+@contextlib.contextmanager
+def _silence() -> Iterator[Any]:
+    """Where processes write what they say when they are ended; what the launcher says of it is not for the terminal."""
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, Std
+
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            yield DefaultLogsSpecs(log_dir=folder, redirects=Std.ERR)
+    finally:
+        logging.disable(before)
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """The launcher takes the signals that end a program for itself, to end its processes, and never gives them back.
+
+    Once its processes are gone, a signal does here what it would have done without the launcher.
+    """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+
+    before = {number: signal.getsignal(number) for number in ENDING}
+    came: signal.Signals | None = None
+    try:
+        yield
+    except SignalException as error:
+        came = error.sigval
+    finally:
+        if threading.current_thread() is threading.main_thread():  # elsewhere the launcher takes nothing
+            for number, handler in before.items():
+                signal.signal(number, handler)
+    if came is not None:
+        signal.raise_signal(came)
+
+
+@record  # an exception gets into the message of ChildFailedError
 def _program(packed: bytes) -> Timings:
     job: TimingJob = torch.load(io.BytesIO(packed), weights_only=False)  # our own, sent a moment ago
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // job.processes))
