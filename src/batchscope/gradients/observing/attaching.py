@@ -26,6 +26,8 @@ _NOTHING: tuple[Callable[..., Any], tuple[Any, ...]] = (
 class _Hook:
     """A forward hook. A copy of the model, or a file it is saved to, gets one that does nothing."""
 
+    _told = slice(None)  # which of the hook's arguments the function gets
+
     def __init__(self, function: Callable[..., None]) -> None:
         self._function = weakref.WeakMethod(function)
 
@@ -34,7 +36,7 @@ class _Hook:
             return
         function = self._function()
         if function is not None:
-            function(*arguments)
+            function(*arguments[self._told])
 
     def __deepcopy__(self, memo: Any) -> Any:
         return _NOTHING[0](*_NOTHING[1])
@@ -85,8 +87,7 @@ class Attachment:
 
 
 class _AfterHook(_Hook):
-    def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
-        super().__call__(output)
+    _told = slice(2, 3)  # the output
 
 
 def _around(module: nn.Module, compiled: Any, before: Before, after: After) -> Any:

@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from batchscope.gradients.observing.notes import Notes
 from batchscope.gradients.observing.step_log import StepLog
 from batchscope.gradients.observing.step_under_way import StepUnderWay
@@ -21,7 +23,7 @@ class Guard:
 
     def __call__(self, function: Callable[..., Any], *arguments: Any) -> Any:
         try:
-            return unseen(function, *arguments)
+            return function(*arguments) if not torch._C._len_torch_dispatch_stack() else unseen(function, *arguments)
         except Exception as error:
             self._step.is_broken = True
             if self._notes.is_strict:

@@ -99,7 +99,7 @@ class Watcher:
     def before_forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Hook: begin to record, on the outermost call of an observed step that autograd records."""
         step = self._step
-        if self.way is Way.OFF or not torch.is_grad_enabled():
+        if not self._is_observed or not torch.is_grad_enabled():
             return
         if self._own.is_guest(step.thread):
             self._own.has_guests = True
@@ -109,8 +109,12 @@ class Watcher:
             return
         if step.backward is not None and torch._C._current_graph_task_id() >= 0:  # a checkpoint around the model
             return
-        if self._steps.current % self._options.every == 0:
-            self.guard(self._begin, args, kwargs)
+        self.guard(self._begin, args, kwargs)
+
+    @property
+    def _is_observed(self) -> bool:
+        """Whether the step that the loop is in shall be; asked first of all, so that others cost next to nothing."""
+        return self._steps.current % self._options.every == 0 and self._choice.way is not Way.OFF
 
     def _begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         is_audited = self._log.num_observed % self._options.audit_every == 0
@@ -118,7 +122,7 @@ class Watcher:
 
     def _meet_guest(self) -> None:
         """Another thread uses the model with gradients: what it adds to them cannot be told from the step's own."""
-        if self._steps.current % self._options.every == 0 and not self._step.is_broken:
+        if self._is_observed and not self._step.is_broken:
             self.guard(self._refuse_threads)
 
     @staticmethod
@@ -127,14 +131,16 @@ class Watcher:
 
     def after_forward(self, output: Any) -> None:
         """Hook: end of the recording; the outputs wait for their gradients."""
-        if self.way is Way.OFF:
+        one = self._step.active
+        if one is None and not self._is_observed:
+            if not self._steps.is_optimizers and torch.is_grad_enabled() and self.way is not Way.OFF:
+                self.guard(self._count, output)
             return
         if self._own.is_guest(self._step.thread):  # its backward pass may come in another step
             self.guard(await_any, output, self._meet_guest)
             return
         if self._own.are_running:
             return
-        one = self._step.active
         if one is not None:
             self.guard(self.leave)
             self.guard(self._forwards.await_gradients, one, output)
