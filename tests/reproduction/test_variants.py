@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from reproduction import claims, evidence, variants
+from reproduction import claims, evidence, panel_c, variants
 
 # A declared variant -> committed rows of the same shape, whose numbers the claim then shows.
 ALIKE = {
     evidence.MOMENTUM: (variants._momentum, "figure3b-adam"),
     evidence.EMNIST_ADAM: (variants._emnist_adam, "figure3c-ends"),
+    evidence.EMNIST_MOMENTUM: (variants._emnist_momentum, "figure3c-ends"),
+    evidence.EMNIST_GRID: (variants._emnist_grid, "figure3c-ends"),
+    evidence.EMNIST_TUNED: (variants._emnist_tuned, "figure3c-ends"),
     evidence.LETTERS: (variants._letters, "figure3c-ends"),
     evidence.GISETTE_LIKE: (variants._gisette_like, "figure3b-adam"),
     evidence.LINEAR_TUNED: (variants._linear_tuned, "figure2"),
@@ -48,5 +51,5 @@ def test_a_variants_claim_shows_the_numbers_of_its_rows(lent, given):
 
 def test_the_same_rows_give_the_same_answer_under_another_name(lent):
     lent(evidence.EMNIST_ADAM, "figure3c-ends")
-    own, other = claims._3c(), claims.of_panel_c(evidence.EMNIST_ADAM, "x")
+    own, other = claims._3c(), panel_c.answer(evidence.EMNIST_ADAM, "x")
     assert (own.ours, own.verdict) == (other.ours, other.verdict)
