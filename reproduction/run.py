@@ -12,6 +12,7 @@ from pathlib import Path
 
 import batchscope as bs
 from batchscope.analysis.digest import digest
+from batchscope.architectures import family_named
 from batchscope.cli.main import main as batchscope
 from batchscope.recipes import find
 from batchscope.studies import StepSizes, Study
@@ -20,13 +21,17 @@ from reproduction import conjecture, figures, initialisations, keep, page
 from reproduction.evidence import DECLARED, RESULTS, RUNS
 
 ENDS = (16, 64)  # batch sizes of the smoke form
-CONVOLUTIONAL = ("lenet", "resnet18", "resnet18_head", "resnet34")  # not in it: the digits are too small for them
 
 
 def studies_of(given: str) -> Studies:
     """The studies that `batchscope run` makes of these words."""
     name, _, variant = given.partition(" --variant ")
     return find(name, variant)
+
+
+def is_convolutional(study: Study) -> bool:
+    """Whether its networks are; such studies have no smoke form, for the digits are too small for them."""
+    return family_named(study.family, study.source).takes_images
 
 
 def small(study: Study) -> Study:
@@ -56,7 +61,7 @@ def smoke(folder: Path) -> dict[str, int]:
     """Run the small form of every committed run, keep its rows, analyse them and draw them; rows by directory."""
     rows = {}
     for given, directory in RUNS.items():
-        studies = tuple(small(study) for study in studies_of(given) if study.family not in CONVOLUTIONAL)[:2]
+        studies = tuple(small(study) for study in studies_of(given) if not is_convolutional(study))[:2]
         if not studies:
             continue
         bs.run(studies, folder / "runs" / directory, executor="inline")

@@ -19,7 +19,7 @@ def test_the_smoke_form_goes_all_the_way(tmp_path):
 
 
 def _is_convolutional(given):
-    return all(study.family in run.CONVOLUTIONAL for study in run.studies_of(given))
+    return all(map(run.is_convolutional, run.studies_of(given)))
 
 
 def test_the_small_form_keeps_the_question():
