@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from batchscope.analysis.formatting import probability_text
 from batchscope.analysis.same_batch import EpochRatios
 from reproduction import claims  # noqa: F401  the page lists these first
 from reproduction.evidence import (
@@ -58,6 +59,7 @@ def _by_width(recipe: str, under: str) -> Answer:
     ratio = found(recipe)["F2"]
     assert isinstance(ratio.evidence, EpochRatios)
     words = f"{_by_depth(recipe)}; epochs of the deeper over the wider {ratio.evidence.short}"
+    words += f", above 1 with probability {probability_text(ratio.probability)}"
     return Answer(words, OF_DECISION[ratio.decision], under)
 
 

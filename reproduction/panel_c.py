@@ -57,10 +57,11 @@ def _running(given: str, depth: int) -> list[float]:
 
 def _at_end(given: str, depth: int) -> list[float]:
     """The first epochs at whose end the target is met, run by run; infinite where none is before the run ends."""
-    return [
-        next((one.epoch for one in row.history if one.train_accuracy >= row.target_value), NEVER)
-        for row in _finals(given, depth)
-    ]
+    return [_first_at_end(row) for row in _finals(given, depth)]
+
+
+def _first_at_end(row: Row) -> float:
+    return next((one.epoch for one in row.history if one.train_accuracy >= row.target_value), NEVER)
 
 
 def _words(epoch: float) -> str:
@@ -70,7 +71,17 @@ def _words(epoch: float) -> str:
 def runs(given: str) -> list[str]:
     """What became of every run of ten layers, by both readings."""
     finals = Rows.of(results(given).rows).where(phase="final", depth=10)
-    heads = ("B", "step size", "seed", "outcome", "epochs run", "best running", "best at an end", "last at an end")
+    heads = (
+        "B",
+        "step size",
+        "seed",
+        "outcome",
+        "epochs run",
+        "best running",
+        "best at an end",
+        "last at an end",
+        "first met at an end",
+    )
     return table(heads, [_run(row) for row in sorted(finals, key=lambda row: (row.batch_size, row.seed))])
 
 
@@ -79,4 +90,4 @@ def _run(row: Row) -> tuple[str, ...]:
     running, at_ends = max(one.train_accuracy_running for one in after), [one.train_accuracy for one in after]
     percent = (f"{100 * share:.1f} %" for share in (running, max(at_ends), at_ends[-1]))
     ran = (row.outcome.value, number(row.epochs_run))
-    return (str(row.batch_size), number(row.step_size), str(row.seed), *ran, *percent)
+    return (str(row.batch_size), number(row.step_size), str(row.seed), *ran, *percent, _words(_first_at_end(row)))

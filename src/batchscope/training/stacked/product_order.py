@@ -3,7 +3,7 @@
 A product of K = 20 units with B examples of d inputs can be had as [B, d] x [d, K] and turned, or as [K, d] x [d, B]
 with the inputs read across. The library behind torch (MKL) runs the first faster on Intel's processors; on AMD's, for
 which it has other kernels, the second takes half the time (docs/benchmarks.md). The maker decides and not a timing: a
-cohort that is resumed, or trained by another worker, shall round as before.
+cohort that is resumed, or trained by another worker of the machine, shall round as before.
 """
 
 from __future__ import annotations
