@@ -10,12 +10,14 @@ import warnings
 
 import pytest
 
+from batchscope.cli.advise import _kept
 from batchscope.cli.main import main
 from batchscope.records.row import Outcome
 from batchscope.running.store import Store
 from batchscope.scaling import TimeModel, advise
 from batchscope.studies import Study, read
 from tests.analysis.conftest import make_rows
+from tests.scaling.common import MODEL, curve
 
 WIDE, DEEP, NEVER = "64-54-10 relu", "64-36x2-10 relu", "64-26x4-10 relu"
 EPOCHS = {
@@ -118,6 +120,13 @@ def test_the_figure_is_drawn_where_it_was_asked_for(called, tmp_path):
     assert out.rstrip().endswith("workers.svg")
     status, _, err = called("--figure", tmp_path / "workers.xyz")
     assert (status, "ends in .png, .svg or .pdf" in err) == (2, True)
+
+
+def test_the_batch_kept_in_the_figure_is_whole_where_the_best_for_one_worker_is_not():
+    best = advise(MODEL, curve(), workers=[1, 2, 4])
+    alone = best.points[0].batch_size
+    assert alone != round(alone)
+    assert [point.batch_size for point in _kept(best).points] == [round(alone)] * 3
 
 
 def test_shapes_are_timed_here_once_and_kept(called, tmp_path, monkeypatch):

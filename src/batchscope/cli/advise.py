@@ -252,5 +252,5 @@ def _draw(found: Sequence[StudyAdvice], arguments: argparse.Namespace) -> list[P
 def _kept(advice: Advice) -> Advice:
     """The same shape at the batch size that is best for one worker, for every number of workers."""
     workers = [point.workers for point in advice.points]
-    alone = advise(advice.model, advice.curve, workers=[1]).points[0].batch_size
-    return advise(advice.model, advice.curve, name=advice.name, workers=workers, batch_size=alone)
+    alone = advise(advice.model, advice.curve, workers=[1]).points[0].batch_size  # an optimum, no whole number
+    return advise(advice.model, advice.curve, name=advice.name, workers=workers, batch_size=max(1, round(alone)))
