@@ -187,3 +187,11 @@ def test_the_command_takes_the_times_that_advise_kept(tmp_path, studied, times, 
     assert "--times FILE is for the page" in capsys.readouterr().err
     assert main([*words[:2], "--times", str(tmp_path / "none.json"), "--html", str(tmp_path / "page.html")]) == 2
     assert "none.json is not a readable JSON file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("deadline", [None, 60.0])
+def test_the_caption_names_the_line_of_a_deadline_where_there_is_one(deadline):
+    model, curve = some_model(random.Random(3))
+    chart = workers_charts([advise(model, curve, workers=range(1, 9), deadline=deadline)])["workers_time"]
+    dotted = [layer for layer in chart.panels[0].layers if isinstance(layer, Line) and layer.style == "dotted"]
+    assert bool(dotted) == ("Dotted" in chart.caption) == (deadline is not None)

@@ -22,15 +22,19 @@ _SPEEDUP = (
     "Time on one worker over time on P, each at its own best batch size; {band}. Symbol: the last worker that "
     "saves {worth:g} % of the time. Dotted: perfect."
 )
-_TIME = "Steps to target times time per step, at the best batch size for each P; {band}. Dotted: the deadline."
+_TIME = "Steps to target times time per step, at the best batch size for each P; {band}.{deadline}"
 _COST = "P workers for that time at the price of one worker for an hour, in its unit; {band}."
 
 
 def workers_charts(advices: Sequence[Advice]) -> dict[str, Chart]:
     """Name -> chart. advices: of all shapes, wide to deep, on 1, 2, ... workers, with the same price and deadline."""
     first = advices[0]
-    words = {"band": _BAND.format(level=100 * first.level), "worth": 100 * first.saturation.worth}
     deadline = () if first.deadline is None else (_level(advices, first.deadline),)
+    words = {
+        "band": _BAND.format(level=100 * first.level),
+        "worth": 100 * first.saturation.worth,
+        "deadline": " Dotted: the deadline." if deadline else "",
+    }
     last = [_last_paying(advice, hue) for advice, hue in _hues(advices)]
     speedups = _layers(advices, lambda p: p.speedup, lambda p: p.speedup_interval)
     times = _layers(advices, lambda p: p.seconds, lambda p: p.interval)
