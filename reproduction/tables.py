@@ -271,6 +271,7 @@ TABLES: dict[str, Callable[[], Lines]] = {
     "emnist-grid": of_variant(EMNIST_GRID),
     "emnist-grid-runs": lambda: panel_c.runs(EMNIST_GRID),
     "emnist-tuned": of_variant(EMNIST_TUNED),
+    "emnist-tuned-runs": lambda: panel_c.runs(EMNIST_TUNED),
     "emnist-adam": of_variant(EMNIST_ADAM),
     "emnist-momentum": of_variant(EMNIST_MOMENTUM),
     "letters": of_variant(LETTERS),

@@ -67,3 +67,5 @@ def test_the_readme_says_what_the_page_says():
     for given in (evidence.LINEAR, evidence.MNIST):
         of = evidence.found(given)["F2"].evidence
         assert f"{of.num_faster} of {of.num_compared}" in " ".join(readme.split())
+    for depth in (1, 10):
+        assert evidence.epochs(evidence.EMNIST_TUNED, depth, 4096).removesuffix(" (n = 5)") in readme
