@@ -26,6 +26,7 @@ LETTERS = "chen2018/figure3c-letters --variant running+ends"
 GISETTE_LIKE = "chen2018/figure3d-like --variant ends"
 ADAM = "chen2018/figure3b --variant adam+coarse"
 MOMENTUM = "chen2018/figure3b --variant momentum+coarse"
+MNIST_TUNED = "chen2018/figure3b --variant tuned+coarse"
 LENET, LENET_SMALL = "chen2018/figure3e --variant coarse", "chen2018/figure3e-small"
 RESNET18_HEAD, RESNET18_BLOCKS = "chen2018/figure3f-small", "chen2018/figure3g-small"
 RESNET34_BLOCKS = "chen2018/figure3h-small"
@@ -40,6 +41,7 @@ DECLARED = {
     MNIST: "figure2-mnist",
     ADAM: "figure3b-adam",
     MOMENTUM: "figure3b-momentum",
+    MNIST_TUNED: "figure3b-tuned",
     EMNIST: "figure3c-ends",
     EMNIST_GRID: "figure3c-grid",
     EMNIST_TUNED: "figure3c-tuned",
@@ -65,8 +67,9 @@ RUNS = {given: directory for given, directory in DECLARED.items() if (RESULTS / 
 
 HOLDS, IN_PART, FAILS, NOT_TESTED = "holds", "holds in part", "does not hold", "not tested"
 OF_DECISION = {"supported": HOLDS, "contradicted": FAILS, "undecided": "undecided"}
-SGD_MNIST = "plain SGD, standardised inputs, ReLU, Glorot-uniform, step size by the two-epoch rule"
-SYNTHETIC = "synthetic set, linear nets, plain SGD, Glorot-uniform, step size by the two-epoch rule"
+TWO_EPOCHS, TUNED = "step size by the two-epoch rule", "step size tuned on epochs to the target"
+SGD_MNIST = f"plain SGD, standardised inputs, ReLU, Glorot-uniform, {TWO_EPOCHS}"
+SYNTHETIC = f"synthetic set, linear nets, plain SGD, Glorot-uniform, {TWO_EPOCHS}"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import statistics
 from batchscope.analysis.formatting import number
 from batchscope.analysis.same_batch import EpochRatios
 from batchscope.records import Row, Rows
-from reproduction.evidence import FAILS, HOLDS, IN_PART, Answer, epochs, found, results
+from reproduction.evidence import FAILS, HOLDS, IN_PART, TWO_EPOCHS, Answer, epochs, found, results
 from reproduction.markdown import table
 
 THREE_PASSES = "EMNIST-47 (reduced), three passes counted as an epoch"
@@ -16,7 +16,7 @@ NEAR = 1.5  # times, either way
 NEVER = float("inf")
 
 
-def answer(given: str, under: str, rule: str = "step size by the two-epoch rule") -> Answer:
+def answer(given: str, under: str, rule: str = TWO_EPOCHS) -> Answer:
     """Epochs of the widest and the deepest net at B = 4096.
 
     It holds where, by either reading, the medians over seeds are near both numbers of the paper.

@@ -18,12 +18,13 @@ from reproduction.evidence import (
     IN_PART,
     OF_DECISION,
     RULES,
+    TUNED,
     Answer,
     claim,
     results,
 )
 
-UNDER = "digits, 4000 weights, ReLU, plain SGD, standardised inputs, 96 %, step size tuned on epochs to the target"
+UNDER = f"digits, 4000 weights, ReLU, plain SGD, standardised inputs, 96 %, {TUNED}"
 WITHIN = "within_epochs(20)"
 
 
