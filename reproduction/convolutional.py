@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from batchscope.analysis.formatting import probability_text
 from batchscope.analysis.same_batch import EpochRatios
 from reproduction import claims  # noqa: F401  the page lists these first
 from reproduction.evidence import (
@@ -18,6 +17,7 @@ from reproduction.evidence import (
     claim,
     found,
     results,
+    times_as_many,
 )
 
 MORE_WIDTH = "at a fixed batch size more width means fewer epochs"
@@ -58,8 +58,7 @@ def _in_small(recipe: str, scale: str) -> Answer:
 def _by_width(recipe: str, under: str) -> Answer:
     ratio = found(recipe)["F2"]
     assert isinstance(ratio.evidence, EpochRatios)
-    words = f"{_by_depth(recipe)}; epochs of the deeper over the wider {ratio.evidence.short}"
-    words += f", above 1 with probability {probability_text(ratio.probability)}"
+    words = f"{_by_depth(recipe)}; epochs of the deeper over the wider {times_as_many(ratio.evidence)}"
     return Answer(words, OF_DECISION[ratio.decision], under)
 
 

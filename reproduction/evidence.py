@@ -13,6 +13,8 @@ import numpy as np
 from batchscope.analysis import sweeps_of
 from batchscope.analysis.cells import Cell, cells
 from batchscope.analysis.findings import Finding, findings
+from batchscope.analysis.formatting import probability_text
+from batchscope.analysis.same_batch import EpochRatios
 from batchscope.studies import Results, read
 
 RESULTS = Path(__file__).parent.parent / "results"
@@ -135,6 +137,11 @@ def cell_of(recipe: str) -> dict[tuple[int, int], Cell]:
 def finding(name: str, recipe: str, under: str) -> Answer:
     one = found(recipe)[name]
     return Answer(one.sentence.partition(". ")[2] or one.sentence, OF_DECISION[one.decision], under)
+
+
+def times_as_many(ratio: EpochRatios) -> str:
+    """``3.7 [3.33, 4.12] times, 30 of 30, above 1 with probability > 0.999``."""
+    return f"{ratio.short}, above 1 with probability {probability_text(ratio.probability)}"
 
 
 def share_of_wider_faster(recipe: str, batch_size: int) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from batchscope.analysis.formatting import duration, grouped
+from batchscope.analysis.intervals import CERTAIN
 from batchscope.recipes import RECIPES
 from batchscope.records import Outcome, Rows
 from reproduction import prediction as prediction  # registers them, and the claims before
@@ -19,7 +20,7 @@ from reproduction.markdown import table
 
 PAGE = Path(__file__).parent.parent / "REPRODUCTION.md"
 
-_HEAD = """# The paper, claim by claim
+_HEAD = f"""# The paper, claim by claim
 
 Chen, Wang, Zhao, Koutris and Papailiopoulos, *The Effect of Network Width on the Performance of Large-batch Training*
 (NeurIPS 2018): what it says, what this code measures, and whether the claim holds. Every number comes from the rows in
@@ -27,8 +28,9 @@ Chen, Wang, Zhao, Koutris and Papailiopoulos, *The Effect of Network Width on th
 test compares the two. Intervals are 95 %.
 
 Verdicts: *holds*, *holds in part* (the line says where), *does not hold* (under these assumptions), *undecided* (too
-few runs to say), *not tested*. What the paper does not state is an assumption of ours, named with every line and
-printed with every output (`batchscope recipes`); `--variant` changes it.
+few runs to say), *not tested*. A direction holds where its probability, which the line gives, is at least {CERTAIN:g}.
+What the paper does not state is an assumption of ours, named with every line and printed with every output
+(`batchscope recipes`); `--variant` changes it.
 """
 
 

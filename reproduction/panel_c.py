@@ -7,7 +7,7 @@ import statistics
 from batchscope.analysis.formatting import number
 from batchscope.analysis.same_batch import EpochRatios
 from batchscope.records import Row, Rows
-from reproduction.evidence import FAILS, HOLDS, IN_PART, TWO_EPOCHS, Answer, epochs, found, results
+from reproduction.evidence import FAILS, HOLDS, IN_PART, TWO_EPOCHS, Answer, epochs, found, results, times_as_many
 from reproduction.markdown import table
 
 THREE_PASSES = "EMNIST-47 (reduced), three passes counted as an epoch"
@@ -39,7 +39,7 @@ def answer(given: str, under: str, rule: str = TWO_EPOCHS) -> Answer:
 def _ratio(given: str) -> str:
     ratio = found(given)["F2"].evidence
     assert isinstance(ratio, EpochRatios)
-    return ratio.short
+    return times_as_many(ratio)
 
 
 def _width(given: str, depth: int) -> int:

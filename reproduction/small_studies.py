@@ -22,6 +22,7 @@ from reproduction.evidence import (
     Answer,
     claim,
     results,
+    times_as_many,
 )
 
 UNDER = f"digits, 4000 weights, ReLU, plain SGD, standardised inputs, 96 %, {TUNED}"
@@ -53,7 +54,7 @@ def _rules() -> Answer:
         ratio, decisions[name] = _ratios(rows)
         ends = list(batch_threshold(rows, WITHIN).values())
         parts.append(
-            f"{name.replace('-', ' ')}: epochs of the deeper over the wider {ratio.short}; within 20 epochs "
+            f"{name.replace('-', ' ')}: epochs of the deeper over the wider {times_as_many(ratio)}; within 20 epochs "
             f"{ends[0].text} {ends[0].interval_text} at L = 1, {ends[-1].text} {ends[-1].interval_text} at L = 10"
         )
     tuned = OF_DECISION[decisions["tuned"]]
@@ -81,7 +82,7 @@ def _alone(given: str, ratio_of: str, under: str) -> Answer:
     shown = "; ".join(f"{name} {_epochs(line)}" for name, line in of.items())
     verdict = OF_DECISION[decision]
     return Answer(
-        f"epochs at B = 16, 64, 256, 1024: {shown}; epochs {ratio_of} {ratio.short}",
+        f"epochs at B = 16, 64, 256, 1024: {shown}; epochs {ratio_of} {times_as_many(ratio)}",
         verdict if verdict != FAILS or ratio.num_faster == 0 else IN_PART,
         f"{UNDER.replace('4000 weights, ', '')}; {under}",
     )
