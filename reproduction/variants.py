@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from batchscope.analysis import batch_threshold
-from batchscope.analysis.findings import findings
+from batchscope.analysis.findings import Finding, findings
 from batchscope.analysis.same_batch import EpochRatios
 from batchscope.records import Rows
 from reproduction import (
@@ -47,7 +47,7 @@ def of_panel_b(given: str, under: str, rule: str = TWO_EPOCHS) -> Answer:
     deep, wide = (", ".join(f"{epochs(given, depth, size)} at B = {size}" for size in SIZES) for depth in (10, 1))
     first, last = (typical(cell_of(given)[10, size]) for size in (SIZES[0], SIZES[-1]))
     near = 2 <= first <= 3 and 40 <= last <= 60
-    ends = {one.name: one for one in findings(Rows.of(results(given).rows).where(depth=(1, 10)))}["F2"]
+    ends = ends_of(given)
     assert isinstance(ends.evidence, EpochRatios)
     direction = OF_DECISION[ends.decision]
     return Answer(
@@ -56,6 +56,12 @@ def of_panel_b(given: str, under: str, rule: str = TWO_EPOCHS) -> Answer:
         f"{under}, standardised inputs, ReLU, Glorot-uniform, {rule}"
         + ("" if near else "; the verdict is on the direction alone, the numbers do not come out"),
     )
+
+
+def ends_of(given: str) -> Finding:
+    """Whether the deepest net needs more epochs than the widest at the same batch size."""
+    rows = Rows.of(results(given).rows).where(depth=(1, 10))
+    return next(one for one in findings(rows) if one.name == "F2")
 
 
 @claim("3b, Adam", IN_3B, ADAM)
