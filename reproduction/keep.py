@@ -1,6 +1,7 @@
 """Take the rows of a finished run into results/: one compact file without the folders of the machine that made it.
 
 python -m reproduction.keep runs/figure3c results/figure3c
+python -m reproduction.keep                                 no rows: assumptions as the recipes word them now
 """
 
 from __future__ import annotations
@@ -8,14 +9,19 @@ from __future__ import annotations
 import argparse
 import shutil
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from batchscope.recipes import find
 from batchscope.records import Row
 from batchscope.running.store import Store
-from batchscope.studies import read
+from batchscope.studies import Study, read
 from batchscope.studies.results import STUDY_FILE
+from batchscope.studies.study import Studies, to_toml
 from batchscope.studies.trial import TUNE
+from reproduction.evidence import DECLARED, RESULTS, RUNS
 
 
 def keep(run: Path, to: Path) -> int:
@@ -52,12 +58,42 @@ def _without_folders(command: list[str]) -> list[str]:
     return ["DIR" if word.startswith("/") else word for word in command]
 
 
-def main() -> None:
+def studies_of(given: str) -> Studies:
+    """The studies that `batchscope run` makes of these words."""
+    name, _, variant = given.partition(" --variant ")
+    return find(name, variant)
+
+
+def reworded(directory: Path) -> bool:
+    """Take the assumptions from the recipe of such a directory as they are worded now; whether they had changed.
+
+    Those of no recipe stay. Raises AssertionError where anything else differs: the rows are then of another study.
+    """
+    given = next((given for given, name in DECLARED.items() if name == directory.name), None)
+    if given is None:
+        return False
+    now, then = studies_of(given), read(directory).studies
+    if [_without_assumptions(study) for study in now] != [_without_assumptions(study) for study in then]:
+        raise AssertionError(f"{directory} holds rows of another study than {given}")
+    if now != then:
+        (directory / STUDY_FILE).write_text(to_toml(*now), encoding="utf-8")
+    return now != then
+
+
+def _without_assumptions(study: Study) -> dict[str, Any]:
+    return study.to_dict() | {"assumptions": ()}
+
+
+def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("to", type=Path)
-    arguments = parser.parse_args()
-    print(f"{keep(arguments.run, arguments.to)} rows in {arguments.to}")
+    parser.add_argument("folders", nargs="*", type=Path, metavar="RUN TO")
+    folders = parser.parse_args(words).folders
+    if len(folders) not in (0, 2):
+        parser.error("expected a run directory and where to keep its rows, or nothing")
+    if folders:
+        print(f"{keep(*folders)} rows in {folders[1]}")
+    for directory in [folders[1]] if folders else [RESULTS / name for name in RUNS.values()]:
+        print(f"{directory}: {'assumptions as they are worded now' if reworded(directory) else 'unchanged'}")
 
 
 if __name__ == "__main__":

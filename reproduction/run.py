@@ -14,19 +14,12 @@ import batchscope as bs
 from batchscope.analysis.digest import digest
 from batchscope.architectures import family_named
 from batchscope.cli.main import main as batchscope
-from batchscope.recipes import find
 from batchscope.studies import StepSizes, Study
-from batchscope.studies.study import Studies
 from reproduction import conjecture, figures, initialisations, keep, page
 from reproduction.evidence import DECLARED, RESULTS, RUNS
+from reproduction.keep import studies_of
 
 ENDS = (16, 64)  # batch sizes of the smoke form
-
-
-def studies_of(given: str) -> Studies:
-    """The studies that `batchscope run` makes of these words."""
-    name, _, variant = given.partition(" --variant ")
-    return find(name, variant)
 
 
 def is_convolutional(study: Study) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 import batchscope as bs
+from batchscope.analysis.formatting import grouped
+from batchscope.architectures import solve_width
 from batchscope.errors import InputError
 from batchscope.recipes import RECIPES, chen2018, find
 from batchscope.studies import read_studies
@@ -28,6 +30,27 @@ def test_a_figure_of_the_paper_states_its_assumptions(name):
     assert study.protocol == "paper2018"
     assert study.num_seeds == 5 or study.scaled
     assert len(set(study.assumptions)) == len(study.assumptions) >= (3 if study.scaled else 5)
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if name.startswith("chen2018")])
+def test_what_the_paper_states_is_no_assumption_and_what_differs_from_it_is_one(name):
+    (study,) = find(name)
+    said = " ".join(study.assumptions)
+    assert ("Eq. (3.1) draws with replacement" in said) == (study.sampling == "permutation")
+    assert ("plain SGD" in said) == (study.optimizer == "sgd" and not study.momentum)
+    assert ("ReLU activations" in said) == (study.family == "fully_connected" and name != "chen2018/figure1")
+    named = [line for line in study.assumptions if line.startswith("a budget of")]
+    assert all(grouped(study.budget) in line for line in named)
+    assert len(named) == (study.family in ("fully_connected", "linear"))
+
+
+def test_a_smaller_width_than_the_texts_is_said():
+    """Its text has 21 units at one layer in Figure 3(c), which 16 384 weights and 47 or 26 classes do not give."""
+    for name, classes in (("c", 47), ("c-letters", 26)):
+        study = chen2018.figure3(name)
+        assert solve_width(study.budget, 1, 784, classes) == 20
+        assert any(line.startswith("20 units at one layer") for line in study.assumptions)
+    assert not any("20 units at one" in line for line in chen2018.figure3("b").assumptions)
 
 
 def test_the_widths_are_those_of_the_papers_text():
@@ -80,6 +103,12 @@ def test_a_variant_changes_what_it_says_and_says_what_it_changes(variant):
         (lambda: chen2018.figure2("unit"), r"not for 'chen2018-figure2', .* 'inputs standardised"),
         (lambda: chen2018.figure2("running"), r"not for 'chen2018-figure2', .* 'training accuracy"),
         (lambda: chen2018.figure3("g", variant="coarse"), r"\[1, 3, 10\] .* has \[1, 2, 3, 4\] only"),
+        (lambda: chen2018.figure3("b", variant="tuned+tuned"), "'tuned' is given twice"),
+        (lambda: chen2018.figure3("b", variant="adam+momentum"), "'adam' and 'momentum' both choose step_sizes"),
+        (lambda: chen2018.figure3("b", variant="other_grid+nesterov"), "'other_grid' and 'nesterov' both choose"),
+        (lambda: chen2018.figure3("b", variant="he+fan_in"), "'he' and 'fan_in' both choose initialisation"),
+        (lambda: chen2018.figure3("b", variant="coarse+ends"), "'coarse' and 'ends' both choose num_seeds"),
+        (lambda: chen2018.figure3("b", variant="adam+"), "unknown variant ''"),
     ],
 )
 def test_a_variant_that_does_not_fit_a_figure_is_refused(make, message):
@@ -123,8 +152,9 @@ def test_unknown_panels_and_recipes_name_the_closest():
 
 @pytest.mark.parametrize("name", chen2018.VIEWS)
 def test_a_figure_without_runs_of_its_own_says_where_they_are(name):
-    with pytest.raises(InputError, match=r"shows runs of other figures: .*figure3b"):
-        find(name)
+    for variant in ("", "adam"):
+        with pytest.raises(InputError, match=r"shows runs of other figures: .*figure3b"):
+            find(name, variant)
 
 
 def test_the_changes_to_a_deep_net_are_one_each_at_equal_weights():

@@ -90,7 +90,7 @@ LARGEST = {name: option.below - 1 for name, option in OPTIONS.items() if type(op
 
 @pytest.mark.parametrize("name", [name for name in LARGEST if name not in ("filters", "batchnorm_shares")])
 def test_the_largest_number_that_is_accepted_fits_the_store(name):
-    study = make_study(**{name: LARGEST[name]})
+    study = make_study(**{name: LARGEST[name]}, schedule="cosine")
     with sqlite3.connect(":memory:") as store:
         assert store.execute("SELECT ?", [getattr(study, name)]).fetchone() == (LARGEST[name],)
 

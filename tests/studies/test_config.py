@@ -112,6 +112,16 @@ MISTAKES = [
     ({"num_seeds": 0}, "num_seeds = 0"),
     ({"protocol": "fixed"}, "expected sum_step_size, and no step_sizes"),
     ({"sum_step_size": 0.1}, "sum_step_size is for protocol 'fixed'"),
+    *[
+        (
+            {"protocol": "fixed", "sum_step_size": 0.1, "step_sizes": None, "optimizer": name},
+            f"with optimizer '{name}', ",
+        )
+        for name in ("adam", "adamw", "rmsprop", "adagrad", "adadelta", "lars", "lamb")
+    ],
+    ({"schedule_epochs": 5}, "schedule_epochs = 5 with schedule 'constant'"),
+    ({"max_epochs": 3, "warmup_epochs": 3}, "leaves nothing of max_epochs = 3"),
+    ({"schedule": "cosine", "schedule_epochs": 2, "warmup_epochs": 2.5}, "leaves nothing of schedule_epochs = 2"),
     ({"inputs": "standardized"}, "unknown inputs 'standardized': did you mean 'standardised'"),
     ({"target": {"train_accuracy_running": 96}}, "train_accuracy_running = 96; expected a fraction in"),
     ({"seed": -1}, "seed = -1"),
@@ -127,6 +137,20 @@ def test_a_mistake_is_one_message_that_names_it(change, message):
         Study.from_dict(values)
     assert "pydantic" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"protocol": "fixed", "sum_step_size": 0.1, "step_sizes": None, "optimizer": "nesterov"},
+        {"max_epochs": 3, "warmup_epochs": 2.5, "schedule": "linear"},
+        {"schedule": "cosine", "schedule_epochs": 500, "warmup_epochs": 3},
+    ],
+)
+def test_what_goes_together_is_taken(change):
+    values = {key: value for key, value in (SMALL | change).items() if value is not None}
+    study = Study.from_dict(values)
+    assert all(getattr(study, key) == value for key, value in change.items() if value is not None)
 
 
 def test_all_mistakes_are_named_at_once():

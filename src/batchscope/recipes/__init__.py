@@ -88,10 +88,10 @@ def find(name: str, variant: str = "") -> Studies:
 
     variant: of a recipe of the paper, a name in `chen2018.VARIANTS` or several joined by "+".
     """
-    if variant and not (name in RECIPES and name.startswith("chen2018/")):
-        raise InputError(f"variant {variant!r} of {name!r}; only the recipes chen2018/... have variants: leave it out")
     if name in chen2018.VIEWS:
         raise InputError(f"{name} shows runs of other figures: {chen2018.VIEWS[name]}")
+    if variant and not (name in RECIPES and name.startswith("chen2018/")):
+        raise InputError(f"variant {variant!r} of {name!r}; only the recipes chen2018/... have variants: leave it out")
     if name in RECIPES:
         return as_studies(RECIPES[name].make(variant=variant) if variant else RECIPES[name].make())
     if name.endswith(".toml") or _is_file(name):

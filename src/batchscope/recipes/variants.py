@@ -99,14 +99,26 @@ VARIANTS: dict[str, Variant] = {
 
 def varied(names: str, values: dict[str, Any]) -> dict[str, Any]:
     """The keys of a study under one variant or several, joined by "+"; its name and assumptions say so."""
-    for name in filter(None, names.split("+")):
+    given = names.split("+") if names else []
+    for place, name in enumerate(given):
         one = VARIANTS[choose("variant", name, VARIANTS)]
+        _check_beside(name, one, given[:place])
         _check_said(name, one, values)
         said = tuple(one.said.get(line, line) for line in values["assumptions"])
         changed = {key: new(values[key]) if callable(new) else new for key, new in one.changes.items()}
         scaled = "; ".join(filter(None, (values.get("scaled"), one.scaled)))
         values = values | changed | {"name": f"{values['name']}-{name}", "assumptions": said, "scaled": scaled}
     return values
+
+
+def _check_beside(name: str, one: Variant, before: list[str]) -> None:
+    """Raise InputError where a variant is given twice, or replaces what one before it has replaced."""
+    if name in before:
+        raise InputError(f"variant {name!r} is given twice; expected each once")
+    for other in before:
+        both = [key for key in one.changes if key in VARIANTS[other].changes and not callable(one.changes[key])]
+        if both:
+            raise InputError(f"variants {other!r} and {name!r} both choose {', '.join(both)}; expected one of them")
 
 
 def _check_said(name: str, one: Variant, values: dict[str, Any]) -> None:

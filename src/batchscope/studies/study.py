@@ -19,7 +19,7 @@ from batchscope.options import OPTIONS, OWN_LOSSES, OWN_METRICS, ArchitectureOpt
 from batchscope.own_code import source_of
 from batchscope.records.row import ACCURACIES, METRICS, Target
 from batchscope.records.row import OWN_METRICS as TARGETS_OF_OWN_METRICS
-from batchscope.studies import bounds
+from batchscope.studies.combinations import check_protocol, check_schedule, check_size
 from batchscope.studies.key_types import (
     BatchSizes,
     Budget,
@@ -145,24 +145,6 @@ class Study(BaseModel, ArchitectureOptions, TrainingOptions, frozen=True, extra=
             return len(names) > 1
         return OPTIONS[option].applies(self._traits, self.optimizer)
 
-    def _check_size(self) -> None:
-        depths = [depth for depth, _ in self.shapes] if self.shapes is not None else list(self.depths or ())
-        layers = len(self.batch_sizes) * sum(depth + 1 for depth in depths)
-        if layers > bounds.MOST_LAYERS:
-            raise ValueError(
-                f"its cells have {layers} layers in all; expected at most {bounds.MOST_LAYERS}: fewer batch sizes, or "
-                "fewer or less deep shapes"
-            )
-
-    def _check_protocol(self) -> None:
-        fixed = self.protocol == "fixed"
-        if fixed and (self.sum_step_size is None or "step_sizes" in self.model_fields_set):
-            raise ValueError(
-                "protocol = 'fixed' takes one step size at all batch sizes; expected sum_step_size, and no step_sizes"
-            )
-        if not fixed and self.sum_step_size is not None:
-            raise ValueError(f"sum_step_size is for protocol 'fixed', not {self.protocol!r}; leave it out")
-
     @property
     def architecture_options(self) -> dict[str, Any]:
         """The options of `ArchitectureOptions`, by name."""
@@ -241,8 +223,10 @@ class Study(BaseModel, ArchitectureOptions, TrainingOptions, frozen=True, extra=
         if (by_budget, self.shapes is not None) not in ((2, False), (0, True)):
             given = [key for key in ("budget", "depths", "shapes") if getattr(self, key) is not None]
             raise ValueError(f"got {given or 'none of budget, depths, shapes'}; expected budget with depths, or shapes")
-        self._check_size()
-        self._check_protocol()
+        depths = [depth for depth, _ in self.shapes] if self.shapes is not None else self.depths or ()
+        check_size(depths, len(self.batch_sizes))
+        check_protocol(self.protocol, self.optimizer, self.sum_step_size, "step_sizes" in self.model_fields_set)
+        check_schedule(self)
         self._fill_in()
         for name, names in self._kind.choices.items():
             if getattr(self, name):
