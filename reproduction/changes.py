@@ -81,7 +81,7 @@ def bought() -> tuple[Bought, ...]:
     return tuple(sorted(found, key=lambda one: -one.epochs.mean_ratio))
 
 
-@claim("6e", "(open) does one change to a deep net buy batch, at equal parameters, and which buys most?", CHANGES)
+@claim("6e", "(open: O2) does one change to a deep net buy batch, at equal parameters, and which buys most?", CHANGES)
 def _changes() -> Answer:
     lines = [
         f"{what}: {times} (P {sure}), {critical} (P {sure_critical}), {within} (P {sure_within})"

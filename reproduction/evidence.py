@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,10 @@ from batchscope.analysis import sweeps_of
 from batchscope.analysis.cells import Cell, cells
 from batchscope.analysis.findings import Finding, findings
 from batchscope.analysis.formatting import probability_text
+from batchscope.analysis.intervals import CERTAIN
 from batchscope.analysis.same_batch import EpochRatios
+from batchscope.analysis.verdict import UNDECIDED
+from batchscope.records import Rows
 from batchscope.studies import Results, read
 
 RESULTS = Path(__file__).parent.parent / "results"
@@ -68,7 +71,8 @@ DECLARED = {
 RUNS = {given: directory for given, directory in DECLARED.items() if (RESULTS / directory).is_dir()}
 
 HOLDS, IN_PART, FAILS, NOT_TESTED = "holds", "holds in part", "does not hold", "not tested"
-OF_DECISION = {"supported": HOLDS, "contradicted": FAILS, "undecided": "undecided"}
+OF_DECISION = {"supported": HOLDS, "contradicted": FAILS, UNDECIDED: UNDECIDED}
+NEAR = 1.5  # times, either way: so far from a number of the text ours may be
 TWO_EPOCHS, TUNED = "step size by the two-epoch rule", "step size tuned on epochs to the target"
 SGD_MNIST = f"plain SGD, standardised inputs, ReLU, Glorot-uniform, {TWO_EPOCHS}"
 SYNTHETIC = f"synthetic set, linear nets, plain SGD, Glorot-uniform, {TWO_EPOCHS}"
@@ -144,16 +148,56 @@ def times_as_many(ratio: EpochRatios) -> str:
     return f"{ratio.short}, above 1 with probability {probability_text(ratio.probability)}"
 
 
+def decided(probability: float) -> str:
+    """The verdict on a statement of such a probability, the same either way."""
+    return HOLDS if probability >= CERTAIN else FAILS if probability <= 1 - CERTAIN else UNDECIDED
+
+
+def together(verdicts: Iterable[str]) -> str:
+    """The verdict on a statement of several parts: that of all, or in part where some hold and some do not."""
+    found = set(verdicts)
+    if len(found) == 1:
+        return found.pop()
+    return IN_PART if HOLDS in found else FAILS if FAILS in found else UNDECIDED
+
+
+def is_near(found: float, low: float, high: float) -> bool:
+    """Whether epochs of ours are those of the text, from low to high, to within a factor of NEAR."""
+    return low / NEAR <= found <= high * NEAR
+
+
+def means(recipe: str) -> dict[tuple[int, int], float]:
+    """(depth, batch size) -> mean epochs over seeds, as the paper averages; infinite where one did not arrive."""
+    finals = Rows.of(results(recipe).rows).where(phase="final").group_by("depth", "batch_size")
+    times = {
+        key: [math.inf if row.epochs_to_target is None else row.epochs_to_target for row in finals[key]]
+        for key in finals
+    }
+    return {key: sum(found) / len(found) for key, found in times.items()}
+
+
 def share_of_wider_faster(recipe: str, batch_size: int) -> tuple[int, int]:
-    """Pairs of shapes at a batch size, and how many of them the wider wins by its typical epochs; ties do not count."""
-    at = {depth: typical(cell) for (depth, size), cell in cell_of(recipe).items() if size == batch_size}
+    """Pairs of shapes at a batch size, and how many of them the wider wins by its mean epochs; ties do not count."""
+    at = {depth: mean for (depth, size), mean in means(recipe).items() if size == batch_size}
     pairs = [(at[a], at[b]) for a in at for b in at if a < b and at[a] != at[b]]
     return sum(wide < deep for wide, deep in pairs), len(pairs)
 
 
 def typical(cell: Cell) -> float:
-    """Mean epochs, infinite where not all runs arrived."""
+    """Median epochs, infinite where not all runs arrived."""
     return cell.epochs.value if cell.epochs is not None and cell.reached == cell.num_seeds else math.inf
+
+
+def with_interval(cell: Cell) -> str:
+    """``12 [10, 14.4]``, and how many arrived where some did and others did not."""
+    return cell.epochs_text + ("" if cell.reached in (0, cell.num_seeds) else f" ({cell.reached} of {cell.num_seeds})")
+
+
+def ends_of(recipe: str) -> Finding:
+    """Whether the deepest net needs more epochs than the widest at the same batch size."""
+    depths = [depth for depth, _ in cell_of(recipe)]
+    rows = Rows.of(results(recipe).rows).where(depth=(min(depths), max(depths)))
+    return next(one for one in findings(rows) if one.name == "F2")
 
 
 @functools.cache
@@ -169,7 +213,8 @@ def at_the_start(recipe: str) -> dict[str, float]:
 
 def epochs(recipe: str, depth: int, batch_size: int) -> str:
     cell = cell_of(recipe)[depth, batch_size]
-    return f"{cell.epochs_text} (n = {cell.num_seeds})"
+    lost = cell.reached not in (0, cell.num_seeds)
+    return f"{cell.epochs_text} ({f'{cell.reached} of {cell.num_seeds} arrived' if lost else f'n = {cell.num_seeds}'})"
 
 
 def batch_sizes(recipe: str) -> list[int]:

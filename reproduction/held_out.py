@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from batchscope.analysis.formatting import number
+from batchscope.analysis.verdict import UNDECIDED
 from batchscope.records import Outcome, Rows
 from reproduction import open_questions  # noqa: F401  the page lists these first
-from reproduction.evidence import HOLDS, MNIST, RUNS, SGD_MNIST, Answer, claim, results
+from reproduction.evidence import FAILS, HOLDS, MNIST, RUNS, SGD_MNIST, Answer, claim, results, together
 
 Array = NDArray[np.float64]
 FEWEST = 8  # runs that arrived, for a line through them
@@ -83,7 +84,12 @@ def everywhere() -> Iterator[tuple[str, HeldOut]]:
                 yield study.name, one
 
 
-@claim("6c", "(open) what do larger batches, and deeper nets, cost in held-out error?", MNIST)
+def _costs(slope: Slope) -> str:
+    """Whether more of it costs held-out error: certainly so, certainly not, or undecided."""
+    return HOLDS if slope.value > slope.half else FAILS if slope.value < -slope.half else UNDECIDED
+
+
+@claim("6c", "(open: O3) do larger batches, and deeper nets, cost held-out error?", MNIST)
 def _held_out() -> Answer:
     one = held_out(Rows.of(results(MNIST).rows))
     assert one is not None
@@ -93,6 +99,6 @@ def _held_out() -> Answer:
         f"held-out error at the target (96 % training accuracy): {number(one.error)} % over {one.n} runs that arrived; "
         f"twice the batch adds {one.by_size} points, twice the depth {one.by_depth}. Of {len(others)} other studies "
         f"{worse} lose by a larger batch too, {better} gain, the rest are not told apart: docs/reproduction.md",
-        HOLDS if one.by_size.value > one.by_size.half else "undecided",
+        together(_costs(slope) for slope in (one.by_size, one.by_depth)),
         f"{SGD_MNIST}; at equal training accuracy, not at equal epochs",
     )

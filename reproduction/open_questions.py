@@ -22,6 +22,7 @@ from reproduction.evidence import (
     Answer,
     claim,
 )
+from reproduction.ranks import Ranked
 
 Array = NDArray[np.float64]
 
@@ -44,9 +45,7 @@ def pooled(panels: Mapping[str, tuple[Array, Array]]) -> Pooled:
     pairs = [[stats.rankdata(values) / len(values) for values in pair] for pair in panels.values()]
     x, y = (np.concatenate([ranks[k] - ranks[k].mean() for ranks in pairs]) for k in (0, 1))
     rank, n = float(x @ y / math.sqrt((x @ x) * (y @ y))), len(x)
-    half = 1.96 * math.sqrt((1 + rank**2 / 2) / (n - len(panels) - 2))
-    z = math.atanh(min(max(rank, -0.999), 0.999))
-    return Pooled(rank, (math.tanh(z - half), math.tanh(z + half)), n)
+    return Pooled(rank, Ranked.of(rank, n - len(panels) - 2).interval, n)
 
 
 def first_after_the_start(sweeps: Mapping[str, Sweep]) -> dict[str, float]:

@@ -15,7 +15,7 @@ from batchscope.recipes import RECIPES
 from batchscope.records import Outcome, Rows
 from reproduction import prediction as prediction  # registers them, and the claims before
 from reproduction import tables
-from reproduction.evidence import CLAIMS, RUNS, Claim, results
+from reproduction.evidence import CLAIMS, NEAR, RUNS, Claim, results
 from reproduction.markdown import table
 
 PAGE = Path(__file__).parent.parent / "REPRODUCTION.md"
@@ -25,12 +25,21 @@ _HEAD = f"""# The paper, claim by claim
 Chen, Wang, Zhao, Koutris and Papailiopoulos, *The Effect of Network Width on the Performance of Large-batch Training*
 (NeurIPS 2018): what it says, what this code measures, and whether the claim holds. Every number comes from the rows in
 [results](results) or from closed forms: `python -m reproduction.page` writes this page again without training, and a
-test compares the two. Intervals are 95 %.
+test compares the two. Intervals are 95 %, of two sides.
 
-Verdicts: *holds*, *holds in part* (the line says where), *does not hold* (under these assumptions), *undecided* (too
-few runs to say), *not tested*. A direction holds where its probability, which the line gives, is at least {CERTAIN:g}.
-What the paper does not state is an assumption of ours, named with every line and printed with every output
-(`batchscope recipes`); `--variant` changes it.
+Verdicts: *holds*, *holds in part* (some parts do and some do not: the line says where), *does not hold* (under these
+assumptions), *undecided* (too few runs to say), *not tested*. A statement that has a probability holds from {CERTAIN:g}
+on and does not hold from {1 - CERTAIN:.2f} down, so that an interval of two sides may touch what the verdict excludes.
+Numbers of the text count as met where ours are within a factor of {NEAR:g}. What the paper does not state is an
+assumption of ours, named with every line and printed with every output (`batchscope recipes`); `--variant` changes it.
+
+Epochs are medians over seeds by a censored likelihood, between the check that missed the target and the one that met
+it; the paper averages five runs counted in whole epochs, which gives larger numbers, by up to an epoch and by what a
+mean exceeds a median. Single runs, in lists, are counted as the paper does. `>`: the median lies beyond the epochs
+allowed.
+
+What was tried again after a first answer, with the paper's numbers known, is said so in its line: the grid and the rule
+of step sizes of 3(c), and averages of B_S at equal epochs on MNIST.
 """
 
 

@@ -23,6 +23,7 @@ from reproduction.evidence import (
     claim,
     results,
     times_as_many,
+    with_interval,
 )
 
 UNDER = f"digits, 4000 weights, ReLU, plain SGD, standardised inputs, 96 %, {TUNED}"
@@ -37,7 +38,7 @@ def named(given: str, first: str) -> dict[str, Results]:
 
 def _epochs(of: Iterable[Cell]) -> str:
     """Epochs at every batch size, ascending."""
-    return ", ".join(cell.epochs_text for cell in sorted(of, key=lambda cell: cell.batch_size))
+    return ", ".join(with_interval(cell) for cell in sorted(of, key=lambda cell: cell.batch_size))
 
 
 def _ratios(rows: Results) -> tuple[EpochRatios, str]:

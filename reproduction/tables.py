@@ -43,6 +43,7 @@ from reproduction.evidence import (
     is_run,
     results,
     typical,
+    with_interval,
 )
 from reproduction.markdown import filled, table
 from reproduction.small_studies import named
@@ -68,15 +69,10 @@ def epochs_of(rows: Results, words: Callable[[Cell], str], head: str = "L x K") 
 
 
 def mean_or_count(cell: Cell) -> str:
-    """Mean epochs where all runs arrived, else how many did."""
+    """Median epochs where all runs arrived, else how many did."""
     if cell.reached == cell.num_seeds:
         return number(round(typical(cell), 1))
     return f"{cell.reached} of {cell.num_seeds}" if cell.reached else "never"
-
-
-def with_interval(cell: Cell) -> str:
-    """``12 [10, 14.4]``, and how many arrived where not all did."""
-    return cell.epochs_text + ("" if cell.reached in (0, cell.num_seeds) else f" ({cell.reached} of {cell.num_seeds})")
 
 
 def outcomes_mnist() -> Lines:

@@ -14,7 +14,7 @@ from reproduction import evidence, variants
     ("epochs", "decision", "verdict"),
     [
         ((2.5, 50), SUPPORTED, evidence.HOLDS),
-        ((2.5, 70), SUPPORTED, evidence.IN_PART),
+        ((2.5, 90), SUPPORTED, evidence.IN_PART),
         ((11, 50), SUPPORTED, evidence.IN_PART),
         ((2.5, 50), UNDECIDED, "undecided"),
         ((11, 50), UNDECIDED, "undecided"),

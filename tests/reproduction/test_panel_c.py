@@ -21,15 +21,17 @@ def test_the_first_epoch_at_whose_end_the_target_is_met_is_that_of_the_rows():
 
 
 @pytest.mark.parametrize(
-    ("running", "at_end", "verdict"),
+    ("running", "at_end", "slower", "verdict"),
     [
-        ({1: [10, 9, 40], 10: [200, 300, 150]}, {1: [99], 10: [99]}, evidence.HOLDS),
-        ({1: [99], 10: [99]}, {1: [8, 9, 10], 10: [math.inf, 216, 150]}, evidence.HOLDS),
-        ({1: [9], 10: [math.inf, math.inf, 211]}, {1: [9], 10: [40]}, evidence.IN_PART),
-        ({1: [9], 10: [9]}, {1: [9], 10: [9]}, evidence.FAILS),
+        ({1: [10, 9, 40], 10: [200, 300, 150]}, {1: [99], 10: [99]}, evidence.HOLDS, evidence.HOLDS),
+        ({1: [99], 10: [99]}, {1: [8, 9, 10], 10: [math.inf, 216, 150]}, evidence.HOLDS, evidence.HOLDS),
+        ({1: [9], 10: [math.inf, math.inf, 211]}, {1: [9], 10: [40]}, evidence.HOLDS, evidence.IN_PART),
+        ({1: [9], 10: [9]}, {1: [9], 10: [9]}, "undecided", "undecided"),
+        ({1: [30], 10: [9]}, {1: [30], 10: [9]}, evidence.FAILS, evidence.FAILS),
     ],
 )
-def test_one_reading_near_both_numbers_is_enough_and_the_medians_count(monkeypatch, running, at_end, verdict):
+def test_one_reading_near_both_numbers_is_enough_and_the_medians_count(monkeypatch, running, at_end, slower, verdict):
+    monkeypatch.setattr(panel_c, "_deeper_is_slower", lambda _: slower)
     monkeypatch.setattr(panel_c, "_running", lambda _, depth: running[depth])
     monkeypatch.setattr(panel_c, "_at_end", lambda _, depth: at_end[depth])
     assert panel_c.answer(evidence.EMNIST, "ours").verdict == verdict
