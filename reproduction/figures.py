@@ -1,7 +1,8 @@
 """The paper's figures from the committed rows, without training.
 
-python -m reproduction.figures                 all of them into docs/figures, in under a minute
-python -m reproduction.figures figure2 --out . one of them
+python -m reproduction.figures                  those of the documents into docs/figures, in under a minute
+python -m reproduction.figures figure2 --out .  one of them
+python -m reproduction.figures --all --out .    all: Figures 3, 4 and 5 of every committed run of a panel, too
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from batchscope.report.charts.estimates import OUTSIDE, points
 from batchscope.report.charts.registry import CHARTS
 from batchscope.report.drawing import static
 from reproduction import changes, initial_weights, lemma1
-from reproduction.evidence import CHANGES, LINEAR, MNIST, RESULTS, WEIGHTS, at_the_start, batch_sizes, results
+from reproduction.evidence import CHANGES, LINEAR, MNIST, RESULTS, RUNS, WEIGHTS, at_the_start, batch_sizes, results
 from reproduction.initial_weights import Net
 
 OUT = Path(__file__).parent.parent / "docs" / "figures"
@@ -43,7 +44,8 @@ def digest_of(given: str) -> Digest:
 
 def of_report(given: str, chart: str) -> tuple[Chart, str]:
     """A chart of the report of committed rows, and which data and runs it shows."""
-    return described(digest_of(given), chart)
+    found, subtitle = described(digest_of(given), chart)
+    return replace(found, caption=f"{found.caption} Rows: {given}."), subtitle
 
 
 def described(one: Digest, chart: str) -> tuple[Chart, str]:
@@ -240,19 +242,23 @@ def _decades(title: str, low: float, high: float) -> Axis:
     return replace(log_axis(title, [10.0**k for k in ends]), limits=(low, high))
 
 
+VIEWS = {"figure3": "epochs", "figure4": "heat_map", "figure5": "largest_batch"}  # of one run of a panel
 FIGURES: dict[str, Callable[[], tuple[Chart, str]]] = {
     "figure2": figure2,
     "figure2-mnist": lambda: of_report(MNIST, "diversity"),
-    "figure3a": lambda: of_report(LINEAR, "epochs"),
-    "figure3b": lambda: of_report(MNIST, "epochs"),
-    "figure4a": lambda: of_report(LINEAR, "heat_map"),
-    "figure4b": lambda: of_report(MNIST, "heat_map"),
-    "figure5a": lambda: of_report(LINEAR, "largest_batch"),
-    "figure5b": lambda: of_report(MNIST, "largest_batch"),
+    **{f"{view}a": functools.partial(of_report, LINEAR, chart) for view, chart in VIEWS.items()},
+    **{f"{view}b": functools.partial(of_report, MNIST, chart) for view, chart in VIEWS.items()},
     "lemma1": lemma1_ratios,
     "initialisations": initialisations,
     "initial_weights": initial_weights_figure,
     "changes": changes_figure,
+}
+DOCUMENTED = (*FIGURES, "figure3c-ends", "figure3c-adam", "figure3d-like", "figure3e-small", "figure3g-small")
+FIGURES |= {
+    directory.replace("figure3", view): functools.partial(of_report, given, chart)
+    for given, directory in RUNS.items()
+    if directory.startswith("figure3")
+    for view, chart in VIEWS.items()
 }
 
 
@@ -270,10 +276,11 @@ def write(one: Digest, chart: str, file: Path) -> Path:
 
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="FIGURE", help=f"of {', '.join(FIGURES)}; all if left out")
+    parser.add_argument("names", nargs="*", metavar="FIGURE", help=f"of {', '.join(FIGURES)}")
+    parser.add_argument("--all", action="store_true", help="without names: all of them")
     parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args(words)
-    for name in arguments.names or FIGURES:
+    for name in arguments.names or (FIGURES if arguments.all else DOCUMENTED):
         print(draw(name, arguments.out))
 
 

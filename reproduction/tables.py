@@ -30,6 +30,7 @@ from reproduction.evidence import (
     LENET,
     LENET_SMALL,
     LETTERS,
+    LINEAR,
     LINEAR_TUNED,
     MNIST,
     MNIST_TUNED,
@@ -68,7 +69,7 @@ def epochs_of(rows: Results, words: Callable[[Cell], str], head: str = "L x K") 
     return table((head, *(f"B = {size}" for size in sizes)), lines)
 
 
-def mean_or_count(cell: Cell) -> str:
+def median_or_count(cell: Cell) -> str:
     """Median epochs where all runs arrived, else how many did."""
     if cell.reached == cell.num_seeds:
         return number(round(typical(cell), 1))
@@ -256,7 +257,8 @@ def of_variant(given: str, head: str = "L x K") -> Callable[[], Lines]:
 
 
 TABLES: dict[str, Callable[[], Lines]] = {
-    "epochs-mnist": lambda: epochs_of(results(MNIST), mean_or_count),
+    "epochs-linear": lambda: epochs_of(results(LINEAR), median_or_count),
+    "epochs-mnist": lambda: epochs_of(results(MNIST), median_or_count),
     "outcomes-mnist": outcomes_mnist,
     "questions-mnist": questions_mnist,
     "bounds-mnist": bounds_mnist,

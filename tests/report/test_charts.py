@@ -156,3 +156,18 @@ def test_points_are_shifted_by_less_than_a_batch_size_however_many_shapes():
         assert shifts == sorted(shifts)
         assert max(shifts) / min(shifts) <= 2**0.61
         assert math.prod(shifts) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("passes", "epochs", "data"),
+    [
+        (1, "passes over the data", "n = 1797 examples)"),
+        (3, "each 3 passes over the data", "n = 1797 examples, 3 passes an epoch)"),
+    ],
+)
+def test_axes_and_subtitle_say_what_an_epoch_is(passes, epochs, data):
+    rows = [factory.row(batch_size=size, seed=seed, passes_per_epoch=passes) for size in (8, 64) for seed in (0, 1)]
+    one = digest(rows)
+    assert CHARTS["epochs"][1](one).panels[0].y.title == f"epochs to target ({epochs})"
+    assert CHARTS["steps"][1](one).panels[0].y.title == "steps to target (updates)"
+    assert data in one.about.subtitle

@@ -16,12 +16,23 @@ def test_a_figure_is_drawn_from_the_committed_rows(name, tmp_path):
 
 @pytest.mark.slow
 def test_all_of_them_are(tmp_path):
-    figures.main(["--out", str(tmp_path)])
+    figures.main(["--all", "--out", str(tmp_path)])
     assert {path.stem for path in tmp_path.iterdir()} == set(figures.FIGURES)
 
 
-def test_every_figure_lies_in_the_documents():
-    assert {path.stem for path in figures.OUT.glob("*.png")} >= set(figures.FIGURES)
+def test_every_figure_of_the_documents_lies_there_and_is_shown():
+    page = (figures.OUT.parent / "reproduction.md").read_text(encoding="utf-8")
+    assert set(figures.FIGURES) >= set(figures.DOCUMENTED)
+    assert {path.stem for path in figures.OUT.glob("*.png")} >= set(figures.DOCUMENTED)
+    assert [name for name in figures.DOCUMENTED if f"(figures/{name}.png)" not in page] == []
+
+
+def test_every_committed_run_of_a_panel_has_its_figures_which_name_it():
+    for directory in evidence.RUNS.values():
+        if directory.startswith("figure3"):
+            assert directory in figures.FIGURES
+    chart, _ = figures.FIGURES["figure4c-adam"]()
+    assert chart.caption.endswith(f"Rows: {evidence.EMNIST_ADAM}.")
 
 
 def test_figure2_shows_the_numbers_of_the_claim():

@@ -22,12 +22,19 @@ class Context:
     protocol: str
     seeds: str  # the number of seeds per cell, "5" or "3-5"
     max_epochs: str
+    passes: str  # over the data, that count as one epoch
+
+    @property
+    def epoch(self) -> str:
+        """What epochs are: "passes over the data", or "each 3 passes over the data"."""
+        return "passes over the data" if self.passes in ("1", "-") else f"each {self.passes} passes over the data"
 
     @property
     def subtitle(self) -> str:
         """Data, target, seeds and protocol on one line, for the top of a figure."""
+        passes = "" if self.passes in ("1", "-") else f", {self.passes} passes an epoch"
         return (
-            f"{self.dataset} (n = {self.num_examples} examples) · target: {self.target} · "
+            f"{self.dataset} (n = {self.num_examples} examples{passes}) · target: {self.target} · "
             f"{self.seeds} seeds per point · protocol {self.protocol}"
         )
 
@@ -47,6 +54,7 @@ def context(rows: Iterable[Row]) -> Context:
         protocol=_join(final.entries("protocol")),
         seeds=_seeds(final),
         max_epochs=_join(f"{count:g}" for (count,) in final.distinct("max_epochs")),
+        passes=_join(str(count) for (count,) in final.distinct("passes_per_epoch")),
     )
 
 

@@ -24,7 +24,7 @@ def diversity(one: Digest) -> Chart | None:
     shapes = list(one.sweeps)
     layers = [layer for index, shape in enumerate(shapes) for layer in _shape(one, shape, Hue(index, len(shapes)))]
     panel = Panel(
-        linear("epoch (passes over the data)", [epoch for curve in one.curves for epoch in curve.epochs]),
+        linear(f"epoch ({one.about.epoch})", [epoch for curve in one.curves for epoch in curve.epochs]),
         doubling("batch-size bound B_S (examples)", [bound for curve in one.curves for bound in curve.bounds]),
         tuple(layers),
     )

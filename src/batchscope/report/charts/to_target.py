@@ -18,7 +18,6 @@ from batchscope.report.charts.registry import Section, chart_of
 
 FEW_SHAPES = 4
 CURVE_POINTS = 40  # of a fitted curve and its band
-UNITS = {"epochs": "passes over the data", "steps": "updates"}
 CAPTION = (
     "Filled: {what} to target, median over the n seeds of a cell by censored likelihood; bars: its 95 % interval, log "
     "scale (none for n = 1); points are shifted sideways. Open triangle: most seeds ran out of epochs, it "
@@ -50,9 +49,10 @@ def _against_batch_size(one: Digest, what: str) -> Chart | None:
         fitted = _fitted(one, shape, hue, what)
         layers += [*fitted, *_perfect(line, shape, hue, what), *([] if fitted else _joined(line, shape, hue, what))]
         layers.append(_points(one, line, shape, hue, what))
+    unit = one.about.epoch if what == "epochs" else "updates"
     panel = Panel(
         log_axis("batch size B (examples)", batch_sizes(one.table)),
-        doubling(f"{what} to target ({UNITS[what]})", _heights(one.table, what)),
+        doubling(f"{what} to target ({unit})", _heights(one.table, what)),
         tuple(layers),
     )
     title = f"{what.capitalize()} to target against batch size"
