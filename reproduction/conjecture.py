@@ -21,12 +21,14 @@ from numpy.typing import NDArray
 
 from batchscope.theory import chen2018
 from batchscope.theory.linear import limit_given_weights
+from reproduction.command import ended
+from reproduction.evidence import RESULTS
 
 D = 100  # inputs
 WIDTHS = (5, 20, 80)
 MATRICES = (2, 3, 5, 10)  # L of Theorem 3: weight matrices
 EXAMPLES = 2000  # of a data set, for the nonlinear nets; the linear ones are taken at n -> infinity
-OUT = Path("results/conjecture.json")
+OUT = RESULTS / "conjecture.json"
 
 
 def linear_bound(width: int, num_matrices: int, rng: np.random.Generator) -> float:
@@ -102,4 +104,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(ended("conjecture", main))

@@ -28,6 +28,7 @@ from batchscope.report.charts.estimates import OUTSIDE, points
 from batchscope.report.charts.registry import CHARTS
 from batchscope.report.drawing import static
 from reproduction import changes, initial_weights, lemma1
+from reproduction.command import ended
 from reproduction.evidence import CHANGES, LINEAR, MNIST, RESULTS, RUNS, WEIGHTS, at_the_start, batch_sizes, results
 from reproduction.initial_weights import Net
 
@@ -43,9 +44,19 @@ def digest_of(given: str) -> Digest:
 
 
 def of_report(given: str, chart: str) -> tuple[Chart, str]:
-    """A chart of the report of committed rows, and which data and runs it shows."""
+    """A chart of the report of committed rows, what it assumes and which rows these are; and its data and runs."""
     found, subtitle = described(digest_of(given), chart)
-    return replace(found, caption=f"{found.caption} Rows: {given}."), subtitle
+    return replace(found, caption=f"{found.caption} Assumed: {assumed(given)}. Rows: {given}."), subtitle
+
+
+def assumed(given: str) -> str:
+    """What the paper does not state and these runs have, in short: ``sgd, glorot_uniform weights, ...``."""
+    study = results(given).study
+    momentum = f" with momentum {study.momentum:g}" if study.momentum else ""
+    words = [f"{study.optimizer}{momentum}", f"{study.initialisation} weights", f"{study.activation} units"]
+    words += [f"{study.inputs} inputs"] if study.dataset != "synthetic" else []
+    words += [f"{study.passes_per_epoch} passes counted as an epoch"] if study.passes_per_epoch > 1 else []
+    return ", ".join(words)
 
 
 def described(one: Digest, chart: str) -> tuple[Chart, str]:
@@ -76,9 +87,9 @@ def figure2() -> tuple[Chart, str]:
     panels = Panel(depths, y, bounds, "(a)"), Panel(depths, y, within, "(b)"), Panel(diversity, y, both, "(c)")
     caption = (
         f"Linear nets of 16 384 weights, loss 1e-12. B_S: mean of {results(LINEAR).study.num_seeds} initial nets. "
-        f"Largest batch: within_epochs(14), bars 95 % over seeds. {OUTSIDE}"
+        f"Largest batch: within_epochs(14), bars 95 % over seeds. {OUTSIDE} Assumed: {assumed(LINEAR)}."
     )
-    title = "Gradient diversity and the largest batch"
+    title = "Gradient diversity at the start and the largest batch"
     return Chart(title, caption, panels, legend="shape, wide to deep"), one.about.subtitle
 
 
@@ -285,4 +296,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(ended("figures", main))

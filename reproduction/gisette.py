@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchscope.data.load import load
+from reproduction.command import ended
 from reproduction.evidence import RESULTS
 
 OUT = RESULTS / "gisette.json"
@@ -85,4 +86,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(ended("gisette", main))

@@ -22,7 +22,10 @@ FEWEST = 8  # runs that arrived, for a line through them
 
 @dataclass(frozen=True)
 class Slope:
-    """Percentage points for twice the batch, or twice the depth: by least squares, half: of the 95 % interval."""
+    """Percentage points for twice the batch, or twice the depth: by least squares, half: of the 95 % interval.
+
+    Over the means of cells, each as often as it has runs: runs of a cell share its step size, and are not independent.
+    """
 
     value: float
     half: float
@@ -51,25 +54,35 @@ def held_out(rows: Rows) -> HeldOut | None:
     known = ~np.isnan(error)
     if known.sum() < FEWEST:
         return None
-    size, depth = (np.log2(arrived.column(name).astype(float))[known] for name in ("batch_size", "depth"))
-    slopes = _slopes([size, depth], error[known])
+    cells, cell, counts = np.unique(
+        np.column_stack([arrived.column(name).astype(float)[known] for name in ("batch_size", "depth", "width")]),
+        axis=0,
+        return_inverse=True,
+        return_counts=True,
+    )
+    means = np.bincount(cell.ravel(), weights=error[known]) / counts
+    slopes = _slopes(list(np.log2(cells[:, :2]).T), means, counts.astype(float))
     return HeldOut(float(error[known].mean()), int(known.sum()), *slopes)
 
 
-def _slopes(of: list[Array], y: Array) -> list[Slope]:
-    """One for each, all in one regression; those that do not vary have none."""
+def _slopes(of: list[Array], y: Array, weights: Array) -> list[Slope]:
+    """One for each, all in one regression; those that do not vary have none, and none has where cells are too few."""
     vary = [k for k, x in enumerate(of) if np.ptp(x) > 0]
-    beta, half = least_squares(np.column_stack([np.ones(len(y)), *(of[k] for k in vary)]), y)
+    if len(y) <= len(vary) + 1:
+        return [UNKNOWN for _ in of]
+    beta, half = least_squares(np.column_stack([np.ones(len(y)), *(of[k] for k in vary)]), y, weights)
     found = dict(zip(vary, zip(beta[1:].tolist(), half[1:].tolist(), strict=True), strict=True))
     return [Slope(*found[k]) if k in found else UNKNOWN for k in range(len(of))]
 
 
-def least_squares(design: Array, y: Array) -> tuple[Array, Array]:
+def least_squares(design: Array, y: Array, weights: Array) -> tuple[Array, Array]:
     """(coefficients, half widths of their 95 % intervals)."""
-    beta = np.linalg.lstsq(design, y, rcond=None)[0]
+    root = np.sqrt(weights)
+    scaled, target = design * root[:, None], y * root
+    beta = np.linalg.lstsq(scaled, target, rcond=None)[0]
     freedom = len(y) - design.shape[1]
-    variance = ((y - design @ beta) ** 2).sum() / freedom
-    error = np.sqrt(variance * np.diag(np.linalg.inv(design.T @ design)))
+    variance = ((target - scaled @ beta) ** 2).sum() / freedom
+    error = np.sqrt(variance * np.diag(np.linalg.inv(scaled.T @ scaled)))
     half: Array = stats.t.ppf(0.975, freedom) * error
     return beta.astype(np.float64), half
 

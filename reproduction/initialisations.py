@@ -24,6 +24,7 @@ from batchscope.studies.dataset import DataRequest, facts, load_data
 from batchscope.studies.plan import architectures, settings
 from batchscope.training.settings import Member
 from batchscope.training.stacked.stack_engine import StackEngine
+from reproduction.command import ended
 
 OUT = Path(__file__).parent.parent / "results" / "initialisations.json"
 SEEDS = 5
@@ -58,4 +59,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(ended("initialisations", main))

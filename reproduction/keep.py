@@ -21,6 +21,7 @@ from batchscope.studies import Study, read
 from batchscope.studies.results import STUDY_FILE
 from batchscope.studies.study import Studies, to_toml
 from batchscope.studies.trial import TUNE
+from reproduction.command import ended
 from reproduction.evidence import DECLARED, RESULTS, RUNS
 
 
@@ -97,4 +98,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(ended("keep", main))

@@ -22,10 +22,12 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from batchscope.analysis.formatting import number
+from batchscope.errors import InputError
 from batchscope.records import Outcome, Rows
 from batchscope.records.row import Row
 from batchscope.studies import Results, Study, read
 from batchscope.studies.dataset import DataRequest, load_data
+from reproduction.command import ended
 
 RESULTS = Path(__file__).parent.parent / "results" / "lemma1"
 SMALLEST = 1e-10  # suboptimality in units of the labels' variance below which rounding and little else is compared
@@ -77,7 +79,11 @@ def lines(results: Results) -> list[Line]:
 
 
 def _of_shape(study: Study, rows: Rows, floor: float) -> Iterator[Line]:
-    assert study.sum_step_size is not None
+    if study.sum_step_size is None or not rows.where(batch_size=1):
+        raise InputError(
+            f"study {study.name!r} has no runs of serial SGD under one step size for the sum; expected the "
+            "directory of a run of yin2018/lemma1"
+        )
     serial = _suboptimality(list(rows.where(batch_size=1)), study.max_epochs, floor)
     for batch_size in study.batch_sizes[1:]:
         runs = list(rows.where(batch_size=batch_size))
@@ -152,12 +158,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", type=Path, nargs="?", default=RESULTS)
     heads = ("problem", "L", "gamma", "B", "min B_S", "delta", "promise", "ratio", "low", "pass", "")
+    found = lines(read(parser.parse_args().directory))
     print("".join(f"{head:>14s}" for head in heads))
-    for line in lines(read(parser.parse_args().directory)):
+    for line in found:
         values = (line.sum_step_size, line.batch_size, line.least_bound, line.delta, line.promise, line.ratio, line.low)
         cells = (line.problem, str(line.depth), *map(number, values), str(line.at_pass), "broken" * line.broken)
         print("".join(f"{cell:>14s}" for cell in cells))
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(ended("lemma1", main))

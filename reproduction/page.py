@@ -15,6 +15,7 @@ from batchscope.recipes import RECIPES
 from batchscope.records import Outcome, Rows
 from reproduction import prediction as prediction  # registers them, and the claims before
 from reproduction import tables
+from reproduction.command import ended
 from reproduction.evidence import CLAIMS, NEAR, RUNS, Claim, results
 from reproduction.markdown import table
 
@@ -99,4 +100,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(ended("page", main))

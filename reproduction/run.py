@@ -2,20 +2,29 @@
 
 python -m reproduction.run             into results/; then the simulation, the figures and the page
 python -m reproduction.run --smoke     the same path in small, into a folder that is thrown away; under a minute
+python -m reproduction.run --smoke --out DIR          into one that is kept, and gone on with after an interruption
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import batchscope as bs
 from batchscope.analysis.digest import digest
+from batchscope.analysis.formatting import duration
 from batchscope.architectures import family_named
+from batchscope.cli.main import EXIT_INTERRUPTED
 from batchscope.cli.main import main as batchscope
+from batchscope.errors import DataError
+from batchscope.running.devices import default_workers
 from batchscope.studies import StepSizes, Study
+from batchscope.studies.outline import outline
 from reproduction import conjecture, figures, initialisations, keep, page
+from reproduction.command import ended
 from reproduction.evidence import DECLARED, RESULTS, RUNS
 from reproduction.keep import studies_of
 
@@ -66,26 +75,59 @@ def smoke(folder: Path) -> dict[str, int]:
     return rows
 
 
-def everything() -> None:
-    """All of it, in order; any part that is finished takes seconds."""
+def minutes() -> dict[str, float]:
+    """What `batchscope run` is given -> minutes at most on the workers of this machine; those finished count too."""
+    workers = default_workers("cpu")
+    return {given: sum(outline(study, workers).minutes_at_most for study in studies_of(given)) for given in DECLARED}
+
+
+def everything() -> int:
+    """All of it, in order; any part that is finished takes seconds. Returns the worst exit status of the runs.
+
+    A run that cannot be made, for want of its data say, leaves the others alone; Ctrl-C ends it all.
+    """
+    statuses = {}
+    print(_estimate(), flush=True)
     for given, directory in DECLARED.items():
         words = given.split()
         batchscope(["plan", *words])
-        batchscope(["run", *words, "--out", str(RESULTS / directory)])
+        statuses[given] = batchscope(["run", *words, "--out", str(RESULTS / directory)])
+        if statuses[given] == EXIT_INTERRUPTED:
+            return EXIT_INTERRUPTED
     conjecture.main([])
     initialisations.main([])
     figures.main([])
     page.main([])
+    for given in (given for given, status in statuses.items() if status):
+        print(f"not finished, see above: batchscope run {given}", file=sys.stderr)
+    return max(statuses.values())
 
 
-def main() -> None:
+def _estimate() -> str:
+    """The time of everything, before anything is run; of data that are not there no time is known."""
+    try:
+        found = minutes()
+    except DataError as error:
+        return f"no estimate of the whole: {error}"
+    return f"at most {duration(60 * sum(found.values()))} for all {len(found)} runs; finished ones are left alone"
+
+
+def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--smoke", action="store_true")
-    if not parser.parse_args().smoke:
+    parser.add_argument("--out", type=Path, help="of the smoke form: a folder to keep, and to go on in")
+    arguments = parser.parse_args(words)
+    if arguments.out and not arguments.smoke:
+        parser.error("--out is for --smoke; the rows of all runs go into results/")
+    if not arguments.smoke:
         return everything()
+    if arguments.out:
+        smoke(arguments.out)
+        return 0
     with tempfile.TemporaryDirectory() as folder:
         smoke(Path(folder))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(ended("run", main))

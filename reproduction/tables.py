@@ -229,9 +229,9 @@ def lemma1_table() -> Lines:
         "γ",
         "L",
         "least B_S, B = 2",
-        "kept, δ <= 1",
-        "kept, δ > 1",
-        "first break, times the serial loss",
+        "not broken, δ <= 1",
+        "not broken, δ > 1",
+        "first break beyond chance, times the serial loss",
     )
     of: dict[tuple[str, float, int], list[lemma1.Line]] = {}
     for line in lemma1.committed():

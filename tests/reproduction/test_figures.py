@@ -56,3 +56,16 @@ def test_the_promise_is_the_same_line_in_every_panel():
 def test_an_unknown_figure_names_the_closest(tmp_path):
     with pytest.raises(InputError, match="did you mean 'figure2'"):
         figures.draw("figur2", tmp_path)
+
+
+def test_every_panel_names_what_its_runs_assume():
+    for given, words in (
+        (evidence.MNIST, "sgd, glorot_uniform weights, relu units, standardised inputs"),
+        (evidence.LINEAR, "sgd, glorot_uniform weights, linear units"),
+        (evidence.MOMENTUM, "sgd with momentum 0.9, glorot_uniform weights"),
+        (evidence.EMNIST_ADAM, "adam, glorot_uniform weights, relu units, standardised inputs, 3 passes counted"),
+        (evidence.RESNET18_BLOCKS, "sgd, he weights"),
+    ):
+        assert figures.assumed(given).startswith(words)
+    assert f"Assumed: {figures.assumed(evidence.LINEAR)}." in figures.figure2()[0].caption
+    assert f"Assumed: {figures.assumed(evidence.ADAM)}. Rows" in figures.FIGURES["figure3b-adam"]()[0].caption

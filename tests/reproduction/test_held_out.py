@@ -17,9 +17,25 @@ def test_slopes_are_those_of_least_squares_with_their_intervals():
     x = rng.normal(size=200)
     design = np.column_stack([np.ones(200), x])
     expected = stats.linregress(x, y := 3 + 2 * x + rng.normal(size=200))
-    beta, half = held_out.least_squares(design, y)
+    beta, half = held_out.least_squares(design, y, np.ones(200))
     assert beta[1] == pytest.approx(expected.slope)
     assert half[1] == pytest.approx(stats.t.ppf(0.975, 198) * expected.stderr)
+
+
+def test_runs_of_a_cell_count_together():
+    """Slopes of the rows are those of the cells' means, and their intervals do not shrink with copies of a run."""
+    rows = [row for row in evidence.results(evidence.MNIST).rows if row.phase == "final"]
+    found = held_out.held_out(Rows.of(rows))
+    cells = {}
+    for row in rows:
+        if row.epochs_to_target is not None:
+            cells.setdefault((row.batch_size, row.depth), []).append(100 * (1 - row.heldout_accuracy))
+    design = np.column_stack([np.ones(len(cells)), np.log2(list(cells))])
+    means, weights = np.array([np.mean(one) for one in cells.values()]), np.array([len(one) for one in cells.values()])
+    beta = np.linalg.solve(design.T @ (weights[:, None] * design), design.T @ (weights * means))
+    assert (found.by_size.value, found.by_depth.value) == pytest.approx(tuple(beta[1:]))
+    twice = held_out.least_squares(design, means, 2 * weights)[1]
+    assert twice == pytest.approx(held_out.least_squares(design, means, weights)[1])
 
 
 def test_only_runs_that_arrived_count_and_one_depth_has_no_slope():

@@ -28,7 +28,7 @@ from batchscope.records.rows import Column, Rows
 
 EPOCHS_MEANING = (
     "epochs to target: median over seeds [95 % interval], between the checks at which the target was missed and met, "
-    "seeds that ran out of epochs included; >: most seeds never arrived."
+    "seeds that ran out of epochs included; >: the median lies beyond that."
 )
 
 
@@ -83,7 +83,7 @@ class Cell:
 
     @property
     def epochs_text(self) -> str:
-        """Such as "12.3 [11, 13.6]", "> 40" (most seeds never arrived) or "never" (all diverged or crashed)."""
+        """Such as "12.3 [11, 13.6]", "> 40" (the median lies beyond) or "never" (all diverged or crashed)."""
         return self._text(self.epochs)
 
     @property

@@ -13,8 +13,8 @@ from batchscope.report.charts.chart import Chart, Heat, HeatCell, Panel
 from batchscope.report.charts.registry import Section, chart_of
 
 CAPTION = (
-    "Number and colour (log scale): epochs to target, median over the n seeds of the cell; ≥: a lower bound, most "
-    "seeds ran out of epochs. Hatched: no seed reached the target in the epochs allowed (>), or all diverged or "
+    "Number and colour (log scale): epochs to target, median over the n seeds of the cell; ≥: it lies beyond the "
+    "epochs allowed. Hatched: no seed reached the target in the epochs allowed (>), or all diverged or "
     "crashed (never). Empty: not run. Intervals and n are in the table of these numbers."
 )
 

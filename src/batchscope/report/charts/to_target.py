@@ -20,8 +20,8 @@ FEW_SHAPES = 4
 CURVE_POINTS = 40  # of a fitted curve and its band
 CAPTION = (
     "Filled: {what} to target, median over the n seeds of a cell by censored likelihood; bars: its 95 % interval, log "
-    "scale (none for n = 1); points are shifted sideways. Open triangle: most seeds ran out of epochs, it "
-    "is a lower bound. ×: every seed diverged or crashed. Solid curve and band: steps = S_min (1 + B_crit/B) with its "
+    "scale (none for n = 1); points are shifted sideways. Open triangle: the median lies beyond the "
+    "epochs allowed. ×: every seed diverged or crashed. Solid curve and band: steps = S_min (1 + B_crit/B) with its "
     "95 % band over batch sizes and seeds (McCandlish et al. 2018); without a fit, the points are joined. "
     "Dotted: perfect scaling from the smallest batch size that arrived: epochs stay, steps fall as 1/B."
 )
