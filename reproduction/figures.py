@@ -265,6 +265,7 @@ FIGURES: dict[str, Callable[[], tuple[Chart, str]]] = {
     "changes": changes_figure,
 }
 DOCUMENTED = (*FIGURES, "figure3c-ends", "figure3c-adam", "figure3d-like", "figure3e-small", "figure3g-small")
+FIGURES |= {"figure1": FIGURES["figure3b"]}  # the same runs
 FIGURES |= {
     directory.replace("figure3", view): functools.partial(of_report, given, chart)
     for given, directory in RUNS.items()
