@@ -87,7 +87,7 @@ def _figure1() -> Answer:
     first = sum(times[1] == min(times.values()) for times in at.values())
     return Answer(
         f"epochs, L = 1, K = 21 against L = 10, K = 17: {'; '.join(rows)}; all ten shapes: F2, MNIST. The widest is "
-        f"the fastest of the ten at {first} of {len(at)} batch sizes only",
+        f"the fastest of the ten at {first} of {len(at)} batch sizes",
         OF_DECISION[ends_of(MNIST).decision],
         SGD_MNIST,
     )

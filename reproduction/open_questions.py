@@ -45,7 +45,7 @@ def pooled(panels: Mapping[str, tuple[Array, Array]]) -> Pooled:
     pairs = [[stats.rankdata(values) / len(values) for values in pair] for pair in panels.values()]
     x, y = (np.concatenate([ranks[k] - ranks[k].mean() for ranks in pairs]) for k in (0, 1))
     rank, n = float(x @ y / math.sqrt((x @ x) * (y @ y))), len(x)
-    return Pooled(rank, Ranked.of(rank, n - len(panels) - 2).interval, n)
+    return Pooled(rank, Ranked.of(rank, n - len(panels) + 1).interval, n)
 
 
 def first_after_the_start(sweeps: Mapping[str, Sweep]) -> dict[str, float]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
+from batchscope.analysis.findings import fisher_interval
+from batchscope.analysis.intervals import LEVEL
 from batchscope.records import Outcome, Rows
 from reproduction.evidence import decided, results
 
@@ -22,11 +23,9 @@ class Ranked:
     probability: float
 
     @classmethod
-    def of(cls, rank: float, freedom: int) -> Ranked:
-        """From a correlation of n values; freedom: n - 3, or what is left of it."""
-        z, error = math.atanh(min(max(rank, -0.999), 0.999)), math.sqrt((1 + rank**2 / 2) / freedom)
-        ends = math.tanh(z - 1.96 * error), math.tanh(z + 1.96 * error)
-        return cls(rank, ends, float(stats.norm.cdf(z / error)))
+    def of(cls, rank: float, n: int) -> Ranked:
+        """From a correlation over n shapes, or over what so many are worth."""
+        return cls(rank, *fisher_interval(rank, n, 1 + rank**2 / 2, LEVEL))
 
     @property
     def verdict(self) -> str:
@@ -35,13 +34,13 @@ class Ranked:
 
     def __str__(self) -> str:
         low, high = self.interval
-        return f"{self.rank:.2f} [{low:.2f}, {high:.2f}]"
+        return f"{self.rank:.2f} [{low:.2f}, {high:.2f}]" if np.isfinite(low) else f"{self.rank:.2f}"
 
 
 def ranked(x: Iterable[float], y: Iterable[float]) -> Ranked:
     """Of two lists of numbers of the same shapes; infinities rank beyond all others."""
     first, second = list(x), list(y)
-    return Ranked.of(float(stats.spearmanr(first, second)[0]), len(first) - 3)
+    return Ranked.of(float(stats.spearmanr(first, second)[0]), len(first))
 
 
 def averaged(recipe: str, batch_size: int) -> list[float]:

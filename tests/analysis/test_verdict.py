@@ -9,7 +9,7 @@ import pytest
 
 import batchscope as bs
 from batchscope.analysis import compare, correlate_diversity, findings, sweeps_of
-from batchscope.analysis.findings import _fisher, correlate
+from batchscope.analysis.findings import correlate, fisher_interval
 from batchscope.analysis.fit.critical_batch import fit_sweep
 from batchscope.errors import InputError
 
@@ -224,7 +224,7 @@ def test_fishers_interval_holds_the_truth_at_its_level():
     for _ in range(2000):
         x = rng.standard_normal(10)
         y = 0.6 * x + 0.8 * rng.standard_normal(10)
-        (low, high), _ = _fisher(float(np.corrcoef(x, y)[0, 1]), 10, 1.0, 0.95)
+        (low, high), _ = fisher_interval(float(np.corrcoef(x, y)[0, 1]), 10, 1.0, 0.95)
         hits += low <= 0.6 <= high
     assert hits / 2000 == pytest.approx(0.95, abs=3 * math.sqrt(0.95 * 0.05 / 2000))
 

@@ -208,8 +208,8 @@ def correlate(
     rank = _correlation(_ranks(x[ranked]), _ranks(y[ranked]))
     pearson = _correlation(np.log(x[logged]), np.log(y[logged]))
     n, n_pearson = int(ranked.sum()), int(logged.sum())
-    rank_interval, probability = _fisher(rank, n, 1 + rank**2 / 2, level)
-    pearson_interval, _ = _fisher(pearson, n_pearson, 1.0, level)
+    rank_interval, probability = fisher_interval(rank, n, 1 + rank**2 / 2, level)
+    pearson_interval, _ = fisher_interval(pearson, n_pearson, 1.0, level)
     definition = next((thresholds[shape].definition for shape in shapes), "")
     sentence = _sentence(rank, rank_interval, probability, f"{definition}, {100 * level:.0f} %, n = {n} shapes")
     return Correlation(
@@ -243,8 +243,12 @@ def _correlation(x: Array, y: Array) -> float:
     return float(np.clip(np.corrcoef(x, y)[0, 1], -1, 1))
 
 
-def _fisher(r: float, n: int, variance: float, level: float) -> tuple[tuple[float, float], float]:
-    """Interval and P(correlation > 0) from z = atanh(r), standard error sqrt(variance / (n - 3))."""
+def fisher_interval(r: float, n: int, variance: float, level: float) -> tuple[tuple[float, float], float]:
+    """Return interval and P(correlation > 0) from z = atanh(r), of standard error sqrt(variance / (n - 3)).
+
+    Both are NaN for too few shapes; the interval is where every pair is in order (|r| = 1), and n alone speaks then.
+    variance: 1 for Pearson's r; 1 + r²/2 for Spearman's (Bonett and Wright 2000).
+    """
     if math.isnan(r) or n < FEWEST_SHAPES:
         return (math.nan, math.nan), math.nan
     if abs(r) == 1:  # every pair in order: z is infinite and says nothing of n; a permutation does
