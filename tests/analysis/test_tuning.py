@@ -102,6 +102,15 @@ def test_an_easier_target_gives_the_threshold_of_a_study_run_for_it():
     assert answers[0.02].value > answers[0.01].value
 
 
+def test_at_the_target_itself_thresholds_are_those_of_the_study_of_several_shapes():
+    sizes, grid = [2**k for k in range(3, 12)], [2.0**k for k in range(-7, 1)]
+    model = NoisyQuadratic.of_size(100, target=0.01)
+    rows = QuadraticStudy(model, sizes, grid, num_examples=16384, spread=0.2).rows(history=True)
+    rows = rows + [replace(row, shape="noisier", depth=2, seed=row.seed + 10) for row in rows if row.batch_size != 64]
+    answers = by_target(rows, [0.01], "within_epochs(3)")
+    assert {shape: levels[0.01] for shape, levels in answers.items()} == batch_threshold(rows, "within_epochs(3)")
+
+
 def test_default_levels_are_easier_and_harder_ones_are_refused(rows, history):
     curve = [0.5, 0.7, 0.85, 0.95, 0.97]
     some = [history(row, curve) for row in rows({32: [5.0, 5.0], 64: [5.0, 5.0]})]

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from batchscope.analysis.intervals import LEVEL, num_resamples
+from batchscope.analysis.intervals import LEVEL
 from batchscope.analysis.sweeps import (
     Array,
     Booleans,
@@ -20,7 +20,7 @@ from batchscope.analysis.sweeps import (
     sweeps_of,
 )
 from batchscope.analysis.threshold_estimate import ThresholdEstimate
-from batchscope.analysis.thresholds import batch_threshold, estimate
+from batchscope.analysis.thresholds import batch_threshold
 from batchscope.errors import InputError
 from batchscope.records.histories import columns, lengths
 from batchscope.records.row import ACCURACIES, METRICS, RISING, Row, Target
@@ -63,15 +63,12 @@ def by_target(
     _refuse_harder(metric, target, asked)
     sweeps = sweeps if sweeps and len(rows) == len(finals) else sweeps_of(rows)
     groups = by_shape(rows)
-    count = num_resamples(len(rows), len(sweeps))
-    result = {}
-    for shape, sweep in sweeps.items():
-        values, epochs, steps = _curves(runs_among(groups[shape]), metric)
-        result[shape] = {
-            number: estimate(_at_level(sweep, values, epochs, steps, number, metric), definition, count, level, seed)
-            for number in asked
-        }
-    return result
+    curves = {shape: _curves(runs_among(groups[shape]), metric) for shape in sweeps}
+    found = {}
+    for number in asked:
+        had = {shape: _at_level(sweep, *curves[shape], number, metric) for shape, sweep in sweeps.items()}
+        found[number] = batch_threshold(had, definition, level=level, seed=seed)
+    return {shape: {number: found[number][shape] for number in asked} for shape in sweeps}
 
 
 def _levels(metric: str, target: float) -> tuple[float, ...]:
