@@ -113,7 +113,7 @@ def ours(row: Row, device: torch.device) -> tuple[Run, str]:
     mode = partial(mode_of, row.net, row.settings)
     with mode():
         cohort = RunningCohort(row.net, row.dataset(), row.settings, row.members, device)
-    cohort.engine.begin_epoch(0)
+        cohort.engine.begin_epoch(0)
     batches = _batches(row, device)
 
     def run(steps: int) -> None:

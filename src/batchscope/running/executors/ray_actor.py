@@ -53,7 +53,9 @@ class CohortActor:
         a path for its checkpoint keeps its state there and sends none. code: path -> content of the user's own.
         """
         from batchscope.running.executors.worker import serve
+        from batchscope.running.freed_memory import keep_freed_memory
 
+        keep_freed_memory()
         messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
         data = self._data(dataset, checksum)
         job = dataclasses.replace(job, folders=(self._unpacked(code),) if code else ())

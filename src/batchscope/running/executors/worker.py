@@ -12,6 +12,8 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
+from batchscope.running.freed_memory import keep_freed_memory, return_freed_memory
+
 if TYPE_CHECKING:
     from batchscope.data import Dataset
     from batchscope.running.job import Job
@@ -29,6 +31,7 @@ def main(descriptor: int, device: str) -> None:
     pipe: Connection = Connection(descriptor)
     jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(pipe, jobs), daemon=True).start()
+    keep_freed_memory()
 
     def send(message: Message) -> None:
         # Nothing can be sent to a parent that is gone; `_receive` then ends this process.
@@ -37,6 +40,7 @@ def main(descriptor: int, device: str) -> None:
 
     while True:
         serve(jobs.get(), device, send)
+        return_freed_memory()
 
 
 def _receive(pipe: Connection, jobs: queue.SimpleQueue[Job]) -> None:
