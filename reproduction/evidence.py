@@ -36,6 +36,7 @@ LENET, LENET_SMALL = "chen2018/figure3e --variant coarse", "chen2018/figure3e-sm
 RESNET18_HEAD, RESNET18_BLOCKS = "chen2018/figure3f-small", "chen2018/figure3g-small"
 RESNET34_BLOCKS = "chen2018/figure3h-small"
 LINEAR_TUNED = "chen2018/figure2 --variant tuned+ends"
+ASSUMPTIONS = "beyond/assumptions"
 RULES, WEIGHTS, CHANGES = "beyond/rules", "beyond/initialisations", "beyond/changes"
 CONSTANT_WIDTH, CONSTANT_DEPTH = "beyond/constant-width", "beyond/constant-depth"
 # What `batchscope run` is given -> run directory in results/. Figure 3(a) is in the runs of Figure 2, Figures 1 and
@@ -60,6 +61,7 @@ DECLARED = {
     RESNET18_BLOCKS: "figure3g-small",
     RESNET34_BLOCKS: "figure3h-small",
     LEMMA1: "lemma1",
+    ASSUMPTIONS: "beyond-assumptions",
     RULES: "beyond-rules",
     WEIGHTS: "beyond-initialisations",
     CONSTANT_WIDTH: "beyond-constant-width",

@@ -157,6 +157,18 @@ def test_a_figure_without_runs_of_its_own_says_where_they_are(name):
             find(name, variant)
 
 
+def test_the_assumptions_are_all_combinations_and_each_says_what_it_assumes():
+    studies = find("beyond/assumptions")
+    sets = {(one.optimizer, one.momentum, one.initialisation, one.inputs) for one in studies}
+    assert len(sets) == len(studies) == 3 * 2 * 2
+    plain = chen2018.figure3("b")
+    for study in studies:
+        changed = sum(getattr(study, key) != getattr(plain, key) for key in ("initialisation", "inputs"))
+        changed += study.optimizer != plain.optimizer or study.momentum != plain.momentum
+        assert len(set(plain.assumptions) - set(study.assumptions)) >= changed
+        assert (study.depths, study.batch_sizes, study.protocol) == ((10,), (128, 4096), "paper2018")
+
+
 def test_the_changes_to_a_deep_net_are_one_each_at_equal_weights():
     shallow, deep, *changed = find("beyond/changes")
     digits = DataFacts("f" * 16, 1437, (1, 8, 8), 10, 10)
