@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from batchscope.analysis.cells import Cell, cells
 from batchscope.studies import Study
+from reproduction import variants  # noqa: F401  the page lists these first
 from reproduction.evidence import (
     ASSUMPTIONS,
     FAILS,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from batchscope.analysis import batch_threshold
 from batchscope.analysis.same_batch import EpochRatios
 from reproduction import (
-    assumptions,  # noqa: F401  registered here: the page lists it behind the variants of 3(b)
     motive,  # noqa: F401  the page lists them first
     panel_c,
 )
