@@ -17,6 +17,7 @@ class Status:
     """A moment of a run.
 
     trials_done of trials_total: the total grows when a grid is widened. seconds_left: None until something finished.
+    at_most: whether that is a bound: of reported runs none has ended, and they may need all their epochs.
     latest: the cohort that just ended or made an epoch, in words. best: the reported run with the fewest epochs to
     the target so far, or None. finished_cohort: whether this status marks the end of a cohort.
     """
@@ -26,6 +27,7 @@ class Status:
     crashed: int
     seconds: float
     seconds_left: float | None
+    at_most: bool
     latest: str
     best: Row | None
     finished_cohort: bool
@@ -78,6 +80,7 @@ class Tracker:
             self._crashed,
             seconds,
             self._seconds_left(),
+            any(left and not self._predicted.get(phase) for phase, left in self._left.items()),
             self._latest,
             self._best,
             finished_cohort,
@@ -95,7 +98,7 @@ class Tracker:
         if not self._predicted:
             return None
         overall = sum(self._taken.values()) / max(sum(self._predicted.values()), 1e-9)
-        ratios = {phase: self._taken[phase] / max(self._predicted[phase], 1e-9) for phase in self._predicted}
+        ratios = {phase: self._taken[phase] / predicted for phase, predicted in self._predicted.items() if predicted}
         return sum(seconds * ratios.get(phase, overall) for phase, seconds in self._left.items()) / self._capacity
 
 
