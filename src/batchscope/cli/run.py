@@ -17,7 +17,7 @@ from batchscope.records.row import Outcome
 from batchscope.report.terminal import brief_text
 from batchscope.running.devices import DEVICES
 from batchscope.running.executors import EXECUTORS
-from batchscope.running.executors.distributed import leads
+from batchscope.running.executors.distributed import launched, leads
 from batchscope.running.executors.ray import CHECKPOINTS
 from batchscope.running.freed_memory import keep_freed_memory
 from batchscope.running.runner import run as run_studies
@@ -53,8 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Train what is missing, print the headline; 0, 1 where trials crashed."""
     studies = find(arguments.study, arguments.variant)
     out = arguments.out or default_directory(arguments.study, arguments.variant)
-    if arguments.executor == "inline":
-        keep_freed_memory()
+    if arguments.executor == "inline" or launched():
+        keep_freed_memory()  # this process trains
     with progress_display(quiet=arguments.json or not leads()) as display:
         results = run_studies(
             studies,
