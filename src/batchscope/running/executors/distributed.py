@@ -119,7 +119,8 @@ class _Team:
         """End this rank's part; the others are not waited for."""
         import torch.distributed as dist
 
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        # A rank that ends because another has died says so before torchrun's word, which may come late, ends it too.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN if self.broken else signal.SIG_DFL)
         if not self.broken and dist.is_initialized():
             dist.destroy_process_group()
 
