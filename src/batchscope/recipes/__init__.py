@@ -76,7 +76,7 @@ RECIPES: dict[str, Recipe] = {
     **{f"chen2018/figure3{name}": Recipe(_figure3(name), *words) for name, words in _FIGURE3.items()},
     "yin2018/lemma1": Recipe(yin2018.lemma1, "Lemma 1: one step size for the sum at every batch size", "about 3"),
     "beyond/assumptions": Recipe(
-        beyond.assumptions, "MNIST: which assumptions give the text's epochs of Figure 3(b)?", "about 30"
+        beyond.assumptions, "MNIST: which assumptions give the text's epochs of Figure 3(b)?", "about 10"
     ),
     "beyond/rules": Recipe(beyond.rules, "digits: the two-epoch rule against tuning to the target", "about 1"),
     "beyond/initialisations": Recipe(beyond.initialisations, "digits: does the largest batch follow B_S?", "about 3"),
