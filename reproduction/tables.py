@@ -15,7 +15,7 @@ from batchscope.architectures import Architecture
 from batchscope.recipes import chen2018
 from batchscope.records import Outcome, Rows
 from batchscope.studies import Results
-from reproduction import assumptions, changes, held_out, initial_weights, lemma1, panel_c
+from reproduction import assumptions, changes, easier_target, held_out, initial_weights, lemma1, panel_c
 from reproduction.evidence import (
     ADAM,
     CHANGES,
@@ -267,6 +267,7 @@ TABLES: dict[str, Callable[[], Lines]] = {
     "momentum": of_variant(MOMENTUM),
     "mnist-tuned": of_variant(MNIST_TUNED),
     "assumptions": assumptions.lines,
+    "easier-target": easier_target.lines,
     "emnist": of_variant(EMNIST),
     "emnist-runs": lambda: panel_c.runs(EMNIST),
     "emnist-grid": of_variant(EMNIST_GRID),
