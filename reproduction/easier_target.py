@@ -70,7 +70,8 @@ def _line(level: float, sizes: list[int]) -> tuple[str, ...]:
     return f"{level:.0%}".replace("%", " %"), *epochs, *ends, probability_text(verdict.probability)
 
 
-def _is_near(level: float) -> bool:
+def is_near_text(level: float) -> bool:
+    """Whether ten layers then need the epochs of the text wherever it has a number."""
     return all(is_near(typical(at(level)[0][size]), *text) for size, text in IN_TEXT.items())
 
 
@@ -80,7 +81,7 @@ def _is_near(level: float) -> bool:
     MNIST,
 )
 def _easier() -> Answer:
-    near = [level for level in LEVELS if _is_near(level)]
+    near = [level for level in LEVELS if is_near_text(level)]
     parts = []
     for level in near:
         of, verdict = at(level)

@@ -7,7 +7,7 @@ import pytest
 from batchscope.errors import InputError
 from batchscope.recipes import find
 from batchscope.studies import read
-from reproduction import evidence, markdown, page, tables
+from reproduction import easier_target, evidence, markdown, page, tables
 
 
 def test_the_page_is_the_one_that_the_rows_give():
@@ -69,3 +69,5 @@ def test_the_readme_says_what_the_page_says():
         assert f"{of.num_faster} of {of.num_compared}" in " ".join(readme.split())
     for depth in (1, 10):
         assert evidence.epochs(evidence.EMNIST_TUNED, depth, 4096).removesuffix(" (n = 5)") in readme
+    near = [level for level in easier_target.LEVELS if easier_target.is_near_text(level)]
+    assert f"at {100 * near[0]:.0f} to {100 * near[-1]:.0f} % accuracy" in " ".join(readme.split())
