@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from batchscope.analysis.formatting import number
 from batchscope.architectures import Architecture
 from batchscope.running.freed_memory import keep_freed_memory
 from benchmarks.machine import describe, peak_resident, write
@@ -86,7 +87,7 @@ def main() -> None:
     for title in arguments.rows.split(";"):
         found = record["rows"][title] = compare(title, arguments.rounds)
         given, kept = found["given back"], found["kept"]
-        changes = [f"{name} {given[name]:.3g} to {kept[name]:.3g}" for name in ("seconds", "faults", "memory")]
+        changes = [f"{name} {number(given[name])} to {number(kept[name])}" for name in ("seconds", "faults", "memory")]
         faster = f"{found['times_faster']:.2f} times as fast"
         print("; ".join((f"{title:24} {faster}", *changes, found["way"] or "stacked")), flush=True)
     print(f"written to {write('freed_memory', record)}")
