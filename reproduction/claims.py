@@ -250,15 +250,24 @@ def _figure5() -> Answer:
     )
 
 
+CLOSE = 0.1  # a count in thousands or millions is told to so much
+STAND_INS = ("EMNIST", "Gisette")  # of Table 1's data sets: the reduced 47 classes, and generated data
+
+
 @claim("Tab 1", "data sets, sizes, parameters and targets")
 def _table1() -> Answer:
     stated = {row.recipe: float(row.stated[:-1]) * {"k": 1e3, "m": 1e6}[row.stated[-1]] for row in table1()}
     ratios = [count / stated[row.recipe] for row in table1() for count in row.parameters]
+    data = {row.dataset for row in table1()}
     return Answer(
         f"parameters of the widest and the deepest net over the stated number: {number(min(ratios))} to "
-        f"{number(max(ratios))} in {len(stated)} rows; `batchscope recipes` prints all with our counts",
-        together(HOLDS if is_near(ratio, 1, 1) else FAILS for ratio in ratios),
-        "Gisette and EMNIST Balanced: stand-ins, named",
+        f"{number(max(ratios))} in {len(stated)} rows; of {len(data)} data sets {len(STAND_INS)} are stand-ins "
+        f"({', '.join(STAND_INS)}); `batchscope recipes` prints all with our counts",
+        together(
+            [HOLDS if all(abs(ratio - 1) < CLOSE for ratio in ratios) else FAILS]
+            + [FAILS if name in STAND_INS else HOLDS for name in data]
+        ),
+        "training images of MNIST and CIFAR-10 only, which the paper counts with those of the test",
     )
 
 

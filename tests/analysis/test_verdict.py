@@ -52,25 +52,6 @@ def test_a_clear_difference_is_decided_and_said_in_one_sentence(study):
 
 
 @pytest.mark.parametrize("definition", ["paper2018", "overhead_20", "b_crit", "within_epochs(12)"])
-def test_the_thresholds_compared_are_those_of_the_study_whoever_else_is_in_it(study, definition):
-    """The error of a batch size of its own is taken from all three: asked of two alone, it would be another."""
-    rows = study(spread=0.3) + [
-        replace(row, shape="784-18x5-10 relu", depth=5) for row in study(300.0, spread=0.3, seed=3)[:35]
-    ]
-    found, verdict = bs.batch_threshold(rows, definition), compare(rows, "wide", "deep", definition)
-    assert verdict.first == found[WIDE["shape"]]
-    assert verdict.second == found[DEEP["shape"]]
-    assert list(verdict.first.samples) == list(found[WIDE["shape"]].samples)
-
-
-def test_a_shape_is_compared_at_the_batch_sizes_of_both_with_the_error_that_all_of_them_tell(study):
-    rows = [row for row in study(spread=0.3) if row.shape == WIDE["shape"] or row.batch_size <= 512]
-    verdict = compare(rows, "wide", "deep", "within_epochs(12)")
-    assert verdict.first.largest == verdict.second.largest == 512
-    assert verdict.second == bs.batch_threshold(rows, "within_epochs(12)", "deep")
-
-
-@pytest.mark.parametrize("definition", ["paper2018", "overhead_20", "b_crit", "within_epochs(12)"])
 def test_swapping_the_shapes_swaps_the_verdict(study, definition):
     rows = study()
     one, other = compare(rows, "wide", "deep", definition), compare(rows, "deep", "wide", definition)

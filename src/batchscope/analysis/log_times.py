@@ -9,7 +9,7 @@ of epochs.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -66,15 +66,10 @@ class LogTimes:
         return self.value - np.log(self.epoch)
 
 
-def log_times(sweeps: Mapping[str, Sweep], of: Iterable[Sweep] | None = None) -> dict[str, LogTimes]:
-    """Shape -> its times; shapes without runs are left out.
-
-    of: the sweeps meant, at some of their batch sizes, say; `sweeps`, all of the study's, tell a batch size's own
-    error, so that it is the same whoever asks.
-    """
-    study = {shape: _from_seeds(sweep) for shape, sweep in sweeps.items() if sweep.num_runs}
-    own, freedom = own_variance(list(study.values()))
-    found = study if of is None else {sweep.shape: _from_seeds(sweep) for sweep in of if sweep.num_runs}
+def log_times(sweeps: Mapping[str, Sweep]) -> dict[str, LogTimes]:
+    """Shape -> its times; shapes without runs are left out."""
+    found = {shape: _from_seeds(sweep) for shape, sweep in sweeps.items() if sweep.num_runs}
+    own, freedom = own_variance(list(found.values()))
     return {shape: replace(times, own=own, own_freedom=freedom) for shape, times in found.items()}
 
 

@@ -12,7 +12,6 @@ from batchscope.analysis.definitions import DEFINITIONS, Definition, describe, p
 from batchscope.analysis.diversity import AT_EQUAL_EPOCHS, at_equal_epochs, has_curves
 from batchscope.analysis.formatting import fields_of, probability_text
 from batchscope.analysis.intervals import CERTAIN, LEVEL, ratio_interval
-from batchscope.analysis.log_times import log_times
 from batchscope.analysis.ratios import most_supported, probability_larger, ratio_text
 from batchscope.analysis.sweeps import Array, Results, Sweep, find_shape, sweeps_of
 from batchscope.analysis.threshold_estimate import ThresholdEstimate
@@ -90,8 +89,7 @@ def compare(
     """Does the first shape take a larger batch than the second?
 
     first, second: labels, or "wide" (the shallowest, widest shape) and "deep" (the deepest). Both are judged at the
-    batch sizes at which both were run, with the same resampled batch sizes where the definition resamples them, so that
-    their thresholds are those of `batch_threshold` where they share all; by
+    batch sizes at which both were run, with the same resampled batch sizes where the definition resamples them; by
     "mean_diversity", at the epochs at which both were measured (see `diversity.at_equal_epochs`).
     equal: "parameters": thresholds by `definition`, and a check that the numbers of weights are within 5 %; "steps":
     the smallest batch size with which each reaches the target in the same number of update steps (smaller is better);
@@ -120,10 +118,8 @@ def compare(
     if definition == "mean_diversity" and has_curves((one, other)):
         one, other = at_equal_epochs((one, other))
         condition = f"{AT_EQUAL_EPOCHS}; {condition}"
-    times = log_times(sweeps, (one, other))
     estimates = [
-        estimate(sweep, definition, count, level, seed, stream, times.get(sweep.shape))
-        for stream, sweep in zip(streams, (one, other), strict=True)
+        estimate(sweep, definition, count, level, seed, k) for k, sweep in zip(streams, (one, other), strict=True)
     ]
     return _verdict((first, second), (estimates[0], estimates[1]), equal, condition, comparisons)
 

@@ -15,6 +15,7 @@ import time
 
 from batchscope.errors import BatchscopeError, RunError
 from batchscope.running.executors.inline import InlineExecutor, Performed
+from batchscope.running.freed_memory import return_freed_memory
 from batchscope.running.job import Job
 from batchscope.running.work import OnEpoch, explain, train
 
@@ -53,9 +54,12 @@ def _watch(launcher: int) -> None:
 def follow(device: str) -> None:
     """Train what rank 0 hands out until it has no more."""
     team = _Team(device)
-    while (job := team.hand_out(None)) is not None:
-        team.perform(job)
-    team.leave()
+    try:
+        while (job := team.hand_out(None)) is not None:
+            team.perform(job)
+            return_freed_memory()
+    finally:
+        team.leave()
 
 
 class DistributedExecutor(InlineExecutor):
@@ -89,7 +93,7 @@ class _Team:
         self.ranks, self.device = ranks, parallel.join(device)
         self._jobs_group = dist.new_group(backend="gloo")  # jobs travel as bytes, also where gradients go by nccl
         self.broken = False
-        signal.signal(signal.SIGTERM, self._told_to_end)  # torchrun's word when another rank has died
+        self._before = signal.signal(signal.SIGTERM, self._told_to_end)  # torchrun's word when another rank has died
 
     def hand_out(self, job: Job | None) -> Job | None:
         """Rank 0's job, on every rank."""
@@ -119,8 +123,8 @@ class _Team:
         """End this rank's part; the others are not waited for."""
         import torch.distributed as dist
 
-        # A rank that ends because another has died says so before torchrun's word, which may come late, ends it too.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN if self.broken else signal.SIG_DFL)
+        if not self.broken:
+            signal.signal(signal.SIGTERM, self._before)
         if not self.broken and dist.is_initialized():
             dist.destroy_process_group()
 
@@ -129,4 +133,6 @@ class _Team:
 
     def _lost(self, why: str = "") -> RunError:
         self.broken = True
+        # This rank ends now and says why; torchrun's word, which may come late, shall not end it before.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         return RunError(f"{_LOST}{f' ({why})' if why else ''}")

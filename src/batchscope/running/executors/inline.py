@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from batchscope.running.executors.base import Executor
+from batchscope.running.freed_memory import return_freed_memory
 from batchscope.running.job import Finished, Job, OnProgress
 from batchscope.running.work import OnEpoch, explain, perform
 from batchscope.training.settings import MemberResult
@@ -39,6 +40,7 @@ class InlineExecutor(Executor):
             raise RuntimeError("nothing was started")
         began = time.perf_counter()
         results, message = self._perform(job, lambda *state: on_progress(job, *state))
+        return_freed_memory()
         return Finished(job, results, time.perf_counter() - began, message)
 
     def _perform(self, job: Job, on_epoch: OnEpoch) -> Performed:

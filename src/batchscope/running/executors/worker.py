@@ -40,7 +40,6 @@ def main(descriptor: int, device: str) -> None:
 
     while True:
         serve(jobs.get(), device, send)
-        return_freed_memory()
 
 
 def _receive(pipe: Connection, jobs: queue.SimpleQueue[Job]) -> None:
@@ -76,4 +75,5 @@ def serve(
         results, message = tuple(perform(job, device, note, dataset)), ""
     except (Exception, SystemExit) as error:  # a network of the user's own may call exit
         results, message = None, explain(error)
+    return_freed_memory()
     send(("end", results, time.perf_counter() - began, message))
