@@ -136,7 +136,7 @@ Pair = tuple[ThresholdEstimate, ThresholdEstimate]
 
 
 def _pair(first: Sweep, second: Sweep, definition: str, seed: int) -> Pair:
-    """Both shapes of a study, as `compare` estimates them."""
+    """Both shapes of a study, as `batch_threshold` estimates them; `compare` takes each one's own error alone."""
     times = list(log_times({"first": first, "second": second}).values())
     one, other = (
         estimate(sweep, definition, DRAWS, seed=seed, stream=k, times=times[k])
