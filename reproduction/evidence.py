@@ -147,7 +147,10 @@ def finding(name: str, recipe: str, under: str) -> Answer:
 
 def times_as_many(ratio: EpochRatios) -> str:
     """``3.7 [3.33, 4.12] times, 30 of 30, above 1 with probability > 0.999``."""
-    return f"{ratio.short}, above 1 with probability {probability_text(ratio.probability)}"
+    found = ratio.probability
+    # A number just short of what decides is not rounded to it.
+    digits = 3 if decided(found) != decided(round(found, 2)) else 2
+    return f"{ratio.short}, above 1 with probability {probability_text(found, digits)}"
 
 
 def decided(probability: float) -> str:

@@ -264,7 +264,15 @@ FIGURES: dict[str, Callable[[], tuple[Chart, str]]] = {
     "initial_weights": initial_weights_figure,
     "changes": changes_figure,
 }
-DOCUMENTED = (*FIGURES, "figure3c-ends", "figure3c-adam", "figure3d-like", "figure3e-small", "figure3g-small")
+DOCUMENTED = (
+    *FIGURES,
+    "figure3c-ends",
+    "figure3c-adam",
+    "figure3d-like",
+    "figure3e-coarse",
+    "figure3e-small",
+    "figure3g-small",
+)
 FIGURES |= {"figure1": FIGURES["figure3b"]}  # the same runs
 FIGURES |= {
     directory.replace("figure3", view): functools.partial(of_report, given, chart)
