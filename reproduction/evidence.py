@@ -19,6 +19,7 @@ from batchscope.analysis.same_batch import EpochRatios
 from batchscope.analysis.verdict import UNDECIDED
 from batchscope.records import Rows
 from batchscope.studies import Results, read
+from batchscope.studies.results import STUDY_FILE
 
 RESULTS = Path(__file__).parent.parent / "results"
 MNIST, LINEAR, LEMMA1 = "chen2018/figure2-mnist", "chen2018/figure2", "yin2018/lemma1"
@@ -69,8 +70,21 @@ DECLARED = {
     CHANGES: "beyond-changes",
 }
 
-# Of these, what has been run: a claim that needs another is "not tested" until its rows are there.
-RUNS = {given: directory for given, directory in DECLARED.items() if (RESULTS / directory).is_dir()}
+
+def is_whole(directory: Path) -> bool:
+    """Whether every reported run of its studies is there: what was interrupted answers nothing yet."""
+    if not (directory / STUDY_FILE).is_file():
+        return False
+    found = read(directory)
+    return all(
+        len(Rows.of(found.of(study.name).rows).where(phase="final"))
+        == len(study.depths or study.shapes or ()) * len(study.batch_sizes) * study.num_seeds
+        for study in found.studies
+    )
+
+
+# Of these, what has been run: a claim that needs another is "not tested" until all its rows are there.
+RUNS = {given: directory for given, directory in DECLARED.items() if is_whole(RESULTS / directory)}
 
 HOLDS, IN_PART, FAILS, NOT_TESTED = "holds", "holds in part", "does not hold", "not tested"
 OF_DECISION = {"supported": HOLDS, "contradicted": FAILS, UNDECIDED: UNDECIDED}

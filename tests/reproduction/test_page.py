@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
+
 import pytest
 
 from batchscope.errors import InputError
@@ -56,6 +59,24 @@ def test_a_claim_whose_runs_are_not_made_is_not_tested_and_says_what_to_run(monk
 def test_every_declared_run_is_a_recipe_and_has_a_claim(given):
     assert find(*given.split(" --variant "))
     assert given in {one.recipe for one in evidence.CLAIMS}
+
+
+def test_a_run_that_was_interrupted_answers_nothing(tmp_path):
+    of = evidence.RESULTS / evidence.RUNS[evidence.LINEAR_TUNED]
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    for to in (whole, part):
+        shutil.copytree(of, to)
+    (file,) = part.glob("results-*.sqlite")
+    with sqlite3.connect(file) as database:
+        database.execute("DELETE FROM rows WHERE key = (SELECT max(key) FROM rows WHERE phase = 'final')")
+    assert evidence.is_whole(whole)
+    assert not evidence.is_whole(part)
+    assert not evidence.is_whole(tmp_path)
+
+
+def test_every_committed_directory_is_declared():
+    committed = {path.name for path in evidence.RESULTS.iterdir() if path.is_dir()}
+    assert committed - {"gpt"} <= set(evidence.DECLARED.values())
 
 
 def test_the_rows_stay_small():
