@@ -32,6 +32,7 @@ from reproduction.evidence import (
     OF_DECISION,
     SGD_MNIST,
     SYNTHETIC,
+    TEXT_3B,
     Answer,
     at_the_start,
     batch_sizes,
@@ -41,7 +42,7 @@ from reproduction.evidence import (
     ends_of,
     epochs,
     finding,
-    is_near,
+    is_near_3b,
     results,
     share_of_wider_faster,
     together,
@@ -191,9 +192,9 @@ def _figure2_mnist() -> Answer:
 @claim("3b-i", "MNIST, L = 10, K = 17: 2 to 3 epochs for B < 256, 50 at B = 4096", MNIST)
 def _3b_i() -> Answer:
     sizes = "; ".join(f"B = {size}: {epochs(MNIST, 10, size)}" for size in (32, 128, 256, 4096))
-    small = [is_near(typical(cell_of(MNIST)[10, size]), 2, 3) for size in (32, 64, 128)]
-    near = [all(small), is_near(typical(cell_of(MNIST)[10, 4096]), 50, 50)]
-    return Answer(sizes, together(HOLDS if one else FAILS for one in near), SGD_MNIST)
+    near = {size: is_near_3b(cell_of(MNIST)[10, size]) for size in TEXT_3B}
+    large = near.pop(4096)
+    return Answer(sizes, together(HOLDS if one else FAILS for one in (all(near.values()), large)), SGD_MNIST)
 
 
 @claim("3b-ii", "MNIST: the threshold is 256 at L = 10 and 1024 at L = 1", MNIST)

@@ -88,6 +88,9 @@ RUNS = {given: directory for given, directory in DECLARED.items() if is_whole(RE
 
 HOLDS, IN_PART, FAILS, NOT_TESTED = "holds", "holds in part", "does not hold", "not tested"
 OF_DECISION = {"supported": HOLDS, "contradicted": FAILS, UNDECIDED: UNDECIDED}
+# The text of Figure 3(b): batch size -> epochs of ten layers, from and to.
+TEXT_3B = {32: (2.0, 3.0), 64: (2.0, 3.0), 128: (2.0, 3.0), 4096: (50.0, 50.0)}
+IN_3B = "(3b under other assumptions) 2 to 3 epochs at L = 10 for B < 256, 50 at B = 4096"
 NEAR = 1.5  # times, either way: so far from a number of the text ours may be
 TWO_EPOCHS, TUNED = "step size by the two-epoch rule", "step size tuned on epochs to the target"
 SGD_MNIST = f"plain SGD, standardised inputs, ReLU, Glorot-uniform, {TWO_EPOCHS}"
@@ -183,6 +186,11 @@ def together(verdicts: Iterable[str]) -> str:
 def is_near(found: float, low: float, high: float) -> bool:
     """Whether epochs of ours are those of the text, from low to high, to within a factor of NEAR."""
     return low / NEAR <= found <= high * NEAR
+
+
+def is_near_3b(cell: Cell) -> bool:
+    """Whether the epochs of a cell of ten layers are those of the text of Figure 3(b), which has its batch size."""
+    return is_near(typical(cell), *TEXT_3B[cell.batch_size])
 
 
 def means(recipe: str) -> dict[tuple[int, int], float]:

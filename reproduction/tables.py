@@ -18,6 +18,7 @@ from batchscope.studies import Results
 from reproduction import assumptions, changes, easier_target, held_out, initial_weights, lemma1, panel_c
 from reproduction.evidence import (
     ADAM,
+    ASSUMPTIONS,
     CHANGES,
     CONSTANT_DEPTH,
     CONSTANT_WIDTH,
@@ -251,9 +252,14 @@ def _break(line: lemma1.Line) -> str:
     return f"B = {line.batch_size}: {times}, {number(line.promise)} promised (δ = {number(line.delta)})"
 
 
+def once_run(given: str, lines: Callable[[], Lines]) -> Callable[[], Lines]:
+    """The lines, once their runs are there."""
+    return lambda: lines() if is_run(given) else ["Declared, and not yet run."]
+
+
 def of_variant(given: str, head: str = "L x K") -> Callable[[], Lines]:
-    """Epochs of a variant of a panel, once it has been run."""
-    return lambda: epochs_of(results(given), with_interval, head) if is_run(given) else ["Declared, and not yet run."]
+    """Epochs of a variant of a panel."""
+    return once_run(given, lambda: epochs_of(results(given), with_interval, head))
 
 
 TABLES: dict[str, Callable[[], Lines]] = {
@@ -266,7 +272,7 @@ TABLES: dict[str, Callable[[], Lines]] = {
     "adam": of_variant(ADAM),
     "momentum": of_variant(MOMENTUM),
     "mnist-tuned": of_variant(MNIST_TUNED),
-    "assumptions": assumptions.lines,
+    "assumptions": once_run(ASSUMPTIONS, assumptions.lines),
     "easier-target": easier_target.lines,
     "emnist": of_variant(EMNIST),
     "emnist-runs": lambda: panel_c.runs(EMNIST),
