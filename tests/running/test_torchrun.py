@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import uuid
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import batchscope as bs
+from batchscope.running.executors import distributed
 from batchscope.running.store import Store
 from tests.running.common import processes_with, wait_for
 
@@ -70,6 +72,16 @@ def test_a_rank_dies_and_the_same_command_goes_on_to_the_rows_of_one_process(stu
         assert one.train_loss == pytest.approx(other.train_loss, rel=1e-8)
         assert one.history[-1].noise_scale is not None
         assert one.execution == "one after another, on 2 ranks"
+
+
+def test_a_rank_whose_team_is_broken_is_not_ended_before_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    handlers: list[object] = []
+    monkeypatch.setattr(distributed.signal, "signal", lambda number, handler: handlers.append((number, handler)))
+    team = object.__new__(distributed._Team)
+    team.broken = False
+    assert "the same command goes on" in str(team._lost())
+    team.leave()
+    assert handlers == [(signal.SIGTERM, signal.SIG_IGN)]  # and stays so
 
 
 @pytest.mark.slow

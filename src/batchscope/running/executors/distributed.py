@@ -124,7 +124,7 @@ class _Team:
         import torch.distributed as dist
 
         if not self.broken:
-            signal.signal(signal.SIGTERM, self._before)
+            signal.signal(signal.SIGTERM, self._before or signal.SIG_DFL)
         if not self.broken and dist.is_initialized():
             dist.destroy_process_group()
 
