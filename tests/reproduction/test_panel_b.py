@@ -26,7 +26,7 @@ def test_the_numbers_make_a_direction_that_holds_whole(monkeypatch, epochs, deci
     ends = variants.ends_of(evidence.ADAM)
     monkeypatch.setattr(variants, "ends_of", lambda _: dataclasses.replace(ends, decision=decision))
     given = iter(epochs)
-    monkeypatch.setattr(variants, "typical", lambda _: next(given))
+    monkeypatch.setattr(evidence, "typical", lambda _: next(given))
     answer = variants.of_panel_b(evidence.ADAM, "Adam")
     assert answer.verdict == verdict
     assert ("numbers do not come out" in answer.under) == (epochs != (2.5, 50))
