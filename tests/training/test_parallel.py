@@ -24,11 +24,17 @@ from batchscope.training.parallel import ONE_RANK, Ranks
 from tests.training.ranks_cases import CASES, RESNET, SETTINGS, Case, dataset
 
 ROOT = Path(__file__).parents[2]
+# Threads of gloo may outlive the interpreter and abort a rank that is done (pytorch/pytorch issue 190489): tried again.
+ABORTED_AT_EXIT = "terminate called without an active exception"
 
 
 def torchrun(num_ranks: int, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={num_ranks}", *words]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    for _ in range(2):
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+        if ABORTED_AT_EXIT not in done.stderr:
+            break
+    return done
 
 
 @pytest.fixture(scope="module")
