@@ -1,4 +1,4 @@
-"""Take the rows of a finished run into results/: one compact file without the folders of the machine that made it.
+"""Take the rows of a finished run into results/: one packed file without the folders of the machine that made it.
 
 python -m reproduction.keep runs/figure3c results/figure3c
 python -m reproduction.keep                                 no rows: assumptions as the recipes word them now
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 from batchscope.recipes import find
 from batchscope.records import Row
+from batchscope.records.packed import pack
 from batchscope.running.store import Store
 from batchscope.studies import Study, read
 from batchscope.studies.results import STUDY_FILE
@@ -26,27 +26,26 @@ from reproduction.evidence import DECLARED, RESULTS, RUNS
 
 
 def keep(run: Path, to: Path) -> int:
-    """Copy a run directory's study and rows; return the number of rows. Checks that the copy reads back the same.
+    """Copy a run directory's study and rows, packed; return the number of rows. Both may be the same directory.
 
     The histories of tuning runs stay behind: they are most of the bytes, and nothing looks at them once a step size is
-    chosen.
+    chosen. Raises AssertionError where the copy does not read back the same.
     """
     found = read(run)
     rows = [_without_tuning_history(row) for row in found.rows]
-    to.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(run / STUDY_FILE, to / STUDY_FILE)
-    for file in to.glob("results-*.sqlite"):
-        file.unlink()
-    with Store(to, found.studies) as store:
+    draft = to.with_name(f".{to.name}.partial")
+    shutil.rmtree(draft, ignore_errors=True)
+    with Store(draft, found.studies) as store:
         store.add(rows)
         for record in found.runs:
             store.note_run(record | {"command": _without_folders(record["command"])})
-    (to / ".lock").unlink()
-    for file in to.glob("results-*.sqlite"):
-        with sqlite3.connect(file) as database:
-            database.execute("VACUUM")
-    if list(map(_without_tuning_history, read(to).rows)) != rows:
-        raise AssertionError(f"{to} does not hold the rows of {run}")
+    pack(store.path)
+    (draft / ".lock").unlink()
+    shutil.copyfile(run / STUDY_FILE, draft / STUDY_FILE)
+    if list(map(_without_tuning_history, read(draft).rows)) != rows:
+        raise AssertionError(f"{draft} does not hold the rows of {run}")
+    shutil.rmtree(to, ignore_errors=True)
+    draft.rename(to)
     return len(rows)
 
 

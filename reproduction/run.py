@@ -25,7 +25,7 @@ from batchscope.studies import StepSizes, Study
 from batchscope.studies.outline import outline
 from reproduction import conjecture, figures, initialisations, keep, page
 from reproduction.command import ended
-from reproduction.evidence import DECLARED, RESULTS, RUNS
+from reproduction.evidence import DECLARED, RESULTS, RUNS, is_whole
 from reproduction.keep import studies_of
 
 ENDS = (16, 64)  # batch sizes of the smoke form
@@ -82,16 +82,14 @@ def minutes() -> dict[str, float]:
 
 
 def everything() -> int:
-    """All of it, in order; any part that is finished takes seconds. Returns the worst exit status of the runs.
+    """All of it, in order, but for the runs that are whole. Returns the worst exit status of the runs.
 
     A run that cannot be made, for want of its data say, leaves the others alone; Ctrl-C ends it all.
     """
     statuses = {}
     print(_estimate(), flush=True)
     for given, directory in DECLARED.items():
-        words = given.split()
-        batchscope(["plan", *words])
-        statuses[given] = batchscope(["run", *words, "--out", str(RESULTS / directory)])
+        statuses[given] = made(given, RESULTS / directory)
         if statuses[given] == EXIT_INTERRUPTED:
             return EXIT_INTERRUPTED
     conjecture.main([])
@@ -101,6 +99,23 @@ def everything() -> int:
     for given in (given for given, status in statuses.items() if status):
         print(f"not finished, see above: batchscope run {given}", file=sys.stderr)
     return max(statuses.values())
+
+
+def made(given: str, out: Path) -> int:
+    """Make a run, or go on with it, and pack its rows; leave it alone where it is whole. Returns the exit status.
+
+    Raises AssertionError where the rows that are there are those of another study.
+    """
+    if is_whole(out):
+        keep.reworded(out)
+        print(f"{given}: whole, in {out}", flush=True)
+        return 0
+    words = given.split()
+    batchscope(["plan", *words])
+    status = batchscope(["run", *words, "--out", str(out)])
+    if is_whole(out):
+        keep.keep(out, out)
+    return status
 
 
 def _estimate() -> str:

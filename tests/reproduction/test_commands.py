@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import batchscope as bs
 from batchscope.errors import DataError, InputError
 from batchscope.studies import read
 from reproduction import command, evidence, lemma1, run
@@ -68,6 +69,7 @@ def made(monkeypatch):
         return statuses.get(given[1], 0) if given[0] == "run" else 0
 
     monkeypatch.setattr(run, "batchscope", batchscope)
+    monkeypatch.setattr(run, "is_whole", lambda _: False)
     monkeypatch.setattr(run, "minutes", lambda: dict.fromkeys(evidence.DECLARED, 2.0))
     for module in (run.conjecture, run.initialisations, run.figures, run.page):
         monkeypatch.setattr(module, "main", lambda _, name=module.__name__: words.append([name]))
@@ -88,6 +90,33 @@ def test_a_run_that_cannot_be_made_is_told_and_leaves_the_others_alone(made, cap
     assert run.main([]) == 2
     assert sum(given[0] == "run" for given in words) == len(evidence.DECLARED)
     assert "not finished, see above: batchscope run chen2018/figure2-mnist" in capsys.readouterr().err
+
+
+def test_a_whole_run_is_left_alone(monkeypatch, capsys):
+    monkeypatch.setattr(run, "batchscope", lambda _: pytest.fail("it was made again"))
+    out = evidence.RESULTS / evidence.DECLARED[evidence.LINEAR_TUNED]
+    before = {file: file.stat().st_mtime_ns for file in out.iterdir()}
+    assert run.made(evidence.LINEAR_TUNED, out) == 0
+    assert "whole" in capsys.readouterr().out
+    assert {file: file.stat().st_mtime_ns for file in out.iterdir()} == before
+
+
+def test_a_run_that_goes_on_is_packed_when_it_is_whole(monkeypatch, tmp_path):
+    study = run.small(run.studies_of(evidence.LINEAR)[0])
+
+    def batchscope(words):
+        if words[0] == "run":
+            bs.run(study, out=words[-1], executor="inline")
+        return 0
+
+    monkeypatch.setattr(run, "batchscope", batchscope)
+    assert not run.is_whole(tmp_path)
+    assert run.made(evidence.LINEAR, tmp_path) == 0
+    assert run.is_whole(tmp_path)
+    assert {file.name for file in tmp_path.iterdir()} == {"study.toml", "results-1of1.sqlite.gz"}
+    tuning = [row for row in read(tmp_path).rows if row.phase == "tune"]
+    assert tuning
+    assert not any(row.history for row in tuning)
 
 
 def test_ctrl_c_ends_it_all(made):

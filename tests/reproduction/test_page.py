@@ -9,6 +9,7 @@ import pytest
 
 from batchscope.errors import InputError
 from batchscope.recipes import find
+from batchscope.records.packed import unpack
 from batchscope.studies import read
 from reproduction import easier_target, evidence, markdown, page, tables
 
@@ -66,7 +67,8 @@ def test_a_run_that_was_interrupted_answers_nothing(tmp_path):
     whole, part = tmp_path / "whole", tmp_path / "part"
     for to in (whole, part):
         shutil.copytree(of, to)
-    (file,) = part.glob("results-*.sqlite")
+    file = part / "results-1of1.sqlite"
+    unpack(file)
     with sqlite3.connect(file) as database:
         database.execute("DELETE FROM rows WHERE key = (SELECT max(key) FROM rows WHERE phase = 'final')")
     assert evidence.is_whole(whole)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import re
-import sqlite3
 from collections import defaultdict
 
 import numpy as np
@@ -14,6 +14,7 @@ from reproduction.evidence import FAILS, HOLDS, IN_PART
 from scipy import stats
 
 from batchscope.analysis.verdict import UNDECIDED
+from batchscope.records.packed import connected
 from reproduction import claims, evidence, held_out, ranks
 from reproduction import page as page  # registers every claim
 
@@ -66,7 +67,7 @@ def test_a_number_of_the_text_is_met_within_a_factor(found, is_near):
 
 
 def _rows(directory: str, columns: str) -> list[tuple]:
-    with sqlite3.connect(evidence.RESULTS / directory / "results-1of1.sqlite") as file:
+    with contextlib.closing(connected(evidence.RESULTS / directory / "results-1of1.sqlite.gz")) as file:
         return file.execute(f"SELECT {columns} FROM rows WHERE phase = 'final'").fetchall()
 
 
@@ -93,7 +94,7 @@ def test_rank_correlations_are_spearmans_with_an_interval_about_them():
 
 def test_averages_along_runs_are_those_of_the_rows():
     """At B = 256: most runs are shorter than the ten epochs between two measurements, and have the first alone."""
-    with sqlite3.connect(evidence.RESULTS / "figure2" / "results-1of1.sqlite") as file:
+    with contextlib.closing(connected(evidence.RESULTS / "figure2" / "results-1of1.sqlite.gz")) as file:
         found = file.execute(
             "SELECT r.depth, r.key, avg(e.batch_size_bound) FROM rows r JOIN evaluations e ON e.trial = r.key "
             "WHERE r.phase = 'final' AND r.batch_size = 256 AND r.outcome != 'diverged' GROUP BY r.depth, r.key"

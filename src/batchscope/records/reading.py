@@ -24,6 +24,7 @@ from batchscope.records.histories import (
     Numbers,
     from_json,
 )
+from batchscope.records.packed import connected, files_of
 from batchscope.records.plausible import check_evaluations, check_rows
 from batchscope.records.row import Outcome
 from batchscope.records.rows import COLUMNS, Column, Rows, as_column
@@ -63,7 +64,7 @@ def read_rows(directory: str | Path, recalled: Recalled = nothing_recalled) -> R
     are not changed; evaluations are read when they are looked at. recalled: what fields are that earlier versions did
     not record. Raises StoreError for a file that is damaged or cannot be read.
     """
-    rows = Rows.joined(_read_file(path, recalled) for path in sorted(Path(directory).glob("results-*.sqlite")))
+    rows = Rows.joined(_read_file(path, recalled) for path in files_of(directory))
     order = np.argsort(rows.column("outcome") == Outcome.CRASHED, kind="stable")
     trials = zip(*(rows.column(name)[order].tolist() for name in ("trial_id", "study")), strict=True)
     unique: dict[tuple[str, str], int] = {}
@@ -75,7 +76,7 @@ def read_rows(directory: str | Path, recalled: Recalled = nothing_recalled) -> R
 def read_runs(directory: str | Path) -> tuple[dict[str, Any], ...]:
     """Return the records of all runs that wrote to a directory, the oldest first."""
     records = []
-    for path in sorted(Path(directory).glob("results-*.sqlite")):
+    for path in files_of(directory):
         with explained(path), reading(path) as file:
             pieces = _pieces(file, "runs", names_of(file, "runs"))
             records += [_record(text) for _, lines in pieces for (text,) in lines]
@@ -239,12 +240,11 @@ def _pieces(
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
     """A results file at one moment, whatever is written to it meanwhile."""
     try:
-        # Not read-only: after a kill SQLite first rolls the half-written transaction back.
-        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=60)) as file:
+        with contextlib.closing(connected(path)) as file:
             file.execute("BEGIN")
             yield file
-    except sqlite3.DatabaseError as error:
-        if not is_of_access(error):
+    except (OSError, sqlite3.DatabaseError) as error:
+        if isinstance(error, sqlite3.Error) and not is_of_access(error):
             raise corrupt(path, error) from None
         raise StoreError(
             f"{path} cannot be read: {error}; is it readable, and no other program writing to it?"

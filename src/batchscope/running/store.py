@@ -3,7 +3,7 @@
 DIR/study.toml                 what is being studied
 DIR/results-1of1.sqlite        one file per shard, readable by any tool (see records/database.py): table `rows`, one
                                line per trial; table `evaluations`, one per check of the target; table `runs`, one of
-                               JSON per call of `run`
+                               JSON per call of `run`; with .gz behind its name, packed until a run goes on in it
 DIR/checkpoints/ID.pt          the state of an unfinished cohort after its latest epoch; ID.pt.damaged: set aside
 DIR/.lock, DIR/.lock-IofN      held while a run writes; the system releases them when its process ends, however it ends
 """
@@ -20,7 +20,8 @@ from typing import IO, Any
 
 from batchscope.errors import InputError, StoreError, shown
 from batchscope.records.database import insert, open_file, writing
-from batchscope.records.reading import corrupt, is_of_access, read_runs
+from batchscope.records.packed import unpack
+from batchscope.records.reading import corrupt, explained, is_of_access, read_runs
 from batchscope.records.row import Row
 from batchscope.records.rows import Rows
 from batchscope.studies.results import STUDY_FILE, recalled, rows_of_directory
@@ -71,6 +72,8 @@ class Store:
             for lock in _lock(self.directory, shard):
                 stack.enter_context(lock)
             _settle_study_file(self.directory, studies)
+            with explained(self.path):
+                unpack(self.path)
             self._file = open_file(self.path, recalled(studies))
             stack.callback(self._file.close)
             read_runs(self.directory)  # damage is named now, and not after hours of training
