@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import re
@@ -11,7 +12,9 @@ import pytest
 
 from batchscope.analysis import sweeps_of
 from batchscope.analysis.digest import digest
+from batchscope.analysis.headline import goal
 from batchscope.analysis.intervals import CERTAIN
+from batchscope.analysis.known_answers.planted import lost
 from batchscope.analysis.log_times import log_times, own_variance
 from batchscope.analysis.same_batch import epoch_ratios
 from batchscope.analysis.slow_down import holm, slow_downs
@@ -22,6 +25,7 @@ from .conftest import make_rows
 
 SIZES = (32, 64, 128, 256, 512, 1024)
 FINE = {"evaluations_per_epoch": 20, "max_epochs": 1000}
+COARSE = {"evaluations_per_epoch": 1}
 
 
 def shape(depth, start=5.0, b_crit=200.0, spread=0.05, cap=1000.0, seeds=5, **changes):
@@ -64,7 +68,7 @@ def test_a_shape_that_never_arrives_is_a_bound_and_not_missing():
     neither = ratios_of(shape(1, cap=4.0) + shape(4, cap=4.0))
     assert all(math.isnan(one.probability) for one in neither.ends)
     assert neither.num_compared == 0
-    assert "at which one of them arrived" in neither.sentence
+    assert "at which their epochs can be compared" in neither.sentence
 
 
 def test_an_error_of_the_batch_sizes_widens_the_intervals():
@@ -85,6 +89,13 @@ def test_an_error_of_the_batch_sizes_widens_the_intervals():
         math.log(one.interval[1] / one.interval[0]) for one in (ratios_of(exact).ends[2], ratios_of(rough).ends[2])
     ]
     assert reach[1] > 2 * reach[0]
+
+
+def test_a_shape_that_arrives_by_the_first_check_is_a_bound_and_has_not_failed():
+    found = ratios_of(shape(1, start=0.5, **COARSE) + shape(4, start=4.0, **COARSE))
+    assert [one.known for one in found.ends[:2]] == [("<", "=")] * 2
+    assert [one.bound for one in found.ends[:2]] == [">"] * 2
+    assert not any(one.censored for one in found.ends)
 
 
 def test_slow_downs_are_found_where_they_are():
@@ -124,10 +135,45 @@ CASES = {
     ),
     "only wide": (shape(1) + shape(4, start=50.0, cap=30.0), "To 96 % training accuracy, deep never arrives"),
     "nobody": (shape(1, cap=4.0) + shape(4, cap=4.0), "neither arrives .* What to do: allow more epochs"),
+    "wide early": (
+        shape(1, start=0.5, **COARSE) + shape(4, start=4.0, **COARSE),
+        "every batch size at which both arrive after the first check .*; wide arrives by the first check at batch sizes 32",
+    ),
+    "deep early": (
+        shape(1, start=4.0, **COARSE) + shape(4, start=0.5, **COARSE),
+        "deep arrives by the first check at batch sizes 32",
+    ),
+    "both early": (
+        shape(1, start=0.1, **COARSE) + shape(4, start=0.1, **COARSE),
+        "both arrive by the first check at batch sizes .* What to do: check the target more often",
+    ),
+    "wide early, deep lost": (
+        shape(1, start=0.1, **COARSE) + shape(4, start=500.0, **COARSE),
+        r"deep never arrives at batch sizes 256, 512 and 1024 \(within 1000 epochs\); wide arrives by the first check",
+    ),
+    "deep blows up": (
+        shape(1) + [lost(row) if row.batch_size == 1024 else row for row in shape(4, start=15.0)],
+        "deep never arrives at batch size 1024 ",
+    ),
     "one shape": (shape(1), "net-1 has B_crit"),
     "one run": (shape(1)[:1], "the target was met at one batch size only"),
     "nothing": ([], "No finished runs"),
 }
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("train accuracy 0.96", "To 96 % training accuracy"),
+        ("train accuracy running 0.65", "To 65 % training accuracy running over an epoch"),
+        ("train loss 1e-12", "To a training loss of 1e-12"),
+        ("heldout loss 0.5", "To a held-out loss of 0.5"),
+        ("train metric at least 0.5", "To train metric at least 0.5"),
+    ],
+)
+def test_the_target_is_put_in_words(target, words):
+    (sweep,) = sweeps_of(shape(1)).values()
+    assert goal(dataclasses.replace(sweep, target=target)) == words
 
 
 @pytest.mark.parametrize("name", CASES)

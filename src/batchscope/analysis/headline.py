@@ -9,6 +9,7 @@ from typing import Any
 
 from batchscope.analysis.formatting import batch_size, bounds_text, number, probability_text
 from batchscope.analysis.intervals import CERTAIN
+from batchscope.analysis.log_times import AT, LESS
 from batchscope.analysis.same_batch import EpochRatio, EpochRatios
 from batchscope.analysis.sweeps import Sweep
 from batchscope.analysis.threshold_estimate import ThresholdEstimate
@@ -63,9 +64,11 @@ def goal(sweep: Sweep) -> str:
     metric, _, value = sweep.target.rpartition(" ")
     if metric == AS_GIVEN:
         return "To the target"
-    if metric == "train accuracy":
-        return f"To {number(100 * float(value))} % training accuracy"
-    return f"To a training loss of {value}" if metric == "train loss" else f"To {sweep.target}"
+    if metric.startswith("train accuracy"):
+        running = " running over an epoch" if metric.endswith("running") else ""
+        return f"To {number(100 * float(value))} % training accuracy{running}"
+    losses = {"train loss": "a training loss of", "heldout loss": "a held-out loss of"}
+    return f"To {losses.get(metric, metric)} {value}"
 
 
 def _alone(sweep: Sweep, threshold: ThresholdEstimate) -> Headline:
@@ -87,19 +90,26 @@ def _alone_advice(threshold: ThresholdEstimate) -> str:
 def _epochs(sweep: Sweep, ratios: EpochRatios) -> str:
     """The first sentence."""
     known = [one for one in ratios.ends if not math.isnan(one.ratio)]
-    lost = _never(ratios.ends, sweep.max_epochs)
+    never, early = _never(ratios.ends, sweep.max_epochs), _early(ratios.ends)
+    lost = "; ".join(filter(None, (never, early)))
     if not known:
         return f"{goal(sweep)}, {lost or 'no batch size lets wide and deep be compared'}."
     first, last = known[0], known[-1]
-    words = f"{goal(sweep)}, {_claim(known, lost)} ({_factors(first, last)})"
+    words = f"{goal(sweep)}, {_claim(known, _where(never, early))} ({_factors(first, last)})"
     return f"{words}; {lost}." if lost else f"{words}."
 
 
-def _claim(known: Sequence[EpochRatio], lost: str) -> str:
+def _where(never: str, early: str) -> str:
+    """The batch sizes at which a ratio is known."""
+    if early:
+        return "at every batch size at which both arrive after the first check"
+    return "at every batch size at which both arrive" if never else "at every batch size tested"
+
+
+def _claim(known: Sequence[EpochRatio], everywhere: str) -> str:
     """Who needs how many times the other's epochs, and where that is certain."""
     slower = [one for one in known if one.probability >= CERTAIN]
     faster = [one for one in known if one.probability <= 1 - CERTAIN]
-    everywhere = "at every batch size at which both arrive" if lost else "at every batch size tested"
     if len(slower) == len(known):
         return f"deep needs {_range([one.ratio for one in known])} times wide's epochs {everywhere}"
     if len(faster) == len(known):
@@ -144,13 +154,30 @@ def _factors(first: EpochRatio, last: EpochRatio) -> str:
 
 def _never(ends: Sequence[EpochRatio], most: float) -> str:
     """Where one arrives and the other never does, or neither."""
-    lost = {
-        "deep never arrives": [one for one in ends if one.bound == ">"],
-        "wide never arrives": [one for one in ends if one.bound == "<"],
-        "neither arrives": [one for one in ends if math.isnan(one.probability)],
-    }
-    said = [f"{what} at {_sizes(where)}" for what, where in lost.items() if where]
-    return f"{', '.join(said)} (within {number(most)} epochs)" if said else ""
+    arrive = [(one, *(how in (AT, LESS) for how in one.known)) for one in ends]
+    said = _said(
+        {
+            "deep never arrives": [one for one, wide, deep in arrive if wide and not deep],
+            "wide never arrives": [one for one, wide, deep in arrive if deep and not wide],
+            "neither arrives": [one for one, wide, deep in arrive if not (wide or deep)],
+        }
+    )
+    return f"{said} (within {number(most)} epochs)" if said else ""
+
+
+def _early(ends: Sequence[EpochRatio]) -> str:
+    """Where all runs of a shape meet the target by its first check, so that their epochs are not known."""
+    return _said(
+        {
+            "wide arrives by the first check": [one for one in ends if one.known == (LESS, AT)],
+            "deep arrives by the first check": [one for one in ends if one.known == (AT, LESS)],
+            "both arrive by the first check": [one for one in ends if one.known == (LESS, LESS)],
+        }
+    )
+
+
+def _said(groups: Mapping[str, Sequence[EpochRatio]]) -> str:
+    return ", ".join(f"{what} at {_sizes(where)}" for what, where in groups.items() if where)
 
 
 def _slow_down(ratios: EpochRatios, verdict: Verdict) -> str:
@@ -194,6 +221,8 @@ def _advice(ratios: EpochRatios, verdict: Verdict) -> str:
     lead = _leader(ratios)
     winner = {1: WIDE, -1: DEEP}.get(lead)
     if not ratios.num_compared:
+        if any(one.known == (LESS, LESS) for one in ratios.ends):
+            return "What to do: check the target more often (`evaluations_per_epoch`), or set a harder one."
         return "What to do: allow more epochs, or set an easier target."
     if winner is None and not any(one.probability >= CERTAIN for one in ratios.ends):
         decided = verdict.decision
@@ -211,8 +240,8 @@ def _advice(ratios: EpochRatios, verdict: Verdict) -> str:
 
 def _alone_arrived(ends: Sequence[EpochRatio]) -> str:
     """The shape that met the target at some batch sizes while the other met it at none; "" if there is no such."""
-    bounds = {one.bound for one in ends if not math.isnan(one.probability)}
-    return WIDE if bounds == {">"} else DEEP if bounds == {"<"} else ""
+    wide, deep = (any(one.known[side] in (AT, LESS) for one in ends) for side in (0, 1))
+    return "" if wide == deep else WIDE if wide else DEEP
 
 
 def _up_to(threshold: ThresholdEstimate) -> str:

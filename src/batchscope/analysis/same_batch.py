@@ -15,20 +15,24 @@ from batchscope.analysis.log_times import AT, LESS, MORE, UNKNOWN, LogTimes, pro
 from batchscope.analysis.sweeps import Array, Booleans, Integers
 
 Interval = tuple[float, float]
+CODES = {AT: 0.0, MORE: 1.0, LESS: -1.0, UNKNOWN: math.nan}  # of how a number is known
 
 
 @dataclass(frozen=True)
 class EpochRatio:
     """Epochs of the deeper shape over those of the wider at one batch size.
 
-    ratio: NaN where it is only bounded; bound: "" or how `limit` bounds it, ">" (the deeper never arrived) or "<" (the
-    wider never did); interval: `level`, 0 or inf where it is open. probability: that the wider needs fewer. censored:
-    some runs of either never arrived. NaN everywhere where neither arrived.
+    known: how the epochs of the wider and of the deeper are known (`LogTimes.known`): "=" numbers; ">" no run arrived;
+    "<" all arrived by the first check; "" nothing finished. ratio: NaN where it is only bounded; bound: "" or how
+    `limit` bounds it, ">" (the deeper never arrived, or the wider did by the first check) or "<" (the other way round);
+    interval: `level`, 0 or inf where it is open. probability: that the wider needs fewer. censored: some runs of either
+    never arrived. NaN everywhere where neither arrived, or both by the first check.
     """
 
     wider: str
     deeper: str
     batch_size: float
+    known: tuple[str, str]
     ratio: float
     bound: str
     limit: float
@@ -43,7 +47,7 @@ class EpochRatio:
 
     @property
     def text(self) -> str:
-        """``10 [6.6, 15.2]``, ``> 12`` or "-" where neither arrived."""
+        """``10 [6.6, 15.2]``, ``> 12`` or "-" where nothing bounds it."""
         if self.bound:
             return f"{self.bound} {number(self.limit)}"
         return "-" if math.isnan(self.ratio) else f"{number(self.ratio)} {bounds_text(self.interval)}".strip()
@@ -93,13 +97,13 @@ class EpochRatios:
     def sentence(self) -> str:
         """The numbers in words."""
         if not self.num_compared:
-            return "no two shapes have a batch size in common at which one of them arrived."
+            return "no two shapes have a batch size in common at which their epochs can be compared."
         mean = f"{number(self.mean_ratio)} {bounds_text(self.interval)}".strip()
         return (
             f"the wider shape needed fewer epochs in {self.num_faster} of {self.num_compared} comparisons at the same "
             f"batch size ({self.num_certain} of them certain, {self.num_against} certainly the other way); epochs of "
             f"the deeper over the wider, geometric mean {mean}, probability {probability_text(self.probability)} of "
-            f"lying above 1 ({100 * self.level:.0f} %, censored likelihood; one that never arrives enters as a bound)."
+            f"lying above 1 ({100 * self.level:.0f} %, censored likelihood; one that never arrives, or by the first check, enters as a bound)."
         )
 
     def __str__(self) -> str:
@@ -165,10 +169,9 @@ class _Table:
     def of(cls, times: Mapping[str, LogTimes], sizes: Array) -> _Table:
         """Batch sizes at which a shape did not run are not known."""
         arrays = np.full((4, len(times), len(sizes)), np.nan)
-        codes = {AT: 0.0, MORE: 1.0, LESS: -1.0, UNKNOWN: math.nan}
         for row, one in enumerate(times.values()):
             places = np.searchsorted(sizes, one.batch_sizes)
-            arrays[:, row, places] = one.value, one.total, [codes[how] for how in one.known], one.censored
+            arrays[:, row, places] = one.value, one.total, [CODES[how] for how in one.known], one.censored
         freedom = np.array([one.freedom for one in times.values()])
         return cls(arrays[0], arrays[1], arrays[2], arrays[3], freedom)
 
@@ -217,10 +220,15 @@ def _ratio(wider: str, deeper: str, batch_size: float, found: _Compared, table: 
         wider=wider,
         deeper=deeper,
         batch_size=batch_size,
+        known=(_how(table.known[0, k]), _how(table.known[-1, k])),
         ratio=math.nan if bound else value,
         bound=bound,
         limit=value if bound else math.nan,
         interval=(math.exp(found.low[0, k]), math.exp(found.high[0, k])),
         probability=float(found.probability[0, k]),
-        censored=bool(known != 0 or table.ran[0, k] or table.ran[-1, k]),
+        censored=bool(table.ran[0, k] or table.ran[-1, k]),
     )
+
+
+def _how(code: float) -> str:
+    return next((how for how, one in CODES.items() if one == code), UNKNOWN)

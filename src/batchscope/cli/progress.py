@@ -50,7 +50,7 @@ def sentence(status: Status) -> str:
     if status.crashed:
         parts[0] += f" ({status.crashed} crashed)"
     if status.seconds_left is not None and status.trials_done < status.trials_total:
-        parts[0] += f", {'up to about' if status.at_most else 'about'} {duration(status.seconds_left)} left"
+        parts[0] += f", {'up to about' if status.counts_all_epochs else 'about'} {duration(status.seconds_left)} left"
     if status.best is not None:
         best = status.best
         parts.append(f"best {best.shape} B={best.batch_size}: {best.epochs_to_target:g} epochs")

@@ -17,7 +17,8 @@ class Status:
     """A moment of a run.
 
     trials_done of trials_total: the total grows when a grid is widened. seconds_left: None until something finished.
-    at_most: whether it counts all epochs of reported runs, of which none has ended: they may need far fewer.
+    counts_all_epochs: whether that time is for all epochs of reported runs, of which none has ended: they may need far
+    fewer.
     latest: the cohort that just ended or made an epoch, in words. best: the reported run with the fewest epochs to
     the target so far, or None. finished_cohort: whether this status marks the end of a cohort.
     """
@@ -27,7 +28,7 @@ class Status:
     crashed: int
     seconds: float
     seconds_left: float | None
-    at_most: bool
+    counts_all_epochs: bool
     latest: str
     best: Row | None
     finished_cohort: bool
