@@ -13,7 +13,7 @@ from scipy import stats
 
 from batchscope.analysis.formatting import number
 from batchscope.analysis.sweeps import Sweep
-from reproduction import easier_target  # noqa: F401  the page lists these and the claims first
+from reproduction import processors  # noqa: F401  the page lists these and the claims first
 from reproduction.evidence import (
     FAILS,
     HOLDS,

@@ -11,11 +11,12 @@ from batchscope.analysis import Correlation, batch_threshold, compare
 from batchscope.analysis.cells import Cell, cells
 from batchscope.analysis.findings import correlate, diversities
 from batchscope.analysis.formatting import number, probability_text
+from batchscope.analysis.summaries import BELOW
 from batchscope.architectures import Architecture
 from batchscope.recipes import chen2018
 from batchscope.records import Outcome, Rows
 from batchscope.studies import Results
-from reproduction import assumptions, changes, easier_target, held_out, initial_weights, lemma1, panel_c
+from reproduction import assumptions, changes, easier_target, held_out, initial_weights, lemma1, panel_c, processors
 from reproduction.evidence import (
     ADAM,
     ASSUMPTIONS,
@@ -31,6 +32,7 @@ from reproduction.evidence import (
     LENET,
     LENET_SMALL,
     LETTERS,
+    LETTERS_AGAIN,
     LINEAR,
     LINEAR_TUNED,
     MNIST,
@@ -71,7 +73,9 @@ def epochs_of(rows: Results, words: Callable[[Cell], str], head: str = "L x K") 
 
 
 def median_or_count(cell: Cell) -> str:
-    """Median epochs where all runs arrived, else how many did."""
+    """Median epochs where all runs arrived, or the bound of it; else how many did."""
+    if cell.epochs is not None and cell.epochs.bound == BELOW:
+        return cell.epochs_text
     if cell.reached == cell.num_seeds:
         return number(round(typical(cell), 1))
     return f"{cell.reached} of {cell.num_seeds}" if cell.reached else "never"
@@ -282,8 +286,9 @@ TABLES: dict[str, Callable[[], Lines]] = {
     "emnist-tuned-runs": lambda: panel_c.runs(EMNIST_TUNED),
     "emnist-adam": of_variant(EMNIST_ADAM),
     "emnist-momentum": of_variant(EMNIST_MOMENTUM),
-    "letters": of_variant(LETTERS),
-    "gisette-like": of_variant(GISETTE_LIKE),
+    "letters": once_run(LETTERS, lambda: epochs_of(results(LETTERS), median_or_count)),
+    "processors": once_run(LETTERS_AGAIN, processors.lines),
+    "gisette-like": once_run(GISETTE_LIKE, lambda: epochs_of(results(GISETTE_LIKE), median_or_count)),
     "linear-tuned": of_variant(LINEAR_TUNED),
     "rules": both_rules,
     "constant-depth": of_variant(CONSTANT_DEPTH),

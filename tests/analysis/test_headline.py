@@ -137,7 +137,7 @@ CASES = {
     "nobody": (shape(1, cap=4.0) + shape(4, cap=4.0), "neither arrives .* What to do: allow more epochs"),
     "wide early": (
         shape(1, start=0.5, **COARSE) + shape(4, start=4.0, **COARSE),
-        "every batch size at which both arrive after the first check .*; wide arrives by the first check at batch sizes 32",
+        "at which both arrive after the first check .*; wide arrives by the first check at batch sizes 32",
     ),
     "deep early": (
         shape(1, start=4.0, **COARSE) + shape(4, start=0.5, **COARSE),

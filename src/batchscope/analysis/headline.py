@@ -154,13 +154,14 @@ def _factors(first: EpochRatio, last: EpochRatio) -> str:
 
 def _never(ends: Sequence[EpochRatio], most: float) -> str:
     """Where one arrives and the other never does, or neither."""
-    arrive = [(one, *(how in (AT, LESS) for how in one.known)) for one in ends]
+    arrived = [tuple(how in (AT, LESS) for how in one.known) for one in ends]
+    groups = {
+        "deep never arrives": (True, False),
+        "wide never arrives": (False, True),
+        "neither arrives": (False, False),
+    }
     said = _said(
-        {
-            "deep never arrives": [one for one, wide, deep in arrive if wide and not deep],
-            "wide never arrives": [one for one, wide, deep in arrive if deep and not wide],
-            "neither arrives": [one for one, wide, deep in arrive if not (wide or deep)],
-        }
+        {what: [one for one, of in zip(ends, arrived, strict=True) if of == who] for what, who in groups.items()}
     )
     return f"{said} (within {number(most)} epochs)" if said else ""
 

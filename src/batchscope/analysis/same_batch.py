@@ -103,7 +103,8 @@ class EpochRatios:
             f"the wider shape needed fewer epochs in {self.num_faster} of {self.num_compared} comparisons at the same "
             f"batch size ({self.num_certain} of them certain, {self.num_against} certainly the other way); epochs of "
             f"the deeper over the wider, geometric mean {mean}, probability {probability_text(self.probability)} of "
-            f"lying above 1 ({100 * self.level:.0f} %, censored likelihood; one that never arrives, or by the first check, enters as a bound)."
+            f"lying above 1 ({100 * self.level:.0f} %, censored likelihood; one that never arrives, or by the first "
+            "check, enters as a bound)."
         )
 
     def __str__(self) -> str:

@@ -33,11 +33,6 @@ class Summary:
     high: float | None = None
     bound: str = ""
 
-    @property
-    def lower_bound(self) -> bool:
-        """The value is only known to be larger."""
-        return self.bound == ABOVE
-
     def __str__(self) -> str:
         if self.bound:
             return f"{self.bound} {number(self.value)}"
@@ -69,7 +64,9 @@ def median_of(steps: Array, before: Array, ends: tuple[float, float, float]) -> 
         return Summary(float(stopped.max()), n, least, most, bound=ABOVE)
     if math.isnan(value):
         return Summary(most, n, least, most, bound=BELOW)
-    return Summary(value, n, least, most, *((None, None) if math.isnan(low) else (low, high)))
+    if math.isnan(low):
+        return Summary(value, n, least, most)
+    return Summary(value, n, least, most, max(low, min(value, 1.0)), high)  # a target is met after a step at least
 
 
 def scaled(steps: Summary, factor: float) -> Summary:

@@ -7,6 +7,7 @@ import math
 from batchscope.analysis.cells import Cell, batch_sizes, by_shape
 from batchscope.analysis.digest import Digest
 from batchscope.analysis.formatting import number
+from batchscope.analysis.summaries import ABOVE, BELOW
 from batchscope.report.charts.axes import categories
 from batchscope.report.charts.cell_table import cell_table, hover
 from batchscope.report.charts.chart import Chart, Heat, HeatCell, Panel
@@ -14,9 +15,13 @@ from batchscope.report.charts.registry import Section, chart_of
 
 CAPTION = (
     "Number and colour (log scale): epochs to target, median over the n seeds of the cell; ≥: it lies beyond the "
-    "epochs allowed. Hatched: no seed reached the target in the epochs allowed (>), or all diverged or "
-    "crashed (never). Empty: not run. Intervals and n are in the table of these numbers."
+    "epochs allowed; ≤: all seeds arrived by the first check. Hatched: no seed reached the target in the epochs "
+    "allowed (>), or all diverged or crashed (never). Empty: not run. Intervals and n are in the table of these "
+    "numbers."
 )
+
+
+SIGNS = {"": "", ABOVE: "≥ ", BELOW: "≤ "}  # of a number, and of what bounds it
 
 
 @chart_of(Section.SHAPE_BY_SIZE)
@@ -44,7 +49,7 @@ def heat_map(one: Digest) -> Chart | None:
 def _text(cell: Cell) -> str:
     if cell.never or cell.epochs is None:
         return cell.epochs_text
-    return f"{'≥ ' if cell.epochs.lower_bound else ''}{number(cell.epochs.value)}"
+    return f"{SIGNS[cell.epochs.bound]}{number(cell.epochs.value)}"
 
 
 def _shade(cell: Cell, least: float, most: float) -> float | None:

@@ -10,20 +10,23 @@ import numpy as np
 
 from batchscope.analysis.cells import Cell, batch_sizes, by_shape
 from batchscope.analysis.digest import Digest
-from batchscope.analysis.summaries import Summary
+from batchscope.analysis.summaries import ABOVE, BELOW, Summary
 from batchscope.report.charts.axes import doubling, log_axis, sideways
 from batchscope.report.charts.cell_table import cell_table, hover
 from batchscope.report.charts.chart import Band, Chart, Hue, Layer, Line, Mark, Panel, Points
 from batchscope.report.charts.registry import Section, chart_of
 
 FEW_SHAPES = 4
+MARKS: dict[str, Mark] = {"": "filled", ABOVE: "above", BELOW: "below"}  # of a number, and of what bounds it
+REACH = 4.0  # how far beyond all points bars are followed: one seed of three may leave an end anywhere
 CURVE_POINTS = 40  # of a fitted curve and its band
 CAPTION = (
-    "Filled: {what} to target, median over the n seeds of a cell by censored likelihood; bars: its 95 % interval, log "
-    "scale (none for n = 1); points are shifted sideways. Open triangle: the median lies beyond the "
-    "epochs allowed. ×: every seed diverged or crashed. Solid curve and band: steps = S_min (1 + B_crit/B) with its "
-    "95 % band over batch sizes and seeds (McCandlish et al. 2018); without a fit, the points are joined. "
-    "Dotted: perfect scaling from the smallest batch size that arrived: epochs stay, steps fall as 1/B."
+    "Filled: {what} to target, median over the n seeds of a cell by censored likelihood; bars: its 95 % interval, log"
+    " scale (none for n = 1), to the frame where it reaches beyond; points are shifted sideways. Open triangle up: "
+    "the median lies beyond the epochs allowed; down: all seeds arrived by the first check. ×: every seed diverged or"
+    " crashed. Solid curve and band: steps = S_min (1 + B_crit/B) with its 95 % band over batch sizes and seeds "
+    "(McCandlish et al. 2018); without a fit, the points are joined. Dotted: perfect scaling from the smallest batch "
+    "size that arrived: epochs stay, steps fall as 1/B."
 )
 
 
@@ -64,10 +67,12 @@ def _mean(cell: Cell, what: str) -> Summary | None:
 
 
 def _heights(table: Sequence[Cell], what: str) -> list[float]:
-    """All that shall be in sight: means and ends of bars, and room for what has no number."""
+    """All that shall be in sight: medians, the ends of bars within `REACH`, and room for what has no number."""
     means = [mean for cell in table if (mean := _mean(cell, what))]
-    ends = [end for mean in means for end in (mean.value, mean.low, mean.high) if end]
-    return [*ends, _top(table, what)] if len(means) < len(table) else ends
+    values = [mean.value for mean in means if mean.value > 0]
+    low, high = min(values, default=1.0) / REACH, max(values, default=1.0) * REACH
+    ends = [min(max(end, low), high) for mean in means for end in (mean.low, mean.high) if end is not None]
+    return [*values, *ends, *([_top(table, what)] if len(means) < len(table) else [])]
 
 
 def _top(table: Sequence[Cell], what: str) -> float:
@@ -93,7 +98,7 @@ def _points(one: Digest, line: Sequence[Cell], shape: str, hue: Hue, what: str) 
 def _mark(mean: Summary | None) -> Mark:
     if mean is None:
         return "lost"
-    return "above" if mean.lower_bound else "filled"
+    return MARKS[mean.bound]
 
 
 def _joined(line: Sequence[Cell], shape: str, hue: Hue, what: str) -> list[Line]:
