@@ -23,6 +23,7 @@ from batchscope.studies.results import STUDY_FILE
 
 RESULTS = Path(__file__).parent.parent / "results"
 MNIST, LINEAR, LEMMA1 = "chen2018/figure2-mnist", "chen2018/figure2", "yin2018/lemma1"
+FIGURE1 = "chen2018/figure1"
 EMNIST = "chen2018/figure3c --variant three_passes+running+ends"
 EMNIST_GRID = "chen2018/figure3c --variant three_passes+running+other_grid+at4096"
 EMNIST_TUNED = "chen2018/figure3c --variant three_passes+running+tuned+at4096"
@@ -41,9 +42,10 @@ LINEAR_TUNED = "chen2018/figure2 --variant tuned+ends"
 ASSUMPTIONS = "beyond/assumptions"
 RULES, WEIGHTS, CHANGES = "beyond/rules", "beyond/initialisations", "beyond/changes"
 CONSTANT_WIDTH, CONSTANT_DEPTH = "beyond/constant-width", "beyond/constant-depth"
-# What `batchscope run` is given -> run directory in results/. Figure 3(a) is in the runs of Figure 2, Figures 1 and
+# What `batchscope run` is given -> run directory in results/. Figure 3(a) is in the runs of Figure 2, Figure
 # 3(b) in those on MNIST.
 DECLARED = {
+    FIGURE1: "figure1",
     LINEAR: "figure2",
     LINEAR_TUNED: "figure2-tuned",
     MNIST: "figure2-mnist",

@@ -29,7 +29,18 @@ from batchscope.report.charts.registry import CHARTS
 from batchscope.report.drawing import static
 from reproduction import changes, initial_weights, lemma1
 from reproduction.command import ended
-from reproduction.evidence import CHANGES, LINEAR, MNIST, RESULTS, RUNS, WEIGHTS, at_the_start, batch_sizes, results
+from reproduction.evidence import (
+    CHANGES,
+    FIGURE1,
+    LINEAR,
+    MNIST,
+    RESULTS,
+    RUNS,
+    WEIGHTS,
+    at_the_start,
+    batch_sizes,
+    results,
+)
 from reproduction.initial_weights import Net
 
 OUT = Path(__file__).parent.parent / "docs" / "figures"
@@ -255,6 +266,7 @@ def _decades(title: str, low: float, high: float) -> Axis:
 
 VIEWS = {"figure3": "epochs", "figure4": "heat_map", "figure5": "largest_batch"}  # of one run of a panel
 FIGURES: dict[str, Callable[[], tuple[Chart, str]]] = {
+    "figure1": functools.partial(of_report, FIGURE1, "epochs"),
     "figure2": figure2,
     "figure2-mnist": lambda: of_report(MNIST, "diversity"),
     **{f"{view}a": functools.partial(of_report, LINEAR, chart) for view, chart in VIEWS.items()},
@@ -274,7 +286,6 @@ DOCUMENTED = (
     "figure3e-small",
     "figure3g-small",
 )
-FIGURES |= {"figure1": FIGURES["figure3b"]}  # the same runs
 FIGURES |= {
     directory.replace("figure3", view): functools.partial(of_report, given, chart)
     for given, directory in RUNS.items()

@@ -28,6 +28,7 @@ from reproduction.evidence import (
     EMNIST_GRID,
     EMNIST_MOMENTUM,
     EMNIST_TUNED,
+    FIGURE1,
     GISETTE_LIKE,
     LENET,
     LENET_SMALL,
@@ -267,6 +268,7 @@ def of_variant(given: str, head: str = "L x K") -> Callable[[], Lines]:
 
 
 TABLES: dict[str, Callable[[], Lines]] = {
+    "figure1": once_run(FIGURE1, lambda: epochs_of(results(FIGURE1), median_or_count)),
     "epochs-linear": lambda: epochs_of(results(LINEAR), median_or_count),
     "epochs-mnist": lambda: epochs_of(results(MNIST), median_or_count),
     "outcomes-mnist": outcomes_mnist,

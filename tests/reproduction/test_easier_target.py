@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from batchscope.analysis.findings import findings
 from batchscope.records.row import Outcome
 from reproduction import easier_target, evidence
 
@@ -34,6 +35,22 @@ def test_at_the_stated_target_nothing_changes(rows):
 
 
 def test_an_easier_target_is_met_no_later():
-    cells = [easier_target.at(level)[0][32] for level in easier_target.LEVELS]
+    cells = [easier_target.at(level).deep[32] for level in easier_target.LEVELS]
     epochs = [evidence.typical(cell) for cell in cells]
     assert epochs == sorted(epochs)
+
+
+def test_the_trend_over_all_shapes_is_that_of_runs_that_stopped_there():
+    rows = [easier_target.stopped(row, 0.92) for row in evidence.results(evidence.MNIST).rows if row.phase == "final"]
+    (finding,) = (one for one in findings(rows) if one.name == "F1")
+    assert easier_target.at(0.92).depths == finding.evidence
+    assert easier_target.at(easier_target.STATED).depths == evidence.found(evidence.MNIST)["F1"].evidence
+
+
+def test_documents_say_at_which_targets_the_second_finding_holds():
+    held = [
+        f"{100 * level:.0f}" for level in easier_target.LEVELS if easier_target.at(level).depths.probability >= 0.95
+    ]
+    for name in ("README.md", "docs/wide_or_deep.md"):
+        text = " ".join((evidence.RESULTS.parent / name).read_text(encoding="utf-8").split())
+        assert f"{held[0]} to {held[-1]} %" in text
