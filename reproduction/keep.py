@@ -13,9 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from batchscope.errors import InputError
 from batchscope.recipes import find
 from batchscope.records import Row
-from batchscope.records.packed import pack
+from batchscope.records.packed import files_of, pack
 from batchscope.running.store import Store
 from batchscope.studies import Study, read
 from batchscope.studies.results import STUDY_FILE
@@ -29,8 +30,11 @@ def keep(run: Path, to: Path) -> int:
     """Copy a run directory's study and rows, packed; return the number of rows. Both may be the same directory.
 
     The histories of tuning runs stay behind: they are most of the bytes, and nothing looks at them once a step size is
-    chosen. Raises AssertionError where the copy does not read back the same.
+    chosen. Raises InputError where `to` holds something else, AssertionError where the copy does not read back the
+    same.
     """
+    if to.exists() and any(to.iterdir()) and not (to / STUDY_FILE).is_file():
+        raise InputError(f"{to} is no run directory; expected one, or a folder that is not there yet")
     found = read(run)
     rows = [_without_tuning_history(row) for row in found.rows]
     draft = to.with_name(f".{to.name}.partial")
@@ -39,13 +43,18 @@ def keep(run: Path, to: Path) -> int:
         store.add(rows)
         for record in found.runs:
             store.note_run(record | {"command": _without_folders(record["command"])})
-    pack(store.path)
-    (draft / ".lock").unlink()
-    shutil.copyfile(run / STUDY_FILE, draft / STUDY_FILE)
+    packed = pack(store.path)
     if list(map(_without_tuning_history, read(draft).rows)) != rows:
         raise AssertionError(f"{draft} does not hold the rows of {run}")
-    shutil.rmtree(to, ignore_errors=True)
-    draft.rename(to)
+    to.mkdir(exist_ok=True)
+    if run != to:
+        shutil.copyfile(run / STUDY_FILE, to / STUDY_FILE)
+    kept = packed.replace(to / packed.name)  # at no moment are the rows in neither form
+    for file in files_of(to):
+        if file != kept:
+            file.unlink()
+    (to / ".lock").unlink(missing_ok=True)
+    shutil.rmtree(draft)
     return len(rows)
 
 

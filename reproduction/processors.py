@@ -69,8 +69,12 @@ def _processor() -> Answer:
         f"another at {len(moved)} of {len(first)} shapes and batch sizes" + (f": {lines}" if moved else ""),
         FAILS if moved else HOLDS,
         f"{_machine(LETTERS_AGAIN)} and {_machine(LETTERS)}; {SGD_LETTERS}; one tuning run of two epochs a step size, "
-        "as the paper has it",
+        f"as the paper has it; commits {_commit(LETTERS_AGAIN)} and {_commit(LETTERS)}, of the same arithmetic",
     )
+
+
+def _commit(given: str) -> str:
+    return str(results(given).runs[0]["commit"])
 
 
 def _machine(given: str) -> str:

@@ -20,6 +20,7 @@ from batchscope.architectures import family_named
 from batchscope.cli.main import EXIT_INTERRUPTED
 from batchscope.cli.main import main as batchscope
 from batchscope.errors import DataError
+from batchscope.records.packed import SUFFIX, files_of
 from batchscope.running.devices import default_workers
 from batchscope.studies import StepSizes, Study
 from batchscope.studies.outline import outline
@@ -109,13 +110,20 @@ def made(given: str, out: Path) -> int:
     if is_whole(out):
         keep.reworded(out)
         print(f"{given}: whole, in {out}", flush=True)
+        _pack(out)
         return 0
     words = given.split()
     batchscope(["plan", *words])
     status = batchscope(["run", *words, "--out", str(out)])
     if is_whole(out):
-        keep.keep(out, out)
+        _pack(out)
     return status
+
+
+def _pack(out: Path) -> None:
+    """Leave what is to be committed, unless that is all there is."""
+    if any(file.suffix != SUFFIX for file in files_of(out)):
+        keep.keep(out, out)
 
 
 def _estimate() -> str:

@@ -14,6 +14,7 @@ from reproduction.evidence import (
     EMNIST_GRID,
     EMNIST_MOMENTUM,
     EMNIST_TUNED,
+    EMNIST_WHOLE,
     GISETTE_LIKE,
     HOLDS,
     IN_3B,
@@ -74,6 +75,11 @@ def _mnist_tuned() -> Answer:
 
 
 IN_3C = "(3c under other assumptions) B = 4096: 211 epochs at K = 17 against 9 at K = 21"
+
+
+@claim("3c, whole", f"{IN_3C}; ten depths, eight batch sizes, five seeds", EMNIST_WHOLE)
+def _emnist_whole() -> Answer:
+    return panel_c.answer(EMNIST_WHOLE, f"{panel_c.THREE_PASSES}, plain SGD, step sizes by factors of 2")
 
 
 @claim("3c, other grid", IN_3C, EMNIST_GRID)

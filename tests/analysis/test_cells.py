@@ -14,6 +14,8 @@ from batchscope.analysis.summaries import summarise
 from batchscope.records.row import Outcome
 from tests.report import factory
 
+from .conftest import make_rows
+
 
 def test_a_cell_holds_the_median_and_interval_of_the_censored_likelihood():
     epochs = [7.0, 11.0, 13.0]
@@ -166,3 +168,16 @@ def test_a_step_size_at_the_edge_of_those_tried_is_marked(chosen, edge):
     assert cell.step_size_text == f"{chosen:g}{'*' if edge else ''}"
     (alone,) = cells([factory.row(phase="tune"), factory.row()])
     assert not alone.at_grid_edge
+
+
+@pytest.mark.parametrize(
+    ("epochs", "text"), [([1, 1, 1, 2, 3], "<= 1"), ([1, 1, 1, 1, 2], "<= 1"), ([1, 2, 2, 3, 3], "")]
+)
+def test_where_half_the_seeds_arrived_by_the_first_check_no_number_below_it_is_made_up(epochs, text):
+    (cell,) = cells(make_rows({32: epochs}))
+    assert cell.epochs_text == text or (not text and cell.epochs.bound == "" and cell.epochs.value > 1)
+
+
+def test_no_end_of_an_interval_is_less_than_a_step():
+    (cell,) = cells(make_rows({512: [1, 1, 2, 5, 9]}))  # two steps an epoch
+    assert cell.steps.low >= 1

@@ -155,6 +155,18 @@ CASES = {
         shape(1) + [lost(row) if row.batch_size == 1024 else row for row in shape(4, start=15.0)],
         "deep never arrives at batch size 1024 ",
     ),
+    "deep always blows up": (
+        shape(1, cap=30.0) + [lost(row) for row in shape(4)],
+        r"deep never arrives at batch sizes .* \(its runs diverged\).* take the wide shape, which alone met the target",
+    ),
+    "both blow up": (
+        [lost(row) for row in shape(1) + shape(4)],
+        r"neither arrives at .* \(its runs diverged\).* What to do: try smaller step sizes",
+    ),
+    "nothing in common": (
+        [row for row in shape(1) if row.batch_size < 100] + [row for row in shape(4) if row.batch_size > 100],
+        "no finished runs at the same batch size. .* What to do: run both shapes at the same batch sizes",
+    ),
     "one shape": (shape(1), "net-1 has B_crit"),
     "one run": (shape(1)[:1], "the target was met at one batch size only"),
     "nothing": ([], "No finished runs"),
@@ -196,6 +208,12 @@ def test_a_shape_that_alone_arrived_is_the_advice_however_few_the_seeds(arriving
     headline = digest(rows).headline
     assert "never arrives" in headline.epochs
     assert headline.advice.startswith(f"What to do: take the {name} shape, which alone met the target"), headline.advice
+
+
+def test_a_shape_that_met_the_target_where_the_other_did_not_run_is_not_passed_over():
+    rows = shape(1) + [row for row in shape(4, start=5.0) if row.batch_size == 32] + shape(4, start=5000.0)[5:]
+    rows = [row for row in rows if (row.depth, row.batch_size) != (1, 32)]
+    assert "alone met" not in digest(rows).headline.advice
 
 
 def test_the_second_sentence_does_not_take_back_the_first():

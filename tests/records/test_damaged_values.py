@@ -29,6 +29,7 @@ DAMAGES = {
     "an infinite step size": ("UPDATE rows SET step_size = 9e999", "step_size = inf"),
     "epochs without end": ("UPDATE rows SET epochs_run = 9e999 WHERE key = 2", "epochs_run = inf"),
     "reached at no epoch": ("UPDATE rows SET epochs_to_target = NULL WHERE outcome = 'reached'", "epochs_to_target"),
+    "reached in no step": ("UPDATE rows SET steps_to_target = 0 WHERE outcome = 'reached'", "steps_to_target = 0"),
     "an option out of range": ("UPDATE rows SET momentum = -3", "momentum = -3"),
     "a text without end": (f"UPDATE rows SET shape = '{'x' * 10**5}'", "shape is a text of 100000 characters"),
     "a column gone": ("ALTER TABLE rows DROP COLUMN batch_size", "batch_size"),

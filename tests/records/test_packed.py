@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import sqlite3
+from pathlib import Path
 
 import pytest
 
@@ -24,7 +26,7 @@ def kept(directory, seeds, shard=None):
     history = tuple(Evaluation(float(epoch), epoch, 1 / (1 + epoch)) for epoch in range(50))
     with Store(directory, (study,), shard) as store:
         store.add([factory.row(study=study.name, trial_id=str(seed), seed=seed, history=history) for seed in seeds])
-        store.note_run({"command": ["batchscope"], "started": "now"})
+        store.note_run({"command": ["batchscope"], "started": f"with {list(seeds)}"})
     return store.path
 
 
@@ -49,10 +51,12 @@ def test_the_same_rows_give_the_same_bytes(tmp_path):
     assert pack(path).read_bytes() == content
 
 
-def test_a_run_goes_on_in_a_packed_directory(tmp_path):
+def test_a_run_goes_on_in_a_packed_directory_and_packs_it_again(tmp_path):
     pack(kept(tmp_path, range(3)))
+    with Store(tmp_path, (make_study(num_seeds=9),)):
+        assert files_of(tmp_path) == [tmp_path / PLAIN]
     kept(tmp_path, range(3, 6))
-    assert files_of(tmp_path) == [tmp_path / PLAIN]
+    assert files_of(tmp_path) == [tmp_path / PACKED]
     rows, runs = what_is_in(tmp_path)
     assert [trial for trial, _ in rows] == list("012345")
     assert len(runs) == 2
@@ -81,14 +85,13 @@ def test_a_damaged_packed_file_is_named_with_the_remedy(tmp_path, damage):
     if damage == "cut":
         os.truncate(path, path.stat().st_size // 2)
     elif damage == "inside":
-        import gzip
-
         path.write_bytes(gzip.compress(b"not a database" * 100))
     else:
         path.write_bytes(b"no gzip file" if damage == "other" else b"")
     for attempt in (read, lambda directory: Store(directory, (make_study(num_seeds=9),))):
-        with pytest.raises(StoreError, match=r"results-1of1.sqlite(.gz)? is damaged .*move it away"):
+        with pytest.raises(StoreError, match=r"results-1of1.sqlite.gz is damaged .*move it away"):
             attempt(tmp_path)
+        assert path.exists()
 
 
 def test_a_packed_file_that_is_gone_when_its_histories_are_asked_for_is_named(tmp_path):
@@ -97,6 +100,51 @@ def test_a_packed_file_that_is_gone_when_its_histories_are_asked_for_is_named(tm
     path.unlink()
     with pytest.raises(StoreError, match=r"results-1of1.sqlite.gz cannot be read"):
         tuple(rows[0].history)
+
+
+def test_what_was_read_before_the_file_changed_its_form_is_read_in_the_other(tmp_path):
+    path = kept(tmp_path, range(2))
+    rows = read(tmp_path).rows
+    pack(path)
+    assert len(rows[0].history) == 50
+    rows = read(tmp_path).rows
+    unpack(path)
+    assert len(rows[1].history) == 50
+
+
+def test_a_file_that_changes_its_form_while_the_directory_is_listed_is_found(tmp_path, monkeypatch):
+    path, glob = kept(tmp_path, range(2)), Path.glob
+    for change in (pack, unpack):
+        calls = []
+
+        def globbing(self, pattern, calls=calls, change=change):
+            found = list(glob(self, pattern))
+            calls.append(pattern)
+            if len(calls) == 1:
+                change(path)
+            return found
+
+        monkeypatch.setattr(Path, "glob", globbing)
+        assert files_of(tmp_path)
+        monkeypatch.undo()
+
+
+def test_nothing_is_packed_over_rows_that_are_packed_already(tmp_path):
+    path = kept(tmp_path, range(2))
+    plain = path.read_bytes()
+    pack(path)
+    path.write_bytes(plain)
+    with pytest.raises(StoreError, match="is there already"):
+        pack(path)
+    assert len(read(tmp_path).runs) == 1
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_packed_file_that_cannot_be_read_is_named(tmp_path):
+    path = pack(kept(tmp_path, range(2)))
+    path.chmod(0)
+    with pytest.raises(StoreError, match=r"results-1of1.sqlite.gz cannot be read"):
+        Store(tmp_path, (make_study(num_seeds=9),))
 
 
 def test_any_tool_reads_it_once_unpacked(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,8 +13,9 @@ import pytest
 
 import batchscope as bs
 from batchscope.errors import DataError, InputError
+from batchscope.records.packed import unpack
 from batchscope.studies import read
-from reproduction import command, evidence, lemma1, run
+from reproduction import command, evidence, keep, lemma1, run
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -117,6 +119,20 @@ def test_a_run_that_goes_on_is_packed_when_it_is_whole(monkeypatch, tmp_path):
     tuning = [row for row in read(tmp_path).rows if row.phase == "tune"]
     assert tuning
     assert not any(row.history for row in tuning)
+
+
+def test_a_whole_run_that_was_left_unpacked_is_packed(tmp_path):
+    shutil.copytree(evidence.RESULTS / evidence.DECLARED[evidence.LINEAR_TUNED], tmp_path / "run")
+    unpack(tmp_path / "run" / "results-1of1.sqlite")
+    assert run.made(evidence.LINEAR_TUNED, tmp_path / "run") == 0
+    assert {file.name for file in tmp_path.rglob("*")} == {"run", "study.toml", "results-1of1.sqlite.gz"}
+
+
+def test_nothing_is_kept_over_what_is_no_run_directory(tmp_path):
+    (tmp_path / "results" / "figure2").mkdir(parents=True)
+    with pytest.raises(InputError, match="results is no run directory"):
+        keep.keep(evidence.RESULTS / evidence.DECLARED[evidence.LINEAR_TUNED], tmp_path / "results")
+    assert (tmp_path / "results" / "figure2").is_dir()
 
 
 def test_ctrl_c_ends_it_all(made):

@@ -165,8 +165,11 @@ def _exists(found: SlowDowns) -> Finding:
 def _larger(found: Trend, ends: Verdict) -> Finding:
     """F1: by the trend over all shapes; two shapes are their own trend."""
     if found.n < 3:
-        return _finding("F1", ends)
-    return _finding("F1", found, words=f"{found.sentence[:-1]}. Wide against deep: {_brief(ends)}.")
+        return _worded("F1", UNDECIDED, ends.probability, str(ends), ends) if ends.biased else _finding("F1", ends)
+    words = f"{found.sentence[:-1]}. Wide against deep: {_brief(ends)}."
+    if found.biased:
+        return _worded("F1", UNDECIDED, found.probability, words, found)
+    return _finding("F1", found, words=words)
 
 
 def _brief(verdict: Verdict) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from batchscope.analysis.formatting import batch_size, bounds_text, number, probability_text
 from batchscope.analysis.intervals import CERTAIN
-from batchscope.analysis.log_times import AT, LESS
+from batchscope.analysis.log_times import AT, LESS, MORE
 from batchscope.analysis.same_batch import EpochRatio, EpochRatios
 from batchscope.analysis.sweeps import Sweep
 from batchscope.analysis.threshold_estimate import ThresholdEstimate
@@ -55,7 +55,7 @@ def headline(sweeps: Mapping[str, Sweep], ratios: EpochRatios, verdict: Verdict)
         shapes=f"(wide: {wide.shape}, deep: {deep.shape}; {verdict.condition}; {wide.num_runs + deep.num_runs} runs.)",
         epochs=_epochs(wide, ratios),
         slow_down=_slow_down(ratios, verdict),
-        advice=_advice(ratios, verdict),
+        advice=_advice(ratios, verdict, _alone_arrived(wide, deep)),
     )
 
 
@@ -93,7 +93,7 @@ def _epochs(sweep: Sweep, ratios: EpochRatios) -> str:
     never, early = _never(ratios.ends, sweep.max_epochs), _early(ratios.ends)
     lost = "; ".join(filter(None, (never, early)))
     if not known:
-        return f"{goal(sweep)}, {lost or 'no batch size lets wide and deep be compared'}."
+        return f"{goal(sweep)}, {lost or 'wide and deep have no finished runs at the same batch size'}."
     first, last = known[0], known[-1]
     words = f"{goal(sweep)}, {_claim(known, _where(never, early))} ({_factors(first, last)})"
     return f"{words}; {lost}." if lost else f"{words}."
@@ -160,10 +160,10 @@ def _never(ends: Sequence[EpochRatio], most: float) -> str:
         "wide never arrives": (False, True),
         "neither arrives": (False, False),
     }
-    said = _said(
-        {what: [one for one, of in zip(ends, arrived, strict=True) if of == who] for what, who in groups.items()}
-    )
-    return f"{said} (within {number(most)} epochs)" if said else ""
+    lost = {what: [one for one, of in zip(ends, arrived, strict=True) if of == who] for what, who in groups.items()}
+    said = _said(lost)
+    stopped = any(MORE in one.known for group in lost.values() for one in group)  # else all of them diverged
+    return f"{said} ({f'within {number(most)} epochs' if stopped else 'its runs diverged'})" if said else ""
 
 
 def _early(ends: Sequence[EpochRatio]) -> str:
@@ -186,12 +186,16 @@ def _slow_down(ratios: EpochRatios, verdict: Verdict) -> str:
     first, second = verdict.first, verdict.second
     name = _name(first)
     numbers = f"{name} {_valued(first)} for wide, {_valued(second)} for deep"
+    if not ratios.ends:
+        return "Who slows down at the smaller batch cannot be said."
     if math.isnan(verdict.probability):
         reasons = [f"{one.shape}: {one.statement}" for one in (first, second) if one.statement]
         return f"Who slows down at the smaller batch cannot be said ({'; '.join(reasons) or 'no probability'})."
     sure = probability_text(max(verdict.probability, 1 - verdict.probability))
     if verdict.decision == UNDECIDED:
         what = {1: "deep also slows", -1: "wide also slows", 0: "deep slows"}[_leader(ratios)]
+        if verdict.biased:
+            return f"Whether {what} down at a smaller batch is open: {numbers}, but {verdict.biased}."
         likely = verdict.probability if _leader(ratios) >= 0 else 1 - verdict.probability
         return f"Whether {what} down at a smaller batch is open: {numbers}, probability {probability_text(likely)}."
     loser = DEEP if verdict.decision == verdict.first_name else WIDE
@@ -217,20 +221,19 @@ def _leader(ratios: EpochRatios) -> int:
     return 0 if len(certain) != 1 else 1 if certain == {True} else -1
 
 
-def _advice(ratios: EpochRatios, verdict: Verdict) -> str:
-    """The third sentence."""
+def _advice(ratios: EpochRatios, verdict: Verdict, alone: str) -> str:
+    """The third sentence. alone: the shape that alone met the target, if one did."""
     lead = _leader(ratios)
     winner = {1: WIDE, -1: DEEP}.get(lead)
+    if not ratios.ends:
+        return "What to do: run both shapes at the same batch sizes."
+    if alone and winner is None:
+        return f"What to do: take the {alone} shape, which alone met the target; more seeds would make it sure."
     if not ratios.num_compared:
-        if any(one.known == (LESS, LESS) for one in ratios.ends):
-            return "What to do: check the target more often (`evaluations_per_epoch`), or set a harder one."
-        return "What to do: allow more epochs, or set an easier target."
+        return f"What to do: {_remedy(ratios.ends)}."
     if winner is None and not any(one.probability >= CERTAIN for one in ratios.ends):
         decided = verdict.decision
         if decided == UNDECIDED:
-            alone = _alone_arrived(ratios.ends)
-            if alone:
-                return f"What to do: take the {alone} shape, which alone met the target; more seeds would make it sure."
             return "What to do: either shape serves on this evidence; more seeds or batch sizes would tell."
         winner = WIDE if decided == verdict.first_name else DEEP
     elif winner is None:
@@ -239,10 +242,19 @@ def _advice(ratios: EpochRatios, verdict: Verdict) -> str:
     return f"What to do: take the {winner} shape{_up_to(threshold)}."
 
 
-def _alone_arrived(ends: Sequence[EpochRatio]) -> str:
-    """The shape that met the target at some batch sizes while the other met it at none; "" if there is no such."""
-    wide, deep = (any(one.known[side] in (AT, LESS) for one in ends) for side in (0, 1))
-    return "" if wide == deep else WIDE if wide else DEEP
+def _remedy(ends: Sequence[EpochRatio]) -> str:
+    """What would let two shapes be compared whose epochs cannot be."""
+    if any(one.known == (LESS, LESS) for one in ends):
+        return "check the target more often (`evaluations_per_epoch`), or set a harder one"
+    if not any(MORE in one.known for one in ends):
+        return "try smaller step sizes, for runs diverged"
+    return "allow more epochs, or set an easier target"
+
+
+def _alone_arrived(wide: Sweep, deep: Sweep) -> str:
+    """The shape that met the target at some batch size while the other met it at none; "" if there is no such."""
+    arrived = bool(wide.reached.any()), bool(deep.reached.any())
+    return "" if arrived[0] == arrived[1] else WIDE if arrived[0] else DEEP
 
 
 def _up_to(threshold: ThresholdEstimate) -> str:

@@ -21,8 +21,8 @@ class Summary:
     """What the n seeds of a cell say of one quantity.
 
     value: as the module says. least, most: of the seeds as they were seen. low, high: 95 % interval of the value, None
-    without one. bound: "" for a number; ">" (too few seeds arrived) and "<=" (all did by the first check) where only a
-    bound is known, which `value` then is.
+    without one. bound: "" for a number; ">" (too few seeds arrived) and "<=" (half of them did by the first check)
+    where only a bound is known, which `value` then is.
     """
 
     value: float
@@ -62,8 +62,11 @@ def median_of(steps: Array, before: Array, ends: tuple[float, float, float]) -> 
     stopped = before[np.isinf(steps)]
     if len(stopped) and not value <= stopped.max():  # no seed arrived, or too few to say when half of them would have
         return Summary(float(stopped.max()), n, least, most, bound=ABOVE)
+    early = steps[(before <= 0) & np.isfinite(steps)]
     if math.isnan(value):
         return Summary(most, n, least, most, bound=BELOW)
+    if len(early) and value < early.max():  # half of them by the first check: how much earlier was not seen
+        return Summary(float(early.max()), n, least, most, bound=BELOW)
     if math.isnan(low):
         return Summary(value, n, least, most)
     return Summary(value, n, least, most, max(low, min(value, 1.0)), high)  # a target is met after a step at least

@@ -27,6 +27,7 @@ class ThresholdEstimate:
     definition in words. censored: ">" (beyond `largest`), "<" (at or below `smallest`) or "". smallest, largest: of the
     sweep.
     n: runs it rests on; num_batch_sizes: where. statement: what a reader must know besides, or why there is no value.
+    biased: why it is off by more than its interval says, in `statement` too: no comparison is decided by it.
     samples: [resamples] the threshold in each resample, 0, inf and NaN as above; empty without an interval.
     """
 
@@ -42,6 +43,7 @@ class ThresholdEstimate:
     shape: str
     statement: str = ""
     level: float = LEVEL
+    biased: str = ""
     samples: Array = field(default_factory=lambda: np.empty(0), repr=False, compare=False)
 
     @property

@@ -24,7 +24,8 @@ class Trend:
 
     interval: `level`, from resamples of the censored fits, in which batch sizes and seeds are drawn for all shapes
     together; a threshold outside the sweep counts as twice beyond its end (num_outside shapes). probability: that b is
-    below 0, ties counted half: deeper shapes take smaller batches. NaN with fewer than two depths.
+    below 0, ties counted half: deeper shapes take smaller batches. NaN with fewer than two depths. biased: why nothing
+    is decided by it (see `ThresholdEstimate`).
     """
 
     factor: float
@@ -34,6 +35,7 @@ class Trend:
     num_outside: int
     definition: str
     level: float = LEVEL
+    biased: str = ""
 
     @property
     def short(self) -> str:
@@ -49,7 +51,7 @@ class Trend:
         return (
             f"twice the depth multiplies {self.definition} by {number(self.factor)} {bounds_text(self.interval)}, "
             f"probability {probability_text(self.probability)} of falling ({100 * self.level:.0f} %, "
-            f"n = {self.n} shapes{outside})."
+            f"n = {self.n} shapes{outside}{f'; {self.biased}' if self.biased else ''})."
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -82,6 +84,7 @@ def trend(sweeps: Mapping[str, Sweep], definition: str, level: float = LEVEL, se
         num_outside=outside,
         definition=definition,
         level=level,
+        biased=next((one.biased for one in used if one.biased), ""),
     )
 
 

@@ -51,6 +51,11 @@ class Verdict:
     level: float = LEVEL
 
     @property
+    def biased(self) -> str:
+        """Why nothing is decided by these thresholds, if so."""
+        return self.first.biased or self.second.biased
+
+    @property
     def ratio_text(self) -> str:
         """``4 [2, 16]``, ``> 16 [8, no upper bound]``, or nothing."""
         return ratio_text(self.first, self.second, self.ratio_interval)
@@ -181,7 +186,8 @@ def _verdict(
     probability, tie = probability_larger(first, second)
     probability = probability if _definition(first).larger_is_better else 1 - probability
     decision, certain = UNDECIDED, 1 - (1 - CERTAIN) / comparisons
-    if probability >= certain or probability <= 1 - certain:
+    biased = first.biased or second.biased
+    if not biased and (probability >= certain or probability <= 1 - certain):
         decision = names[0] if probability >= certain else names[1]
     return Verdict(
         first_name=names[0],

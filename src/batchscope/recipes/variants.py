@@ -84,6 +84,10 @@ VARIANTS: dict[str, Variant] = {
     "running": Variant(
         {"target": _running}, {ACCURACY: "training accuracy over an epoch's batches, as Keras prints it"}
     ),
+    "fine": Variant(
+        {"evaluations_per_epoch": 20},
+        {ACCURACY: "training accuracy twenty times an epoch: Keras prints its average over it"},
+    ),
     "three_passes": Variant(  # 250: the text has 211 epochs
         {"passes_per_epoch": 3, "max_epochs": 250},
         {
@@ -91,6 +95,7 @@ VARIANTS: dict[str, Variant] = {
             EMNIST47: f"{EMNIST47}; three passes over them are an epoch, which has the steps of Balanced's 112 800",
         },
     ),
+    "sparse": _part(tuple(range(1, 11)), (64, 256, 1024, 4096), 3),
     "coarse": _part((1, 3, 10), (64, 256, 1024, 4096), 3),
     "ends": _part((1, 10), (256, 1024, 4096), 3),
     "at4096": _part((1, 10), (4096,)),

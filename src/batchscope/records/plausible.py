@@ -5,6 +5,7 @@ A store that was damaged or edited is named as such when it is read, before a nu
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +18,8 @@ from batchscope.records.rows import KINDS, Rows
 
 # Field -> the least it can be. Those of options are theirs.
 _AT_LEAST = dict.fromkeys(("num_examples", "depth", "width", "batch_size", "num_weights", "num_parameters"), 1) | {
-    **dict.fromkeys(("seed", "epochs_run", "steps_run", "epochs_to_target", "steps_to_target"), 0),
+    **dict.fromkeys(("seed", "epochs_run", "steps_run"), 0),
+    **{"epochs_to_target": sys.float_info.min, "steps_to_target": 1},  # first checked after a step: logs are taken
     **{name: option.at_least for name, option in OPTIONS.items() if option.at_least is not None},
 }
 _ABOVE_0 = ("step_size", "target_value")

@@ -75,12 +75,12 @@ def read_rows(directory: str | Path, recalled: Recalled = nothing_recalled) -> R
 
 def read_runs(directory: str | Path) -> tuple[dict[str, Any], ...]:
     """Return the records of all runs that wrote to a directory, the oldest first."""
-    records = []
+    texts: dict[Any, Any] = {}  # one that lies in both forms of a file counts once
     for path in files_of(directory):
         with explained(path), reading(path) as file:
             pieces = _pieces(file, "runs", names_of(file, "runs"))
-            records += [_record(text) for _, lines in pieces for (text,) in lines]
-    return tuple(sorted(records, key=lambda record: str(record.get("started"))))
+            texts |= {text: _record(text) for _, lines in pieces for (text,) in lines}
+    return tuple(sorted(texts.values(), key=lambda record: str(record.get("started"))))
 
 
 def _record(text: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 DIR/study.toml                 what is being studied
 DIR/results-1of1.sqlite        one file per shard, readable by any tool (see records/database.py): table `rows`, one
                                line per trial; table `evaluations`, one per check of the target; table `runs`, one of
-                               JSON per call of `run`; with .gz behind its name, packed until a run goes on in it
+                               JSON per call of `run`; with .gz behind its name, packed (see records/packed.py)
 DIR/checkpoints/ID.pt          the state of an unfinished cohort after its latest epoch; ID.pt.damaged: set aside
 DIR/.lock, DIR/.lock-IofN      held while a run writes; the system releases them when its process ends, however it ends
 """
@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from batchscope.errors import InputError, StoreError, shown
 from batchscope.records.database import insert, open_file, writing
-from batchscope.records.packed import unpack
+from batchscope.records.packed import pack, packed_form, unpack
 from batchscope.records.reading import corrupt, explained, is_of_access, read_runs
 from batchscope.records.row import Row
 from batchscope.records.rows import Rows
@@ -72,10 +72,9 @@ class Store:
             for lock in _lock(self.directory, shard):
                 stack.enter_context(lock)
             _settle_study_file(self.directory, studies)
-            with explained(self.path):
-                unpack(self.path)
+            self._was_packed = _unpacked(self.path)
             self._file = open_file(self.path, recalled(studies))
-            stack.callback(self._file.close)
+            stack.callback(self._close_file)
             read_runs(self.directory)  # damage is named now, and not after hours of training
             self._resources = stack.pop_all()
 
@@ -104,14 +103,30 @@ class Store:
         return rows_of_directory(self.directory)
 
     def close(self) -> None:
-        """Close the file and release the locks."""
+        """Close the file, packed again if it was, and release the locks."""
         self._resources.close()
+
+    def _close_file(self) -> None:
+        self._file.close()
+        if self._was_packed:
+            with contextlib.suppress(StoreError):  # on a full disk it stays as it is
+                pack(self.path)
 
     def __enter__(self) -> Store:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _unpacked(path: Path) -> bool:
+    """Unpack a results file that is packed; whether it was. What is wrong with it is said of the packed file."""
+    packed = packed_form(path)
+    try:
+        with explained(packed):
+            return unpack(path)
+    except OSError as error:
+        raise StoreError(f"{packed} cannot be read: {error.strerror or error}; expected a readable file") from None
 
 
 def _settle_study_file(directory: Path, studies: Studies) -> None:

@@ -15,7 +15,7 @@ from batchscope.report.charts.registry import Section, chart_of
 
 CAPTION = (
     "Number and colour (log scale): epochs to target, median over the n seeds of the cell; ≥: it lies beyond the "
-    "epochs allowed; ≤: all seeds arrived by the first check. Hatched: no seed reached the target in the epochs "
+    "epochs allowed; ≤: half the seeds arrived by the first check. Hatched: no seed reached the target in the epochs "
     "allowed (>), or all diverged or crashed (never). Empty: not run. Intervals and n are in the table of these "
     "numbers."
 )

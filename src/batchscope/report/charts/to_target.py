@@ -21,12 +21,12 @@ MARKS: dict[str, Mark] = {"": "filled", ABOVE: "above", BELOW: "below"}  # of a 
 REACH = 4.0  # how far beyond all points bars are followed: one seed of three may leave an end anywhere
 CURVE_POINTS = 40  # of a fitted curve and its band
 CAPTION = (
-    "Filled: {what} to target, median over the n seeds of a cell by censored likelihood; bars: its 95 % interval, log"
-    " scale (none for n = 1), to the frame where it reaches beyond; points are shifted sideways. Open triangle up: "
-    "the median lies beyond the epochs allowed; down: all seeds arrived by the first check. ×: every seed diverged or"
-    " crashed. Solid curve and band: steps = S_min (1 + B_crit/B) with its 95 % band over batch sizes and seeds "
-    "(McCandlish et al. 2018); without a fit, the points are joined. Dotted: perfect scaling from the smallest batch "
-    "size that arrived: epochs stay, steps fall as 1/B."
+    "Filled: {what} to target, median over the n seeds of a cell by censored likelihood; bars: its 95 % interval, "
+    "log scale (none for n = 1), to the frame where it reaches beyond; points are shifted sideways. Open triangle "
+    "up: the median lies beyond the epochs allowed; down: half the seeds arrived by the first check. ×: every seed "
+    "diverged or crashed. Solid curve and band: steps = S_min (1 + B_crit/B) with its 95 % band over batch sizes "
+    "and seeds (McCandlish et al. 2018); without a fit, the points are joined. Dotted: perfect scaling from the "
+    "smallest batch size that arrived: epochs stay, steps fall as 1/B."
 )
 
 
