@@ -49,12 +49,13 @@ def _weights(text: str, name: str, **changes: Any) -> Variant:
     return Variant({"initialisation": name} | changes, {WEIGHTS: f"{text} weights, biases 0: not stated"})
 
 
-def _part(depths: tuple[int, ...], batch_sizes: tuple[int, ...], num_seeds: int | None = None) -> Variant:
-    """Some of a figure's cells, with as many seeds as it has unless fewer are given."""
-    changes: dict[str, Any] = {"depths": _some(depths), "batch_sizes": _some(batch_sizes)}
+def _part(depths: tuple[int, ...] | None, batch_sizes: tuple[int, ...], num_seeds: int | None = None) -> Variant:
+    """Some of a figure's cells, with as many seeds as it has unless fewer are given. depths: None for all."""
+    changes: dict[str, Any] = {"batch_sizes": _some(batch_sizes)} | ({"depths": _some(depths)} if depths else {})
+    shapes = f"depths {list(depths)}, " if depths else ""
     seeds = "" if num_seeds is None else f" and {num_seeds} seeds"
     changes |= {} if num_seeds is None else {"num_seeds": num_seeds}
-    return Variant(changes, scaled=f"depths {list(depths)}, batch sizes {list(batch_sizes)}{seeds} only")
+    return Variant(changes, scaled=f"{shapes}batch sizes {list(batch_sizes)}{seeds} only")
 
 
 def _some(kept: tuple[int, ...]) -> Callable[[tuple[int, ...]], tuple[int, ...]]:
@@ -95,7 +96,7 @@ VARIANTS: dict[str, Variant] = {
             EMNIST47: f"{EMNIST47}; three passes over them are an epoch, which has the steps of Balanced's 112 800",
         },
     ),
-    "sparse": _part(tuple(range(1, 11)), (64, 256, 1024, 4096), 3),
+    "sparse": _part(None, (64, 256, 1024, 4096), 3),
     "coarse": _part((1, 3, 10), (64, 256, 1024, 4096), 3),
     "ends": _part((1, 10), (256, 1024, 4096), 3),
     "at4096": _part((1, 10), (4096,)),
