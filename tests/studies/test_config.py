@@ -111,6 +111,8 @@ MISTAKES = [
     ({"step_sizes": {"min": float("inf"), "max": 1.0}}, "step_sizes.min = inf"),
     ({"num_seeds": 0}, "num_seeds = 0"),
     ({"protocol": "fixed"}, "expected sum_step_size, and no step_sizes"),
+    ({"race": True}, "race = true with protocol 'paper2018'"),
+    ({"protocol": "tuned", "race": "yes"}, "race = 'yes': .*boolean"),
     ({"sum_step_size": 0.1}, "sum_step_size is for protocol 'fixed'"),
     *[
         (
@@ -144,6 +146,7 @@ def test_a_mistake_is_one_message_that_names_it(change, message):
     [
         {"protocol": "fixed", "sum_step_size": 0.1, "step_sizes": None, "optimizer": "nesterov"},
         {"max_epochs": 3, "warmup_epochs": 2.5, "schedule": "linear"},
+        {"protocol": "tuned", "race": True},
         {"schedule": "cosine", "schedule_epochs": 500, "warmup_epochs": 3},
     ],
 )

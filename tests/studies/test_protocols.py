@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -32,7 +33,12 @@ def loss_least_at(best: float, largest: float = math.inf) -> Callable[[Member], 
     return train
 
 
-def play(study: Study, data: Any, train: Callable[[Member], MemberResult]) -> tuple[list[Cohort], dict[str, Row]]:
+def play(
+    study: Study,
+    data: Any,
+    train: Callable[[Member], MemberResult],
+    after: Callable[[Cohort, list[MemberResult]], list[MemberResult]] = lambda cohort, results: results,
+) -> tuple[list[Cohort], dict[str, Row]]:
     """Follow the protocol of the first cell to its end."""
     cell = cells(study, data)[0]
     done: dict[str, Row] = {}
@@ -42,7 +48,7 @@ def play(study: Study, data: Any, train: Callable[[Member], MemberResult]) -> tu
         for cohort in todo:
             cohorts.append(cohort)
             assert not {trial.id for trial in cohort.trials} & done.keys(), "a trial was asked for twice"
-            results = [train(member) for member in cohort.members]
+            results = after(cohort, [train(member) for member in cohort.members])
             done |= {row.trial_id: row for row in rows_of(study, cohort, results, 1.0, "cpu")}
     return cohorts, done
 
@@ -124,6 +130,33 @@ def test_tuned_falls_back_on_the_loss_where_none_reached_and_prefers_smaller_ste
         return MemberResult(member, Outcome.CENSORED, None, None, (Evaluation(7.0, 7, loss),))
 
     assert steps(play(make_study(protocol="tuned"), data, train)[0][-1]) == [0.04] * 3
+
+
+def race_over(cohort: Cohort, results: list[MemberResult]) -> list[MemberResult]:
+    """What becomes of a cohort's results in a race: those behind the first are censored where it arrived."""
+    first = min((one.epochs_to_target for one in results if one.epochs_to_target is not None), default=None)
+    if not cohort.settings.race or first is None:
+        return results
+    return [
+        replace(one, outcome=Outcome.CENSORED, epochs_to_target=None, steps_to_target=None)
+        if one.outcome is Outcome.REACHED and one.epochs_to_target > first
+        else one
+        for one in results
+    ]
+
+
+@pytest.mark.parametrize("best", [2.0**-k for k in range(-2, 14)])
+@pytest.mark.parametrize("largest", [math.inf, 0.05])
+def test_a_race_chooses_the_same_step_sizes_and_reports_the_same_runs(data, best, largest):
+    whole, raced = make_study(protocol="tuned"), make_study(protocol="tuned", race=True)
+    train = loss_least_at(best, largest)
+    one, _ = play(whole, data, train)
+    other, rows = play(raced, data, train, race_over)
+    assert list(map(steps, one)) == list(map(steps, other))
+    assert one[-1].id == other[-1].id, "the reported runs are the same trials"
+    assert {cohort.settings.race for cohort in other[:-1]} == {True}
+    assert not other[-1].settings.race
+    assert not {trial.id for cohort in one[:-1] for trial in cohort.trials} & rows.keys()
 
 
 def test_a_crashed_tuning_run_ends_the_cell_without_a_choice(study, data):

@@ -12,7 +12,7 @@ from batchscope.architectures import build
 from batchscope.errors import InputError
 from batchscope.records.row import Outcome, Target
 from batchscope.training import Member, train_cohort
-from batchscope.training.cohort import RunningCohort
+from batchscope.training.cohort import OUTRUN, RunningCohort
 from tests.training.networks import SETTINGS
 from tests.training.small_cohorts import (
     GRID,
@@ -135,6 +135,29 @@ def test_tuning_runs_go_on_past_the_target():
     assert result.outcome is Outcome.REACHED
     assert result.epochs_to_target == 1
     assert result.history[-1].epoch == 3
+
+
+def test_a_race_ends_for_all_at_the_check_at_which_the_first_is_there():
+    settings = replace(SETTINGS, target=Target("train_loss", 0.02), max_epochs=30, evaluations_per_epoch=2)
+    dataset, rates = regression(), (0.1, 0.05, 1e-6, 1e3)
+    shape, members = architecture(dataset, 1, "linear"), [Member(rate, 0) for rate in rates]
+    alone = train_cohort(shape, dataset, settings, members)
+    raced = train_cohort(shape, dataset, replace(settings, race=True), members)
+    won, slower, hopeless, diverged = raced
+    assert repr(won) == repr(alone[0])
+    assert alone[1].outcome is Outcome.REACHED
+    assert repr(diverged) == repr(alone[3])
+    for lost, whole in ((slower, alone[1]), (hopeless, alone[2])):
+        assert (lost.outcome, lost.epochs_to_target, lost.message) == (Outcome.CENSORED, None, OUTRUN)
+        assert repr(lost.history) == repr(whole.history[: len(won.history)])
+        assert lost.history[-1].epoch == won.epochs_to_target < whole.history[-1].epoch
+
+
+def test_a_race_that_nobody_wins_goes_on_to_the_last_epoch():
+    (slow, slower) = (Member(rate, 0) for rate in (1e-5, 1e-6))
+    settings = replace(SETTINGS, target=Target("train_loss", 1e-9), max_epochs=3, race=True)
+    results = train_cohort(architecture(regression()), regression(), settings, [slow, slower])
+    assert [(r.outcome, r.message, r.history[-1].epoch) for r in results] == [(Outcome.CENSORED, "", 3)] * 2
 
 
 def test_initial_weights_do_not_count_as_reaching_the_target():

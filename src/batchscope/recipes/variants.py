@@ -78,6 +78,7 @@ VARIANTS: dict[str, Variant] = {
     "rmsprop": _optimizer("RMSprop", 0.0001, 0.0256, optimizer="rmsprop"),
     "adadelta": _optimizer("Adadelta", 0.0625, 16.0, optimizer="adadelta"),
     "tuned": Variant({"protocol": "tuned"}),
+    "raced": Variant({"protocol": "tuned", "race": True}),
     "other_grid": _grid(0.01, 2.15, 2.15),
     "he": _weights("He", "he"),
     "fan_in": _weights("N(0, 1 / fan_in)", "fan_in"),

@@ -37,6 +37,15 @@ def check_protocol(protocol: str, optimizer: str, sum_step_size: float | None, h
         )
 
 
+def check_race(race: bool, protocol: str) -> None:
+    """Raise ValueError for a race under a protocol that does not choose the first to meet the target."""
+    if race and protocol != "tuned":
+        raise ValueError(
+            f"race = true with protocol {protocol!r}, which does not choose the step size that meets the target "
+            "first; leave it out, or give protocol = 'tuned'"
+        )
+
+
 def check_schedule(options: TrainingOptions) -> None:
     """Raise ValueError where a warm-up leaves nothing of the run or of its schedule, or there is no schedule to end."""
     length, warm_up = options.schedule_epochs or options.max_epochs, options.warmup_epochs

@@ -41,6 +41,7 @@ _FEW = Field(max_length=bounds.MOST_ENTRIES)
 Depths = Annotated[tuple[Depth, ...], _FEW]
 Shapes = Annotated[tuple[tuple[Depth, Width], ...], _FEW]
 BatchSizes = Annotated[tuple[Examples, ...], _FEW]
+Switch = Annotated[bool, Field(strict=True)]
 Texts = Annotated[tuple[str, ...], _FEW]
 
 

@@ -19,7 +19,7 @@ from batchscope.options import OPTIONS, OWN_LOSSES, OWN_METRICS, ArchitectureOpt
 from batchscope.own_code import source_of
 from batchscope.records.row import ACCURACIES, METRICS, Target
 from batchscope.records.row import OWN_METRICS as TARGETS_OF_OWN_METRICS
-from batchscope.studies.combinations import check_protocol, check_schedule, check_size
+from batchscope.studies.combinations import check_protocol, check_race, check_schedule, check_size
 from batchscope.studies.key_types import (
     BatchSizes,
     Budget,
@@ -33,6 +33,7 @@ from batchscope.studies.key_types import (
     Shapes,
     Step,
     StepSizes,
+    Switch,
     Texts,
     says,
 )
@@ -81,6 +82,14 @@ class Study(BaseModel, ArchitectureOptions, TrainingOptions, frozen=True, extra=
     protocol: Annotated[
         Literal["paper2018", "tuned", "fixed"], says(", ".join(PROTOCOLS), "how step sizes are tuned")
     ] = "paper2018"
+    race: Annotated[
+        Switch,
+        says(
+            "true or false",
+            "with protocol tuned: the tuning runs of a cell end when the first of them meets the target; the choice is "
+            "the same",
+        ),
+    ] = False
     step_sizes: Annotated[StepSizes, says("{ min, max, ratio }", "grid tuned over, for the mean loss")] = StepSizes(
         min=0.01, max=2.56
     )
@@ -135,6 +144,7 @@ class Study(BaseModel, ArchitectureOptions, TrainingOptions, frozen=True, extra=
         values = {name: getattr(self, name) for name in names if name not in OPTIONS or self.has(name)}
         values["target"] = {self.target.metric: self.target.value}
         values["step_sizes"] = None if self.protocol == "fixed" else self.step_sizes.model_dump()
+        values["race"] = self.race or None
         values["inputs"] = None if self.inputs == "standardised" else self.inputs
         return {key: value for key, value in values.items() if value not in (None, (), {}, "")}
 
@@ -226,6 +236,7 @@ class Study(BaseModel, ArchitectureOptions, TrainingOptions, frozen=True, extra=
         depths = [depth for depth, _ in self.shapes] if self.shapes is not None else self.depths or ()
         check_size(depths, len(self.batch_sizes))
         check_protocol(self.protocol, self.optimizer, self.sum_step_size, "step_sizes" in self.model_fields_set)
+        check_race(self.race, self.protocol)
         check_schedule(self)
         self._fill_in()
         for name, names in self._kind.choices.items():

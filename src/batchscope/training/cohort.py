@@ -1,7 +1,8 @@
 """Cohorts: all members of one architecture and batch size trained together, each exactly as it would be alone.
 
 Members with one seed (the grid of step sizes) share initial weights and batches; members with different seeds have
-their own. A member that meets the target or diverges leaves the cohort, and the rest go on without it.
+their own. A member that meets the target or diverges leaves the cohort, and the rest go on without it; in a race the
+first to meet the target ends all.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from batchscope.training.settings import Member, MemberResult, Settings
 OnEpoch = Callable[[int, int], None]
 # Steps between looking for losses that are not finite: on CUDA a look waits for the device.
 LOOK_EVERY = {"cpu": 1, "cuda": 50}
+OUTRUN = "stopped when another step size had met the target"
 
 
 def train_cohort(
@@ -61,7 +63,8 @@ def train_cohort(
             each way and takes the fastest.
 
     Returns:
-        One result per member, in the order given. A member's numbers do not depend, up to rounding, on its company.
+        One result per member, in the order given. A member's numbers do not depend, up to rounding, on its company;
+        in a race its end does.
 
     Raises:
         InputError: no members, a batch larger than the data or smaller than the number of ranks, or an architecture
@@ -158,7 +161,8 @@ class RunningCohort:
             self.histories[member].append(state)
             if ends:
                 done.append(position)
-        self._release(done)
+        is_over = self.settings.race and bool(self.reached)
+        self._release(range(len(scores)) if is_over else done)
 
     def results(self) -> list[MemberResult]:
         """One result per member, in the order in which they were given."""
@@ -239,7 +243,8 @@ class RunningCohort:
             message = f"training loss {history[-1].train_loss} at epoch {history[-1].epoch:g}, step {history[-1].step}"
             return MemberResult(member, Outcome.DIVERGED, None, None, history, message, execution)
         if reached is None:
-            return MemberResult(member, Outcome.CENSORED, None, None, history, execution=execution)
+            message = OUTRUN if self.settings.race and self.reached else ""
+            return MemberResult(member, Outcome.CENSORED, None, None, history, message, execution)
         return MemberResult(member, Outcome.REACHED, reached.epoch, reached.step, history, execution=execution)
 
 

@@ -25,6 +25,7 @@ class Settings(TrainingOptions):
     batch_size: examples per step; the last, smaller batch of an epoch counts as a step.
     target: when a member has converged, checked on the full training set `evaluations_per_epoch` times an epoch.
     stop_at_target: leave when the target is met (else train on to max_epochs, as the paper's tuning does).
+    race: all members end at the check at which the first of them meets the target.
     By name alone, the fields of `TrainingOptions`.
 
     Raises InputError for an impossible value.
@@ -33,6 +34,7 @@ class Settings(TrainingOptions):
     batch_size: int
     target: Target
     stop_at_target: bool = field(default=True, kw_only=True)
+    race: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -41,8 +43,8 @@ class Settings(TrainingOptions):
 
     @functools.cached_property
     def identity(self) -> str:
-        """Its part in the identities of trials, as canonical JSON."""
-        return canonical(identity(self))
+        """Its part in the identities of trials, as canonical JSON; that of a trial outside a race does not name it."""
+        return canonical({name: value for name, value in identity(self).items() if value or name != "race"})
 
     @property
     def counts_correct(self) -> bool:
@@ -64,7 +66,7 @@ class MemberResult:
 
     epochs_to_target, steps_to_target: at the first evaluation that met the target; None unless REACHED.
     history: every evaluation, the initial weights (epoch 0) first.
-    message: where a run DIVERGED; empty otherwise.
+    message: where a run DIVERGED, or why it was CENSORED before its epochs ran out; empty otherwise.
     execution: how the members of the cohort were run.
     """
 
