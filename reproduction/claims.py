@@ -109,7 +109,7 @@ def _figure1() -> Answer:
 PANELS = {
     "a": "F2",
     "b": "F2, MNIST",
-    "c": "3c",
+    "c": "F2, EMNIST-47",
     "d": "3d, stand-in",
     "e": "3ef, LeNet",
     "f": "3ef, ResNet-18",

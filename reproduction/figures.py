@@ -280,6 +280,7 @@ DOCUMENTED = (
     *FIGURES,
     "figure3c-ends",
     "figure3c-adam",
+    *(f"{view}c" for view in VIEWS),
     *(f"{view}c-letters" for view in VIEWS),
     *(f"{view}d-like" for view in VIEWS),
     "figure3e-coarse",
