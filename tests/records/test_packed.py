@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import sqlite3
@@ -60,6 +61,22 @@ def test_a_run_goes_on_in_a_packed_directory_and_packs_it_again(tmp_path):
     rows, runs = what_is_in(tmp_path)
     assert [trial for trial, _ in rows] == list("012345")
     assert len(runs) == 2
+
+
+def test_a_file_that_somebody_gave_a_write_ahead_log_is_packed_with_what_is_in_it(tmp_path):
+    path = kept(tmp_path, range(2))
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA journal_mode=WAL")
+        other.execute("INSERT INTO runs VALUES ('{\"started\": \"in the log\"}')")
+        other.commit()
+        before = what_is_in(tmp_path)
+        with pytest.raises(StoreError, match=r"cannot be packed: .*locked; expected that no other program"):
+            pack(path)
+        assert what_is_in(tmp_path) == before
+    pack(path)
+    assert {run["started"] for run in before[1]} == {"with [0, 1]", "in the log"}
+    assert what_is_in(tmp_path) == before
+    assert sorted(file.name for file in tmp_path.glob("results*")) == [PACKED]
 
 
 def test_shards_are_packed_one_by_one(tmp_path):

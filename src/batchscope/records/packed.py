@@ -51,12 +51,14 @@ def packed_form(path: Path) -> Path:
 def pack(path: Path) -> Path:
     """Put a packed file in the place of a results file that nobody writes to, and return its path.
 
-    Raises StoreError where there is one already, whose rows may be others, or it cannot be written.
+    Raises StoreError where there is one already, whose rows may be others, another program holds a write-ahead log
+    of the file open, or it cannot be written.
     """
     packed = packed_form(path)
     if packed.exists():
         raise StoreError(f"{packed} is there already; it is read with {path.name}: move one of them away to pack")
     with contextlib.closing(connected(path)) as file:
+        _end_log(file, path)
         content = file.serialize()
     _write(packed, gzip.compress(content, mtime=0))  # without the time: the same rows give the same bytes
     path.unlink()
@@ -89,6 +91,17 @@ def _content(packed: Path) -> bytes:
     if not content.startswith(_MAGIC):
         raise ValueError("what is packed is no SQLite file")
     return content
+
+
+def _end_log(file: sqlite3.Connection, path: Path) -> None:
+    """Leave the write-ahead log that somebody gave a file: there is none in memory, where packed files are read."""
+    file.execute("PRAGMA busy_timeout=1000")
+    try:
+        file.execute("PRAGMA journal_mode=DELETE")
+    except sqlite3.OperationalError as error:
+        raise StoreError(
+            f"{path} cannot be packed: {error}; expected that no other program has it open: close that, and try again"
+        ) from None
 
 
 def _write(path: Path, content: bytes) -> None:
