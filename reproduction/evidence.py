@@ -40,7 +40,7 @@ MNIST_TUNED = "chen2018/figure3b --variant tuned+coarse"
 LENET, LENET_SMALL = "chen2018/figure3e --variant coarse", "chen2018/figure3e-small"
 RESNET18_HEAD, RESNET18_BLOCKS = "chen2018/figure3f-small", "chen2018/figure3g-small"
 RESNET34_BLOCKS = "chen2018/figure3h-small"
-LINEAR_TUNED = "chen2018/figure2 --variant tuned+ends"
+LINEAR_TUNED = "chen2018/figure2 --variant raced"
 ASSUMPTIONS = "beyond/assumptions"
 RULES, WEIGHTS, CHANGES = "beyond/rules", "beyond/initialisations", "beyond/changes"
 CONSTANT_WIDTH, CONSTANT_DEPTH = "beyond/constant-width", "beyond/constant-depth"
@@ -49,7 +49,7 @@ CONSTANT_WIDTH, CONSTANT_DEPTH = "beyond/constant-width", "beyond/constant-depth
 DECLARED = {
     FIGURE1: "figure1",
     LINEAR: "figure2",
-    LINEAR_TUNED: "figure2-tuned",
+    LINEAR_TUNED: "figure2-raced",
     MNIST: "figure2-mnist",
     ADAM: "figure3b-adam",
     MOMENTUM: "figure3b-momentum",
@@ -128,6 +128,12 @@ GRIDS = {
     EMNIST_WHOLE: Grid("EMNIST-47", SGD_EMNIST),
     LETTERS: Grid("EMNIST Letters", SGD_LETTERS),
     GISETTE_LIKE: Grid("`gisette_like`", SGD_GISETTE_LIKE),
+}
+# Panels of which the same cells were run with tuned step sizes, too.
+TUNED_OF = {LINEAR: LINEAR_TUNED}
+GRIDS |= {
+    tuned: Grid(f"{GRIDS[given].data}, tuned", GRIDS[given].under.replace(TWO_EPOCHS, TUNED))
+    for given, tuned in TUNED_OF.items()
 }
 
 

@@ -33,6 +33,7 @@ from reproduction.evidence import (
     CHANGES,
     FIGURE1,
     LINEAR,
+    LINEAR_TUNED,
     MNIST,
     RESULTS,
     RUNS,
@@ -78,9 +79,9 @@ def described(one: Digest, chart: str) -> tuple[Chart, str]:
     return found, one.about.subtitle
 
 
-def figure2() -> tuple[Chart, str]:
-    """(a) B_S of the initial nets, (b) the largest batch within 14 epochs, (c) one against the other."""
-    one, start = digest_of(LINEAR), at_the_start(LINEAR)
+def figure2(given: str) -> tuple[Chart, str]:
+    """Of linear nets (a) B_S of the initial nets, (b) the largest batch within 14 epochs, (c) one against the other."""
+    one, start = digest_of(given), at_the_start(given)
     largest = batch_threshold(one.sweeps, "within_epochs(14)")
     shapes, hues = list(start), [Hue(k, len(start)) for k in range(len(start))]
     bounds = tuple(
@@ -94,11 +95,11 @@ def figure2() -> tuple[Chart, str]:
     depths = categories("hidden layers", [str(one.sweeps[shape].depth) for shape in shapes])
     diversity = doubling("B_S at the start (examples)", start.values())
     # Panels of a static figure share this axis.
-    y = doubling("examples: (a) B_S at the start; (b), (c) largest batch", [*start.values(), *batch_sizes(LINEAR)])
+    y = doubling("examples: (a) B_S at the start; (b), (c) largest batch", [*start.values(), *batch_sizes(given)])
     panels = Panel(depths, y, bounds, "(a)"), Panel(depths, y, within, "(b)"), Panel(diversity, y, both, "(c)")
     caption = (
-        f"Linear nets of 16 384 weights, loss 1e-12. B_S: mean of {results(LINEAR).study.num_seeds} initial nets. "
-        f"Largest batch: within_epochs(14), bars 95 % over seeds. {OUTSIDE} Assumed: {assumed(LINEAR)}."
+        f"Linear nets of 16 384 weights, loss 1e-12. B_S: mean of {results(given).study.num_seeds} initial nets. "
+        f"Largest batch: within_epochs(14), bars 95 % over seeds. {OUTSIDE} Assumed: {assumed(given)}. Rows: {given}."
     )
     title = "Gradient diversity at the start and the largest batch"
     return Chart(title, caption, panels, legend="shape, wide to deep"), one.about.subtitle
@@ -267,10 +268,12 @@ def _decades(title: str, low: float, high: float) -> Axis:
 VIEWS = {"figure3": "epochs", "figure4": "heat_map", "figure5": "largest_batch"}  # of one run of a panel
 FIGURES: dict[str, Callable[[], tuple[Chart, str]]] = {
     "figure1": functools.partial(of_report, FIGURE1, "epochs"),
-    "figure2": figure2,
+    "figure2": functools.partial(figure2, LINEAR),
+    "figure2-raced": functools.partial(figure2, LINEAR_TUNED),
     "figure2-mnist": lambda: of_report(MNIST, "diversity"),
     **{f"{view}a": functools.partial(of_report, LINEAR, chart) for view, chart in VIEWS.items()},
     **{f"{view}b": functools.partial(of_report, MNIST, chart) for view, chart in VIEWS.items()},
+    "figure3a-raced": functools.partial(of_report, LINEAR_TUNED, VIEWS["figure3"]),
     "lemma1": lemma1_ratios,
     "initialisations": initialisations,
     "initial_weights": initial_weights_figure,

@@ -21,6 +21,7 @@ from batchscope.analysis.formatting import bounds_text, number
 from batchscope.analysis.log_times import log_times
 from batchscope.theory.mccandlish2018 import examples_to_target
 from reproduction import changes
+from reproduction import rules as rules  # the page lists it first
 from reproduction.evidence import (
     CHANGES,
     FAILS,

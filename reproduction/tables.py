@@ -295,7 +295,7 @@ TABLES: dict[str, Callable[[], Lines]] = {
     "letters-fine": of_variant(LETTERS_FINE),
     "processors": once_run(LETTERS_AGAIN, processors.lines),
     "gisette-like": once_run(GISETTE_LIKE, lambda: epochs_of(results(GISETTE_LIKE), median_or_count)),
-    "linear-tuned": of_variant(LINEAR_TUNED),
+    "linear-tuned": lambda: epochs_of(results(LINEAR_TUNED), median_or_count),
     "rules": both_rules,
     "constant-depth": of_variant(CONSTANT_DEPTH),
     "constant-width": of_variant(CONSTANT_WIDTH),

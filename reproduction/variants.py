@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from batchscope.analysis import batch_threshold
 from batchscope.analysis.same_batch import EpochRatios
 from reproduction import (
     motive,  # noqa: F401  the page lists them first
@@ -20,11 +19,9 @@ from reproduction.evidence import (
     IN_3B,
     IN_PART,
     LETTERS,
-    LINEAR_TUNED,
     MNIST_TUNED,
     MOMENTUM,
     OF_DECISION,
-    SYNTHETIC,
     TEXT_3B,
     TUNED,
     TWO_EPOCHS,
@@ -36,7 +33,6 @@ from reproduction.evidence import (
     epochs,
     found,
     is_near_3b,
-    results,
     times_as_many,
 )
 
@@ -124,19 +120,4 @@ def _gisette_like() -> Answer:
         OF_DECISION[ratio.decision],
         "`gisette_like`, generated, in place of Gisette (its marginals beside the real ones: docs/reproduction.md); "
         f"plain SGD, standardised inputs, ReLU, Glorot-uniform, {TWO_EPOCHS}",
-    )
-
-
-@claim("Fig 2, tuned", "(Figure 2 without the two-epoch rule) wider takes the larger batch", LINEAR_TUNED)
-def _linear_tuned() -> Answer:
-    ratio = found(LINEAR_TUNED)["F2"]
-    assert isinstance(ratio.evidence, EpochRatios)
-    within = "; ".join(
-        f"{shape} {one.text} {one.interval_text}"
-        for shape, one in batch_threshold(results(LINEAR_TUNED), "within_epochs(14)").items()
-    )
-    return Answer(
-        f"within 14 epochs: {within}; epochs of the deeper over the wider {times_as_many(ratio.evidence)}",
-        OF_DECISION[ratio.decision],
-        SYNTHETIC.replace(TWO_EPOCHS, TUNED),
     )

@@ -67,7 +67,7 @@ def test_a_file_that_somebody_gave_a_write_ahead_log_is_packed_with_what_is_in_i
     path = kept(tmp_path, range(2))
     with contextlib.closing(sqlite3.connect(path)) as other:
         other.execute("PRAGMA journal_mode=WAL")
-        other.execute("INSERT INTO runs VALUES ('{\"started\": \"in the log\"}')")
+        other.execute('INSERT INTO runs VALUES (\'{"started": "in the log"}\')')
         other.commit()
         before = what_is_in(tmp_path)
         with pytest.raises(StoreError, match=r"cannot be packed: .*locked; expected that no other program"):

@@ -35,10 +35,12 @@ def test_every_committed_run_of_a_panel_has_its_figures_which_name_it():
     assert chart.caption.endswith(f"Rows: {evidence.EMNIST_ADAM}.")
 
 
-def test_figure2_shows_the_numbers_of_the_claim():
-    chart, _ = figures.figure2()
+@pytest.mark.parametrize("given", [evidence.LINEAR, evidence.LINEAR_TUNED])
+def test_figure2_shows_the_numbers_of_the_claim(given):
+    chart, _ = figures.figure2(given)
+    assert chart.caption.endswith(f"Rows: {given}.")
     bounds = [layer.y[0] for layer in chart.panels[0].layers if isinstance(layer, Points)]
-    assert bounds == list(evidence.at_the_start(evidence.LINEAR).values())
+    assert bounds == list(evidence.at_the_start(given).values())
     for panel in chart.panels:
         drawn = [y for layer in panel.layers if isinstance(layer, Points) for y in layer.y]
         assert len(drawn) == 10
@@ -67,5 +69,5 @@ def test_every_panel_names_what_its_runs_assume():
         (evidence.RESNET18_BLOCKS, "sgd, he weights"),
     ):
         assert figures.assumed(given).startswith(words)
-    assert f"Assumed: {figures.assumed(evidence.LINEAR)}." in figures.figure2()[0].caption
+    assert f"Assumed: {figures.assumed(evidence.LINEAR)}." in figures.figure2(evidence.LINEAR)[0].caption
     assert f"Assumed: {figures.assumed(evidence.ADAM)}. Rows" in figures.FIGURES["figure3b-adam"]()[0].caption
