@@ -9,7 +9,7 @@ import pytest
 
 from batchscope.studies import Study
 from tests.running.common import STUDY, exported, wait_for
-from tests.studies.common import make_study
+from tests.studies.common import SMALL, make_study
 
 
 def test_killed_while_starting_nothing_is_in_the_way(tmp_path, study_file, command, batchscope_command, whole):
@@ -98,6 +98,23 @@ def test_plan_counts_what_run_then_trains(tmp_path, study_file, command):
     assert status == 0
     assert "6 cells, 12 cohorts, 42 trials" in out
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "protocol paper2018: the lowest training loss after two epochs"),
+        ({"protocol": "tuned"}, "fewest epochs to the target; race = true makes the same choice sooner"),
+        ({"protocol": "tuned", "race": True}, "in a race: tuning runs end when the first"),
+        ({"step_sizes": {"min": 0.1, "max": 0.1}}, "protocol paper2018, with one to choose from: nothing is tuned"),
+        ({"protocol": "fixed", "sum_step_size": 0.1, "step_sizes": None}, "one for the sum of a batch's losses"),
+    ],
+)
+def test_plan_says_how_step_sizes_are_chosen(tmp_path, command, changes, words):
+    values = {key: value for key, value in (SMALL | changes).items() if value is not None}
+    (tmp_path / STUDY).write_text(Study.from_dict(values).to_toml())
+    (line,) = (line for line in command("plan", STUDY)[1].splitlines() if line.startswith("  step sizes "))
+    assert words in line
 
 
 def test_plain_progress_lines_count_to_the_end(study_file, command):

@@ -21,6 +21,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_study(parser)
 
 
+# (protocol, race) -> how step sizes are chosen.
+HOW = {
+    ("paper2018", False): "protocol paper2018: the lowest training loss after two epochs",
+    ("tuned", False): "protocol tuned: the fewest epochs to the target; race = true makes the same choice sooner",
+    ("tuned", True): "protocol tuned, in a race: tuning runs end when the first of their cell meets the target",
+    ("fixed", False): "protocol fixed: one for the sum of a batch's losses",
+}
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Print trials, cohorts, predicted time and what the study can decide; 0."""
     studies = find(arguments.study, arguments.variant)
@@ -44,11 +53,19 @@ def _text(one: Outline) -> str:
         f"  shapes       {'; '.join(one.architectures)}",
         f"  batch sizes  {', '.join(map(str, one.batch_sizes))}",
         f"  options      {', '.join(f'{name} {value}' for name, value in one.options.items() if value != '')}",
+        f"  step sizes   {_how(one)}",
         f"  {one.cells} cells, {one.cohorts} cohorts, {one.trials} trials, and more where a step-size grid is widened;",
         "  which step sizes the final runs use depends on how tuning goes",
         f"  at most {minutes} on {one.workers} workers if none stops early (assumption: the rates in studies/cost.py)",
     ]
     return "\n".join([*lines, *_decides(one)])
+
+
+def _how(one: Outline) -> str:
+    """How a cell gets its step size."""
+    if one.protocol != "fixed" and one.num_step_sizes == 1:
+        return f"protocol {one.protocol}, with one to choose from: nothing is tuned"
+    return HOW[one.protocol, one.race]
 
 
 def _decides(one: Outline) -> list[str]:

@@ -22,7 +22,8 @@ FASTEST_EPOCHS = 3.0
 class Outline:
     """The size of a study.
 
-    options: those that have a meaning for these networks, by name.
+    options: those that have a meaning for these networks, by name. protocol, race: how one of num_step_sizes is
+    chosen.
     cohorts, trials: at least so many; a grid that is widened adds some. minutes_at_most: predicted wall time with
     `workers` processes if every run trains for all its epochs; runs that reach the target or diverge leave earlier.
     design: what the study can decide; with_a_seed, with_a_size: with one more seed, or one more batch size beyond the
@@ -35,6 +36,9 @@ class Outline:
     architectures: tuple[str, ...]
     batch_sizes: tuple[int, ...]
     options: dict[str, Any]
+    protocol: str
+    race: bool
+    num_step_sizes: int
     cells: int
     cohorts: int
     trials: int
@@ -60,6 +64,9 @@ def outline(study: Study, workers: int, data_dir: str | Path | None = None) -> O
         architectures=tuple(dict.fromkeys(str(cell.architecture) for cell in plan)),
         batch_sizes=study.batch_sizes,
         options={name: getattr(study, name) for name in OPTIONS if study.has(name)},
+        protocol=study.protocol,
+        race=study.race,
+        num_step_sizes=1 if study.protocol == "fixed" else study.step_sizes.size,
         cells=len(plan),
         cohorts=len(plan) * sum(count > 0 for count in needed.values()),
         trials=len(plan) * sum(needed.values()),
