@@ -37,8 +37,15 @@ class Status:
 OnStatus = Callable[[Status], None]
 
 
+# Less of its epochs than this no cohort is expected to need: a guess of 0 would make any time taken infinitely long.
+LEAST_SHARE = 0.01
+
+
 class Tracker:
-    """Counts trials and turns predicted costs into a time left by comparing them with what cohorts really took."""
+    """Counts trials and turns predicted costs into a time left by comparing them with what cohorts really took.
+
+    A cohort costs all its epochs, until `expect` knows better.
+    """
 
     def __init__(
         self, capacity: int, trials_total: int, planned: Mapping[str, float], trials_done: int, best: Row | None
@@ -49,18 +56,24 @@ class Tracker:
         self._left = dict(planned)
         self._predicted: defaultdict[str, float] = defaultdict(float)
         self._taken: defaultdict[str, float] = defaultdict(float)
+        self._share: dict[str, float] = {}  # of cohorts asked for
         self._total = trials_total
         self._done, self._best = trials_done, best
         self._crashed = 0
         self._latest = ""
 
+    def expect(self, cohort: Cohort, share: float) -> None:
+        """Note how much of all its epochs a cohort is expected to need, before it is trained."""
+        self._share[cohort.id] = share = max(share, LEAST_SHARE)
+        self._spend(cohort.phase, cohort_cost(cohort) * (1 - share))
+
     def add(self, cohort: Cohort, rows: Iterable[Row], seconds: float, widened: bool) -> Status:
         """Note a finished cohort; a widening adds its trials to the total."""
-        predicted = cohort_cost(cohort)
+        predicted = cohort_cost(cohort) * self._share.pop(cohort.id, 1.0)
         if widened:
             self._total += len(cohort.trials)
         else:
-            self._left[cohort.phase] = max(0.0, self._left.get(cohort.phase, 0.0) - predicted)
+            self._spend(cohort.phase, predicted)
         self._predicted[cohort.phase] += predicted
         self._taken[cohort.phase] += seconds
         self._count(rows)
@@ -86,6 +99,9 @@ class Tracker:
             self._best,
             finished_cohort,
         )
+
+    def _spend(self, phase: str, predicted: float) -> None:
+        self._left[phase] = max(0.0, self._left.get(phase, 0.0) - predicted)
 
     def _count(self, rows: Iterable[Row]) -> None:
         for row in rows:

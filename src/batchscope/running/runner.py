@@ -23,7 +23,7 @@ from batchscope.running.progress import OnStatus, Status, Tracker
 from batchscope.running.shards import data_record, share
 from batchscope.running.store import Shard, Store
 from batchscope.running.trained import rows_of
-from batchscope.studies.cost import cell_cost, turn
+from batchscope.studies.cost import cell_cost, expected_share, turn
 from batchscope.studies.dataset import DataRequest, facts, load_data
 from batchscope.studies.plan import PlannedCell, cells, fewest_trials, is_widening
 from batchscope.studies.protocols import next_cohorts
@@ -129,6 +129,8 @@ class _Run:
     def _enqueue(self, slot: _StudyCell) -> None:
         done = self._done[slot.study.name]
         for cohort in next_cohorts(slot.study, slot.cell, done):
+            if cohort.phase == FINAL:
+                self._tracker.expect(cohort, expected_share(slot.study, slot.cell, done))
             job = Job(cohort, slot.data, str(self._store.checkpoint(cohort)), looked_in())
             heapq.heappush(self._waiting, (turn(slot.study, slot.cell, cohort, done), next(self._number), slot, job))
 
