@@ -32,6 +32,7 @@ from tests.studies.common import make_study
 STUDIES = {
     "paper2018": make_study(name="paper2018"),
     "tuned": make_study(name="tuned", protocol="tuned", step_sizes={"min": 0.02, "max": 2.56, "ratio": 2.0}),
+    "race": make_study(name="race", protocol="tuned", race=True),
     "narrow": make_study(name="narrow", step_sizes={"min": 0.002, "max": 0.004, "ratio": 2.0}),  # widens far
     "one value": make_study(name="one", step_sizes={"min": 0.1, "max": 0.1, "ratio": 2.0}),
     "fixed": make_study(name="fixed", protocol="fixed", step_sizes=None, sum_step_size=0.001),
@@ -77,11 +78,14 @@ def asked(studies: Sequence[Study], out: Any, monkeypatch: pytest.MonkeyPatch, s
 
 def slow_id(trial: Trial) -> str:
     """The identity as it was made before it was joined from the texts of its parts."""
+    settings = identity(trial.settings)
+    if not settings["race"]:  # there was none
+        del settings["race"]
     content = {
         "numerics": NUMERICS_VERSION,
         "architecture": identity(trial.architecture) | dict(trial.architecture.kind.identity),
         "data": [trial.data.fingerprint, trial.data.num_examples, trial.data.seed],
-        "settings": identity(trial.settings),
+        "settings": settings,
         "step_size": trial.step_size,
         "seed": trial.seed,
     }
