@@ -36,7 +36,7 @@ LETTERS_AGAIN = "chen2018/figure3c-letters --variant running+coarse"  # on anoth
 GISETTE_LIKE = "chen2018/figure3d-like"
 ADAM = "chen2018/figure3b --variant adam+coarse"
 MOMENTUM = "chen2018/figure3b --variant momentum+coarse"
-MNIST_TUNED = "chen2018/figure3b --variant tuned+coarse"
+MNIST_TUNED = "chen2018/figure3b --variant raced"
 LENET, LENET_SMALL = "chen2018/figure3e --variant coarse", "chen2018/figure3e-small"
 RESNET18_HEAD, RESNET18_BLOCKS = "chen2018/figure3f-small", "chen2018/figure3g-small"
 RESNET34_BLOCKS = "chen2018/figure3h-small"
@@ -53,7 +53,7 @@ DECLARED = {
     MNIST: "figure2-mnist",
     ADAM: "figure3b-adam",
     MOMENTUM: "figure3b-momentum",
-    MNIST_TUNED: "figure3b-tuned",
+    MNIST_TUNED: "figure3b-raced",
     EMNIST: "figure3c-ends",
     EMNIST_WHOLE: "figure3c",
     EMNIST_GRID: "figure3c-grid",
@@ -130,7 +130,7 @@ GRIDS = {
     GISETTE_LIKE: Grid("`gisette_like`", SGD_GISETTE_LIKE),
 }
 # Panels of which the same cells were run with tuned step sizes, too.
-TUNED_OF = {LINEAR: LINEAR_TUNED}
+TUNED_OF = {LINEAR: LINEAR_TUNED, MNIST: MNIST_TUNED}
 GRIDS |= {
     tuned: Grid(f"{GRIDS[given].data}, tuned", GRIDS[given].under.replace(TWO_EPOCHS, TUNED))
     for given, tuned in TUNED_OF.items()

@@ -281,6 +281,7 @@ FIGURES: dict[str, Callable[[], tuple[Chart, str]]] = {
 }
 DOCUMENTED = (
     *FIGURES,
+    *(f"{view}b-raced" for view in VIEWS),
     "figure3c-ends",
     "figure3c-adam",
     *(f"{view}c" for view in VIEWS),

@@ -74,6 +74,14 @@ def test_what_the_paper_s_tuning_did_to_the_threshold(rows):
     json.dumps(effect.as_dict(), allow_nan=False)
 
 
+def test_how_often_diversity_was_measured_may_differ_unless_it_is_what_is_asked_for(rows):
+    times = {32: [5.0, 5.1], 64: [6.0, 6.1], 128: [9.0, 9.2]}
+    one, other = rows(times, diversity_every=5), rows(times, protocol="tuned")
+    assert compare_protocols(one, other)["net"].tuned.value == batch_threshold(other, "b_crit", "net").value
+    with pytest.raises(InputError, match="diversity_every = 0, 5"):
+        compare_protocols(one, other, "mean_diversity")
+
+
 def test_losses_are_blamed_on_the_choice_only_where_tuned_runs_arrived(rows):
     lost = {32: [5.0], 64: [None]}
     effect = compare_protocols(rows(lost), rows(lost, protocol="tuned"))["net"]

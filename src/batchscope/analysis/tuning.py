@@ -210,7 +210,9 @@ def compare_protocols(
     one sign: large batches take few steps in two epochs (29 at B = 4096, n = 60 000), so its choice suits small ones.
     """
     paper, tuned = rows_of(paper), rows_of(tuned)
-    refuse_mixtures(Rows.joined((paper, tuned)).where(phase="final"), but=("protocol",))
+    # How often diversity was measured changes no run, and only the definition that looks at it.
+    aside = () if definition == "mean_diversity" else ("diversity_every",)
+    refuse_mixtures(Rows.joined((paper, tuned)).where(phase="final"), but=("protocol", *aside))
     tuned_sweeps = sweeps_of(tuned)
     first, second = _at_common_batch_sizes(sweeps_of(paper), tuned_sweeps)
     one = batch_threshold(first, definition, level=level, seed=seed)
