@@ -34,6 +34,7 @@ LETTERS = "chen2018/figure3c-letters --variant running"
 LETTERS_FINE = "chen2018/figure3c-letters --variant fine+sparse"  # checked twenty times an epoch
 LETTERS_AGAIN = "chen2018/figure3c-letters --variant running+coarse"  # on another processor
 GISETTE_LIKE = "chen2018/figure3d-like"
+GISETTE_LIKE_TUNED = "chen2018/figure3d-like --variant raced"
 ADAM = "chen2018/figure3b --variant adam+coarse"
 MOMENTUM = "chen2018/figure3b --variant momentum+coarse"
 MNIST_TUNED = "chen2018/figure3b --variant raced"
@@ -64,6 +65,7 @@ DECLARED = {
     LETTERS_FINE: "figure3c-letters-fine",
     LETTERS_AGAIN: "figure3c-letters-coarse",
     GISETTE_LIKE: "figure3d-like",
+    GISETTE_LIKE_TUNED: "figure3d-like-raced",
     LENET: "figure3e-coarse",
     LENET_SMALL: "figure3e-small",
     RESNET18_HEAD: "figure3f-small",
@@ -130,7 +132,7 @@ GRIDS = {
     GISETTE_LIKE: Grid("`gisette_like`", SGD_GISETTE_LIKE),
 }
 # Panels of which the same cells were run with tuned step sizes, too.
-TUNED_OF = {LINEAR: LINEAR_TUNED, MNIST: MNIST_TUNED}
+TUNED_OF = {LINEAR: LINEAR_TUNED, MNIST: MNIST_TUNED, GISETTE_LIKE: GISETTE_LIKE_TUNED}
 GRIDS |= {
     tuned: Grid(f"{GRIDS[given].data}, tuned", GRIDS[given].under.replace(TWO_EPOCHS, TUNED))
     for given, tuned in TUNED_OF.items()
