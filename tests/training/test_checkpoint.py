@@ -68,6 +68,19 @@ def test_stopped_and_resumed_equals_uninterrupted(execution, optimizer, stop_aft
             assert a.train_loss == (b.train_loss if execution == "stacked" else pytest.approx(b.train_loss, rel=1e-7))
 
 
+@pytest.mark.parametrize("at_its_end", [False, True])
+def test_a_race_that_was_stopped_ends_where_it_would_have(at_its_end, tmp_path):
+    """Also when it was stopped between its end and the keeping of its rows."""
+    settings = dataclasses.replace(SETTINGS, target=Target("train_loss", 0.3), max_epochs=200, race=True)
+    whole = train("stacked", settings, None)
+    ends = max(one.epochs_to_target or 0 for one in whole)
+    assert ends > 2
+    assert [one.history[-1].epoch for one in whole] == [ends] * len(whole)
+    with pytest.raises(StoppedError):
+        train("stacked", settings, tmp_path / "state.pt", int(ends) if at_its_end else 2)
+    assert list(map(repr, train("stacked", settings, tmp_path / "state.pt"))) == list(map(repr, whole))
+
+
 def test_augmentation_goes_on_with_the_same_numbers(tmp_path):
     settings = dataclasses.replace(SETTINGS, augmentation="pad_crop_flip", max_epochs=5)
     whole = train("one after another", settings, None)
