@@ -129,7 +129,7 @@ SMALL_RESNET: dict[str, Any] = {
     "num_examples": 512,
     "batch_sizes": (16, 64, 256),
     "max_epochs": 30,
-    "num_seeds": 2,
+    "num_seeds": 5,
     "step_sizes": StepSizes(min=0.02, max=0.32, ratio=4.0),
     "dtype": "float32",
 }
