@@ -47,9 +47,9 @@ _FIGURE3: dict[str, tuple[str, ...]] = {
     "g": ("CIFAR-10, ResNet-18, blocks", "17 000 core-hours", "about 4"),
     "h": ("CIFAR-10, ResNet-34, blocks", "45 000 core-hours", "about 9"),
     "e-small": ("the same on 3000 examples, 3 x 3 cells", "about 10"),
-    "f-small": ("the same on 512 examples with few filters, 3 x 3 cells", "about 10"),
-    "g-small": ("the same on 512 examples with few filters, 3 x 3 cells", "about 10"),
-    "h-small": ("the same on 512 examples with few filters, 2 x 3 cells", "about 10"),
+    "f-small": ("the same on 512 examples with few filters, 3 x 3 cells", "about 20"),
+    "g-small": ("the same on 512 examples with few filters, 3 x 3 cells", "about 30"),
+    "h-small": ("the same on 512 examples with few filters, 2 x 3 cells", "about 20"),
 }
 
 

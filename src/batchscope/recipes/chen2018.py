@@ -100,8 +100,8 @@ def figure3(panel: str, dataset: str | None = None, scale: str | None = None, va
     f: CIFAR-10, ResNet-18, 11.3 million parameters, a fully-connected part of 1 to 10 hidden layers, to 95 %.
     g: CIFAR-10, ResNet-18, 11.2 million parameters, 1 to 4 blocks in each chunk, to 95 %.
     h: CIFAR-10, ResNet-34, 21.3 million parameters, one or two blocks less or more in each chunk, to 95 %.
-    scale: "small" for the form of a convolutional panel that two cores finish in under 15 minutes: fewer examples,
-    shapes, batch sizes, seeds and filters. Every output says so.
+    scale: "small" for the form of a convolutional panel that two cores finish in half an hour: fewer examples,
+    shapes, batch sizes and filters, and fewer seeds of (e). Every output says so.
     dataset: another data set in place of the panel's, such as "gisette_like", generated, where the files of Gisette
     cannot be had; every output then says so.
     variant: a name in VARIANTS. What is assumed: the study's `assumptions`.

@@ -124,7 +124,7 @@ PANELS: dict[str, dict[str, Any]] = {
     },
 }
 
-# What two cores finish in under 15 minutes. The budgets are ones that whole numbers of filters come within 3 % of.
+# What two cores finish in half an hour. The budgets are ones that whole numbers of filters come within 3 % of.
 SMALL_RESNET: dict[str, Any] = {
     "num_examples": 512,
     "batch_sizes": (16, 64, 256),
