@@ -34,11 +34,11 @@ from reproduction.evidence import (
     LEMMA1,
     LETTERS,
     LETTERS_FINE,
+    LETTERS_TUNED,
     LINEAR,
     LINEAR_TUNED,
     MNIST,
     OF_DECISION,
-    SGD_LETTERS,
     SGD_LETTERS_FINE,
     SGD_MNIST,
     TEXT_3B,
@@ -244,7 +244,8 @@ for _id, _paper, _answer in (
     ("3b-ii", THRESHOLDS_OF_3B, _thresholds_of_3b),
 ):
     claim(_id, _paper, MNIST)(partial(_answer, MNIST, SGD_MNIST))
-    claim(f"{_id}, Letters", f"{ELSEWHERE} {_paper}", LETTERS)(partial(_answer, LETTERS, SGD_LETTERS))
+    for _end, _given in ((", Letters", LETTERS), (", Letters, tuned", LETTERS_TUNED)):
+        claim(f"{_id}{_end}", f"{ELSEWHERE} {_paper}", _given)(partial(_answer, _given, GRIDS[_given].under))
 
 
 @claim("3c", "EMNIST, B = 4096: epochs fall from 211 to 9 as K grows from 17 to 21", EMNIST)

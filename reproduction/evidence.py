@@ -31,6 +31,7 @@ EMNIST_TUNED = "chen2018/figure3c --variant three_passes+running+tuned+at4096"
 EMNIST_ADAM = "chen2018/figure3c --variant three_passes+running+adam+coarse"
 EMNIST_MOMENTUM = "chen2018/figure3c --variant three_passes+running+momentum+coarse"
 LETTERS = "chen2018/figure3c-letters --variant running"
+LETTERS_TUNED = "chen2018/figure3c-letters --variant running+raced"
 LETTERS_FINE = "chen2018/figure3c-letters --variant fine+sparse"  # checked twenty times an epoch
 LETTERS_AGAIN = "chen2018/figure3c-letters --variant running+coarse"  # on another processor
 GISETTE_LIKE = "chen2018/figure3d-like"
@@ -62,6 +63,7 @@ DECLARED = {
     EMNIST_ADAM: "figure3c-adam",
     EMNIST_MOMENTUM: "figure3c-momentum",
     LETTERS: "figure3c-letters",
+    LETTERS_TUNED: "figure3c-letters-raced",
     LETTERS_FINE: "figure3c-letters-fine",
     LETTERS_AGAIN: "figure3c-letters-coarse",
     GISETTE_LIKE: "figure3d-like",
@@ -132,7 +134,12 @@ GRIDS = {
     GISETTE_LIKE: Grid("`gisette_like`", SGD_GISETTE_LIKE),
 }
 # Panels of which the same cells were run with tuned step sizes, too.
-TUNED_OF = {LINEAR: LINEAR_TUNED, MNIST: MNIST_TUNED, GISETTE_LIKE: GISETTE_LIKE_TUNED}
+TUNED_OF = {
+    LINEAR: LINEAR_TUNED,
+    MNIST: MNIST_TUNED,
+    LETTERS: LETTERS_TUNED,
+    GISETTE_LIKE: GISETTE_LIKE_TUNED,
+}
 GRIDS |= {
     tuned: Grid(f"{GRIDS[given].data}, tuned", GRIDS[given].under.replace(TWO_EPOCHS, TUNED))
     for given, tuned in TUNED_OF.items()

@@ -282,6 +282,7 @@ FIGURES: dict[str, Callable[[], tuple[Chart, str]]] = {
 DOCUMENTED = (
     *FIGURES,
     *(f"{view}b-raced" for view in VIEWS),
+    "figure3c-letters-raced",
     "figure3d-like-raced",
     "figure3c-ends",
     "figure3c-adam",
