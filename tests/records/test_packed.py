@@ -63,6 +63,17 @@ def test_a_run_goes_on_in_a_packed_directory_and_packs_it_again(tmp_path):
     assert len(runs) == 2
 
 
+@pytest.mark.parametrize("damage", [lambda whole: b"no database at all" * 9, lambda whole: whole[:5000]])
+def test_a_damaged_file_is_not_packed(tmp_path, damage):
+    path = kept(tmp_path, range(3))
+    path.write_bytes(damage(path.read_bytes()))
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match=r"results-1of1.sqlite cannot be packed: .*; expected a whole SQLite file"):
+        pack(path)
+    assert path.read_bytes() == before
+    assert files_of(tmp_path) == [path]
+
+
 def test_a_file_that_somebody_gave_a_write_ahead_log_is_packed_with_what_is_in_it(tmp_path):
     path = kept(tmp_path, range(2))
     with contextlib.closing(sqlite3.connect(path)) as other:

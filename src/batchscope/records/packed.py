@@ -52,7 +52,7 @@ def pack(path: Path) -> Path:
     """Put a packed file in the place of a results file that nobody writes to, and return its path.
 
     Raises StoreError where there is one already, whose rows may be others, another program holds a write-ahead log
-    of the file open, or it cannot be written.
+    of the file open, it is damaged, or it cannot be written.
     """
     packed = packed_form(path)
     if packed.exists():
@@ -102,6 +102,8 @@ def _end_log(file: sqlite3.Connection, path: Path) -> None:
         raise StoreError(
             f"{path} cannot be packed: {error}; expected that no other program has it open: close that, and try again"
         ) from None
+    except sqlite3.DatabaseError as error:
+        raise StoreError(f"{path} cannot be packed: {error}; expected a whole SQLite file: it stays as it is") from None
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -36,6 +36,8 @@ class Trial:
     def id(self) -> str:
         """Digest of everything that affects the numbers, as canonical JSON.
 
+        Not hashed: the company of a tuning run in a race, which ends it; up to there it trains as it would alone.
+
         Joined from the texts of its parts, which many trials share: a resumed study makes the identities of all.
         """
         text = (
