@@ -13,7 +13,6 @@ import numpy as np
 from batchscope.analysis import batch_threshold, compare, sweeps_of
 from batchscope.analysis.findings import correlate, diversities
 from batchscope.analysis.formatting import grouped, number, probability_text
-from batchscope.analysis.same_batch import EpochRatios
 from batchscope.analysis.threshold_estimate import ThresholdEstimate
 from batchscope.analysis.trend import trend
 from batchscope.analysis.verdict import UNDECIDED
@@ -49,6 +48,7 @@ from reproduction.evidence import (
     cell_of,
     claim,
     decided,
+    deeper_over_wider,
     epochs,
     finding,
     found,
@@ -57,7 +57,6 @@ from reproduction.evidence import (
     results,
     runs_of,
     share_of_wider_faster,
-    times_as_many,
     together,
     typical,
     with_interval,
@@ -95,11 +94,9 @@ def _figure1() -> Answer:
         typical(at[1, size]) == min(typical(at[depth, size]) for depth in depths) for size in batch_sizes(FIGURE1)
     )
     one = found(FIGURE1)["F2"]
-    assert isinstance(one.evidence, EpochRatios)
     return Answer(
-        f"epochs at L = {', '.join(map(str, depths))}: {'; '.join(rows)}; epochs of the deeper over the wider "
-        f"{times_as_many(one.evidence)}. The widest is the fastest at {first} of {len(batch_sizes(FIGURE1))} batch "
-        "sizes",
+        f"epochs at L = {', '.join(map(str, depths))}: {'; '.join(rows)}; {deeper_over_wider(one)}. "
+        f"The widest is the fastest at {first} of {len(batch_sizes(FIGURE1))} batch sizes",
         OF_DECISION[one.decision],
         f"{SGD_MNIST}, at most 250 epochs; the figure's depths are not in the text",
     )

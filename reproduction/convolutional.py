@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from batchscope.analysis.same_batch import EpochRatios
 from reproduction import claims  # noqa: F401  the page lists these first
 from reproduction.evidence import (
     LENET,
@@ -15,9 +14,9 @@ from reproduction.evidence import (
     batch_sizes,
     cell_of,
     claim,
+    deeper_over_wider,
     found,
     results,
-    times_as_many,
     with_interval,
 )
 
@@ -59,10 +58,8 @@ def _in_small(recipe: str, scale: str) -> Answer:
 
 
 def _by_width(recipe: str, under: str) -> Answer:
-    ratio = found(recipe)["F2"]
-    assert isinstance(ratio.evidence, EpochRatios)
-    words = f"{_by_depth(recipe)}; epochs of the deeper over the wider {times_as_many(ratio.evidence)}"
-    return Answer(words, OF_DECISION[ratio.decision], under)
+    slower = found(recipe)["F2"]
+    return Answer(f"{_by_depth(recipe)}; {deeper_over_wider(slower)}", OF_DECISION[slower.decision], under)
 
 
 def _by_depth(recipe: str) -> str:

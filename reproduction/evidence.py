@@ -216,17 +216,34 @@ def finding(name: str, recipe: str, under: str) -> Answer:
     return Answer(one.sentence.partition(". ")[2] or one.sentence, OF_DECISION[one.decision], under)
 
 
-def times_as_many(ratio: EpochRatios) -> str:
-    """``3.7 [3.33, 4.12] times, 30 of 30, above 1 with probability > 0.999``."""
-    found = ratio.probability
+def ratios_of(one: Finding) -> EpochRatios:
+    """What F2 rests on: epochs of the deeper over the wider at the same batch size."""
+    assert isinstance(one.evidence, EpochRatios)
+    return one.evidence
+
+
+def times_as_many(one: Finding) -> str:
+    """Of F2: ``3.7 [3.33, 4.12] times, 30 of 30, above 1 with probability > 0.999``."""
+    ratio = ratios_of(one)
+    sure = ratio.probability
     # A number just short of what decides is not rounded to it.
-    digits = 3 if decided(found) != decided(round(found, 2)) else 2
-    return f"{ratio.short}, above 1 with probability {probability_text(found, digits)}"
+    digits = 3 if decided(sure) != decided(round(sure, 2)) else 2
+    return f"{ratio.short}, above 1 with probability {probability_text(sure, digits)}"
+
+
+def deeper_over_wider(one: Finding) -> str:
+    """Of F2, named in full."""
+    return f"epochs of the deeper over the wider {times_as_many(one)}"
 
 
 def decided(probability: float) -> str:
     """The verdict on a statement of such a probability, the same either way."""
     return HOLDS if probability >= CERTAIN else FAILS if probability <= 1 - CERTAIN else UNDECIDED
+
+
+def opposite(verdict: str) -> str:
+    """That on the contrary of a statement; one that decides neither way decides neither way."""
+    return {HOLDS: FAILS, FAILS: HOLDS}.get(verdict, verdict)
 
 
 def together(verdicts: Iterable[str]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 
 from batchscope.analysis.formatting import number
-from batchscope.analysis.same_batch import EpochRatios
 from batchscope.records import Row, Rows
 from reproduction.evidence import (
     HOLDS,
@@ -39,7 +38,7 @@ def answer(given: str, under: str, rule: str = TWO_EPOCHS) -> Answer:
         f"65 % running over an epoch's batches, as Keras prints it: {epochs(given, 1, 4096)} at K = {_width(given, 1)},"
         f" {epochs(given, 10, 4096)} at K = {_width(given, 10)}; at the end of an epoch of the same runs, one by one: "
         + "; ".join(ends)
-        + f"; epochs of the deeper over the wider, all batch sizes, {_ratio(given)}",
+        + f"; epochs of the deeper over the wider, all batch sizes, {times_as_many(found(given)['F2'])}",
         HOLDS if near else IN_PART if _deeper_is_slower(given) == HOLDS else _deeper_is_slower(given),
         f"{under}, standardised inputs, ReLU, Glorot-uniform, {rule}",
     )
@@ -48,12 +47,6 @@ def answer(given: str, under: str, rule: str = TWO_EPOCHS) -> Answer:
 def _deeper_is_slower(given: str) -> str:
     """The verdict on the direction alone."""
     return OF_DECISION[found(given)["F2"].decision]
-
-
-def _ratio(given: str) -> str:
-    ratio = found(given)["F2"].evidence
-    assert isinstance(ratio, EpochRatios)
-    return times_as_many(ratio)
 
 
 def _width(given: str, depth: int) -> int:

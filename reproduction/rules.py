@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from batchscope.analysis import compare_protocols
-from batchscope.analysis.same_batch import EpochRatios
 from batchscope.analysis.tuning import ProtocolEffect
 from batchscope.records import Outcome, Rows
 from reproduction import small_studies  # noqa: F401  the page lists it first
 from reproduction.evidence import (
-    FAILS,
     GRIDS,
-    HOLDS,
     LINEAR,
     LINEAR_TUNED,
     OF_DECISION,
     TUNED_OF,
     Answer,
     claim,
+    deeper_over_wider,
     found,
     is_run,
+    opposite,
     results,
     times_as_many,
     together,
@@ -39,7 +38,7 @@ def _panels() -> Answer:
     verdicts = (OF_DECISION[found(tuned)["F2"].decision] for tuned in both.values())
     return Answer(
         "; ".join(_words(given, tuned) for given, tuned in both.items()),
-        together({HOLDS: FAILS, FAILS: HOLDS}.get(one, one) for one in verdicts),
+        together(map(opposite, verdicts)),
         "ten depths, eight batch sizes, five seeds, plain SGD; by the rule, and tuned on epochs to the target",
     )
 
@@ -52,8 +51,9 @@ def _words(given: str, tuned: str) -> str:
         f"{one.paper.text} {one.paper.interval_text} against {one.tuned.text} {one.tuned.interval_text} at L = {depth}"
         for depth, one in ((1, effects[0]), (10, effects[-1]))
     )
+    by_rule, tuned_too = found(given)["F2"], found(tuned)["F2"]
     return (
-        f"{GRIDS[given].data}: epochs of the deeper over the wider {_ratio(given)} by the rule, {_ratio(tuned)} tuned; "
+        f"{GRIDS[given].data}: {deeper_over_wider(by_rule)} by the rule, {times_as_many(tuned_too)} tuned; "
         f"of {_count(given)} runs {_lost(given)} never arrive by the rule, {_lost(tuned)} tuned; largest batch within "
         f"{limit} epochs, by the rule against tuned, {ends}"
     )
@@ -62,12 +62,6 @@ def _words(given: str, tuned: str) -> str:
 def effects_of(given: str, tuned: str, definition: str) -> dict[str, ProtocolEffect]:
     """Shape, wide to deep -> what the rule did to its threshold."""
     return compare_protocols(results(given), results(tuned), definition)
-
-
-def _ratio(given: str) -> str:
-    ratio = found(given)["F2"].evidence
-    assert isinstance(ratio, EpochRatios)
-    return times_as_many(ratio)
 
 
 def _finals(given: str) -> Rows:

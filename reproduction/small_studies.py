@@ -6,21 +6,22 @@ from collections.abc import Iterable
 
 from batchscope.analysis import batch_threshold
 from batchscope.analysis.cells import Cell, cells
-from batchscope.analysis.findings import findings
-from batchscope.analysis.same_batch import EpochRatios
+from batchscope.analysis.findings import Finding, findings
 from batchscope.studies import Results
 from reproduction import held_out  # noqa: F401  the page lists these first
 from reproduction.evidence import (
     CONSTANT_DEPTH,
     CONSTANT_WIDTH,
     FAILS,
-    HOLDS,
     IN_PART,
     OF_DECISION,
     RULES,
     TUNED,
     Answer,
     claim,
+    deeper_over_wider,
+    opposite,
+    ratios_of,
     results,
     times_as_many,
     with_interval,
@@ -41,25 +42,23 @@ def _epochs(of: Iterable[Cell]) -> str:
     return ", ".join(with_interval(cell) for cell in sorted(of, key=lambda cell: cell.batch_size))
 
 
-def _ratios(rows: Results) -> tuple[EpochRatios, str]:
-    """Epochs of the deeper over the wider, and the decision on finding 3."""
-    one = next(finding for finding in findings(rows) if finding.name == "F2")
-    assert isinstance(one.evidence, EpochRatios)
-    return one.evidence, one.decision
+def _slower(rows: Results) -> Finding:
+    """Whether the deeper net needs more epochs at the same batch size."""
+    return next(one for one in findings(rows) if one.name == "F2")
 
 
 @claim("6a, rule", "(open) is a deep net slower at a large batch for the two-epoch rule alone?", RULES)
 def _rules() -> Answer:
-    parts, decisions = [], {}
+    parts, slower = [], {}
     for name, rows in named(RULES, "beyond-rule-").items():
-        ratio, decisions[name] = _ratios(rows)
+        slower[name] = _slower(rows)
         ends = list(batch_threshold(rows, WITHIN).values())
         parts.append(
-            f"{name.replace('-', ' ')}: epochs of the deeper over the wider {times_as_many(ratio)}; within 20 epochs "
+            f"{name.replace('-', ' ')}: {deeper_over_wider(slower[name])}; within 20 epochs "
             f"{ends[0].text} {ends[0].interval_text} at L = 1, {ends[-1].text} {ends[-1].interval_text} at L = 10"
         )
-    tuned = OF_DECISION[decisions["tuned"]]
-    return Answer("; ".join(parts), {HOLDS: FAILS, FAILS: HOLDS}.get(tuned, tuned), f"{UNDER}, or by the rule")
+    verdict = opposite(OF_DECISION[slower["tuned"].decision])
+    return Answer("; ".join(parts), verdict, f"{UNDER}, or by the rule")
 
 
 @claim("6b, width", "(open) is it depth or width? Narrower layers at constant depth need more epochs", CONSTANT_DEPTH)
@@ -79,11 +78,11 @@ def _alone(given: str, ratio_of: str, under: str) -> Answer:
     of: dict[str, list[Cell]] = {}
     for cell in cells(rows.rows):
         of.setdefault(f"{cell.depth} x {cell.width}", []).append(cell)
-    ratio, decision = _ratios(rows)
+    slower = _slower(rows)
     shown = "; ".join(f"{name} {_epochs(line)}" for name, line in of.items())
-    verdict = OF_DECISION[decision]
+    verdict = OF_DECISION[slower.decision]
     return Answer(
-        f"epochs at B = 16, 64, 256, 1024: {shown}; epochs {ratio_of} {times_as_many(ratio)}",
-        verdict if verdict != FAILS or ratio.num_faster == 0 else IN_PART,
+        f"epochs at B = 16, 64, 256, 1024: {shown}; epochs {ratio_of} {times_as_many(slower)}",
+        verdict if verdict != FAILS or ratios_of(slower).num_faster == 0 else IN_PART,
         f"{UNDER.replace('4000 weights, ', '')}; {under}",
     )

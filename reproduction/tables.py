@@ -266,22 +266,27 @@ def once_run(given: str, lines: Callable[[], Lines]) -> Callable[[], Lines]:
     return lambda: lines() if is_run(given) else ["Declared, and not yet run."]
 
 
+def medians(given: str) -> Callable[[], Lines]:
+    """Median epochs of a whole panel."""
+    return once_run(given, lambda: epochs_of(results(given), median_or_count))
+
+
 def of_variant(given: str, head: str = "L x K") -> Callable[[], Lines]:
     """Epochs of a variant of a panel."""
     return once_run(given, lambda: epochs_of(results(given), with_interval, head))
 
 
 TABLES: dict[str, Callable[[], Lines]] = {
-    "figure1": once_run(FIGURE1, lambda: epochs_of(results(FIGURE1), median_or_count)),
-    "epochs-linear": lambda: epochs_of(results(LINEAR), median_or_count),
-    "epochs-mnist": lambda: epochs_of(results(MNIST), median_or_count),
+    "figure1": medians(FIGURE1),
+    "epochs-linear": medians(LINEAR),
+    "epochs-mnist": medians(MNIST),
     "outcomes-mnist": outcomes_mnist,
     "questions-mnist": questions_mnist,
     "bounds-mnist": bounds_mnist,
     "correlations-mnist": correlations_mnist,
     "adam": of_variant(ADAM),
     "momentum": of_variant(MOMENTUM),
-    "mnist-tuned": lambda: epochs_of(results(MNIST_TUNED), median_or_count),
+    "mnist-tuned": medians(MNIST_TUNED),
     "assumptions": once_run(ASSUMPTIONS, assumptions.lines),
     "easier-target": easier_target.lines,
     "emnist": of_variant(EMNIST),
@@ -292,14 +297,14 @@ TABLES: dict[str, Callable[[], Lines]] = {
     "emnist-tuned-runs": lambda: panel_c.runs(EMNIST_TUNED),
     "emnist-adam": of_variant(EMNIST_ADAM),
     "emnist-momentum": of_variant(EMNIST_MOMENTUM),
-    "emnist-whole": once_run(EMNIST_WHOLE, lambda: epochs_of(results(EMNIST_WHOLE), median_or_count)),
-    "letters": once_run(LETTERS, lambda: epochs_of(results(LETTERS), median_or_count)),
-    "letters-tuned": lambda: epochs_of(results(LETTERS_TUNED), median_or_count),
+    "emnist-whole": medians(EMNIST_WHOLE),
+    "letters": medians(LETTERS),
+    "letters-tuned": medians(LETTERS_TUNED),
     "letters-fine": of_variant(LETTERS_FINE),
     "processors": once_run(LETTERS_AGAIN, processors.lines),
-    "gisette-like": once_run(GISETTE_LIKE, lambda: epochs_of(results(GISETTE_LIKE), median_or_count)),
-    "gisette-like-tuned": lambda: epochs_of(results(GISETTE_LIKE_TUNED), median_or_count),
-    "linear-tuned": lambda: epochs_of(results(LINEAR_TUNED), median_or_count),
+    "gisette-like": medians(GISETTE_LIKE),
+    "gisette-like-tuned": medians(GISETTE_LIKE_TUNED),
+    "linear-tuned": medians(LINEAR_TUNED),
     "rules": both_rules,
     "constant-depth": of_variant(CONSTANT_DEPTH),
     "constant-width": of_variant(CONSTANT_WIDTH),

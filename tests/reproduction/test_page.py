@@ -87,9 +87,14 @@ def test_the_rows_stay_small():
 
 def test_the_readme_says_what_the_page_says():
     readme = (page.PAGE.parent / "README.md").read_text(encoding="utf-8")
-    for given in (evidence.LINEAR, evidence.MNIST):
-        of = evidence.found(given)["F2"].evidence
+    for given in (evidence.LINEAR, evidence.MNIST, evidence.EMNIST_WHOLE):
+        of = evidence.ratios_of(evidence.found(given)["F2"])
         assert f"{of.num_faster} of {of.num_compared}" in " ".join(readme.split())
+    linear, mnist = (
+        evidence.ratios_of(evidence.found(given)["F2"]) for given in (evidence.LINEAR_TUNED, evidence.MNIST_TUNED)
+    )
+    assert linear.num_compared == mnist.num_compared
+    assert f"{linear.num_faster} and {mnist.num_faster} of {linear.num_compared}" in " ".join(readme.split())
     for depth in (1, 10):
         assert evidence.epochs(evidence.EMNIST_TUNED, depth, 4096).removesuffix(" (n = 5)") in readme
     near = [level for level in easier_target.LEVELS if easier_target.is_near_text(level)]
