@@ -9,6 +9,7 @@ from batchscope.analysis.formatting import grouped
 from batchscope.architectures import solve_width
 from batchscope.errors import InputError
 from batchscope.recipes import RECIPES, chen2018, find
+from batchscope.recipes.panels import FORMS
 from batchscope.studies import read_studies
 from batchscope.studies.dataset import DataFacts
 from batchscope.studies.plan import architectures, cells
@@ -144,8 +145,10 @@ def test_unknown_panels_and_recipes_name_the_closest():
         chen2018.figure3("i")
     with pytest.raises(InputError, match="unknown scale 'tiny'"):
         chen2018.figure3("e", scale="tiny")
-    with pytest.raises(InputError, match="'b' of figure 3 has no small form"):
+    with pytest.raises(InputError, match="'b' of figure 3 has no form 'small'"):
         chen2018.figure3("b", scale="small")
+    with pytest.raises(InputError, match="'e' of figure 3 has no form 'night'"):
+        chen2018.figure3("e", scale="night")
     with pytest.raises(InputError, match="did you mean 'chen2018/figure3"):
         find("chen2018/figure3")
 
@@ -201,18 +204,21 @@ def test_the_quickstart_is_wide_to_deep_at_equal_parameters():
         assert max(weights) / min(weights) < 1.06
 
 
-@pytest.mark.parametrize(("panel", "num_shapes"), [("e", 3), ("f", 3), ("g", 3), ("h", 2)])
-def test_the_small_form_says_so_and_keeps_the_papers_question(panel, num_shapes):
-    full, small = chen2018.figure3(panel), chen2018.figure3(panel, scale="small")
+SMALLER = [(panel, scale) for scale, panels in FORMS.items() for panel in panels]
+
+
+@pytest.mark.parametrize(("panel", "scale"), SMALLER)
+def test_a_smaller_form_says_so_and_keeps_the_papers_question(panel, scale):
+    full, small = chen2018.figure3(panel), chen2018.figure3(panel, scale=scale)
     data = (1, 28, 28) if full.dataset == "mnist" else (3, 32, 32)
     facts = DataFacts("f" * 16, small.num_examples or 0, data, 10, 10)
     nets = architectures(small, facts)
-    assert small.scaled.startswith(f"small: {small.num_examples} examples")
+    assert small.scaled.startswith(f"{scale}: {small.num_examples} examples")
     assert (small.family, small.target, small.protocol) == (full.family, full.target, full.protocol)
-    assert len(nets) == num_shapes
+    assert len(nets) == (2 if panel == "h" else 3)
     parameters = [net.num_parameters for net in nets]
     assert max(abs(count / small.budget - 1) for count in parameters) < 0.03
-    assert len(cells(small, facts)) == 3 * num_shapes
+    assert len(cells(small, facts)) == 3 * len(nets)
 
 
 def test_the_convolutional_panels_are_the_papers_shapes():

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from batchscope.errors import InputError, closest, shown
 from batchscope.recipes import beyond, chen2018, modern, yin2018
+from batchscope.recipes.panels import PANELS
 from batchscope.recipes.quick import quickstart
 from batchscope.studies import Study, read_studies
 from batchscope.studies.study import Studies, as_studies
@@ -50,15 +51,20 @@ _FIGURE3: dict[str, tuple[str, ...]] = {
     "f-small": ("the same on 512 examples with few filters, 3 x 3 cells", "about 20"),
     "g-small": ("the same on 512 examples with few filters, 3 x 3 cells", "about 30"),
     "h-small": ("the same on 512 examples with few filters, 2 x 3 cells", "about 20"),
+    "f-night": ("the same on 4096 examples with few filters, 3 x 3 cells", "about 90"),
+    "g-night": ("the same on 4096 examples with few filters, 3 x 3 cells", "about 100"),
+    "h-night": ("the same on 4096 examples with few filters, 2 x 3 cells", "about 60"),
 }
 
 
 def _figure3(name: str) -> Callable[..., Study]:
-    """The panel of such a name: "e-small" is panel e in its small form, "d-like" panel d on generated data."""
+    """The panel of such a name: "d-like" is panel d on generated data, "e-small" panel e in its small form."""
     if name == "d-like":
         return functools.partial(chen2018.figure3, "d", "gisette_like")
-    panel = name.removesuffix("-small")
-    return functools.partial(chen2018.figure3, panel, scale=None if panel == name else "small")
+    if name in PANELS:
+        return functools.partial(chen2018.figure3, name)
+    panel, scale = name.split("-")
+    return functools.partial(chen2018.figure3, panel, scale=scale)
 
 
 RECIPES: dict[str, Recipe] = {

@@ -28,7 +28,7 @@ from batchscope.recipes.panels import (
     RELU,
     SIZE,
     WEIGHTS,
-    small_form,
+    form,
 )
 from batchscope.recipes.variants import VARIANTS as VARIANTS
 from batchscope.recipes.variants import varied
@@ -101,7 +101,8 @@ def figure3(panel: str, dataset: str | None = None, scale: str | None = None, va
     g: CIFAR-10, ResNet-18, 11.2 million parameters, 1 to 4 blocks in each chunk, to 95 %.
     h: CIFAR-10, ResNet-34, 21.3 million parameters, one or two blocks less or more in each chunk, to 95 %.
     scale: "small" for the form of a convolutional panel that two cores finish in half an hour: fewer examples,
-    shapes, batch sizes and filters, and fewer seeds of (e). Every output says so.
+    shapes, batch sizes and filters, and fewer seeds of (e). "night" for that of (f) to (h) on eight times the
+    examples, with three seeds: one to two hours each. Every output says so.
     dataset: another data set in place of the panel's, such as "gisette_like", generated, where the files of Gisette
     cannot be had; every output then says so.
     variant: a name in VARIANTS. What is assumed: the study's `assumptions`.
@@ -112,7 +113,7 @@ def figure3(panel: str, dataset: str | None = None, scale: str | None = None, va
         raise InputError(f"figure 3 has no panel {panel!r}: {closest(panel, PANELS)}")
     values = {"name": f"chen2018-figure3{panel}", "depths": DEPTHS} | PANELS[panel]
     if scale is not None:
-        values |= small_form(panel, scale)
+        values |= form(panel, scale)
     if dataset is None or dataset == values["dataset"]:
         return _study(variant, **values)
     instead = {
