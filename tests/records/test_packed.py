@@ -130,6 +130,16 @@ def test_a_packed_file_that_is_gone_when_its_histories_are_asked_for_is_named(tm
         tuple(rows[0].history)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes among files")
+@pytest.mark.parametrize("name", [PLAIN, PACKED])
+def test_a_pipe_in_place_of_a_results_file_is_not_waited_on(tmp_path, name):
+    kept(tmp_path, range(2)).unlink()
+    os.mkfifo(tmp_path / name)
+    for attempt in (read, lambda directory: Store(directory, (make_study(num_seeds=9),))):
+        with pytest.raises(StoreError, match="cannot be (read|written): "):
+            attempt(tmp_path)
+
+
 def test_what_was_read_before_the_file_changed_its_form_is_read_in_the_other(tmp_path):
     path = kept(tmp_path, range(2))
     rows = read(tmp_path).rows

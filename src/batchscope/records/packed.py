@@ -10,6 +10,7 @@ import contextlib
 import gzip
 import os
 import sqlite3
+import stat
 import zlib
 from pathlib import Path
 
@@ -84,6 +85,8 @@ def _other(path: Path) -> Path:
 
 
 def _content(packed: Path) -> bytes:
+    if not stat.S_ISREG(packed.stat().st_mode):  # a pipe would be waited on for ever
+        raise OSError("no ordinary file")
     try:
         content = gzip.decompress(packed.read_bytes())
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
