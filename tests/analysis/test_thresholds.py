@@ -146,6 +146,17 @@ class TestOthers:
         assert outside.text == "> 512"
         assert re.search(r"extrapolates to (19[5-9]\d|20[0-4]\d)$", outside.statement)
 
+    def test_b_crit_says_which_batch_sizes_below_it_it_leaves_out(self, rows):
+        epochs = {size: [1 + size / 500 + 0.01 * seed for seed in range(5)] for size in (32, 64, 256, 1024)}
+        kept, lost = ["diverged", 1.2, 1.25, 1.3, 1.35], ["diverged"] * 5
+        (whole,) = batch_threshold(rows(epochs | {128: kept, 4096: lost}), "b_crit").values()
+        assert 128 < whole.value < 4096
+        assert "every run diverged" not in whole.statement  # some arrived at 128, and 4096 is beyond the answer
+        (part,) = batch_threshold(rows(epochs | {128: lost, 4096: lost}), "b_crit").values()
+        assert "every run diverged at batch size 128, below it, of which it says nothing" in part.statement
+        (part,) = batch_threshold(rows(epochs | {128: lost, 16: lost}), "b_crit").values()
+        assert "every run diverged at batch sizes 16, 128, below it" in part.statement
+
     def test_mean_diversity_averages_batch_sizes_equally_without_diverged_runs(self, rows):
         runs = rows({32: [5.0, 5.0, 5.0], 64: [5.0, "diverged"]})
         runs = [replace(run, batch_size_bound=bound) for run, bound in zip(runs, [10, 20, 30, 40, 9e9], strict=True)]

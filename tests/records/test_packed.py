@@ -136,7 +136,7 @@ def test_a_pipe_in_place_of_a_results_file_is_not_waited_on(tmp_path, name):
     kept(tmp_path, range(2)).unlink()
     os.mkfifo(tmp_path / name)
     for attempt in (read, lambda directory: Store(directory, (make_study(num_seeds=9),))):
-        with pytest.raises(StoreError, match="cannot be (read|written): "):
+        with pytest.raises(StoreError, match=r"cannot be (read|written): "):
             attempt(tmp_path)
 
 

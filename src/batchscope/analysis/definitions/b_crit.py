@@ -31,12 +31,22 @@ def b_crit(sweep: Sweep, _: float, request: Request) -> ThresholdEstimate:
         samples = outside(np.exp(fitted.samples[:, 1] - fitted.samples[:, 0]))
     value = float(outside(np.array(fitted.b_crit))) if not math.isnan(fitted.b_crit) else math.nan
     late = _late(sweep)
-    statement = joined(joined(fitted.statement, fitted.misfit_text), late)
+    statement = joined(fitted.statement, fitted.misfit_text, late, _without(sweep, value))
     if value in (ABOVE, BELOW) and math.isfinite(fitted.b_crit) and fitted.b_crit > 0:
         statement = joined(statement, f"the curve extrapolates to {number(fitted.b_crit)}")
     result = made(sweep, request, value, samples, math.inf, statement)
     low, high = (float(outside(np.array(end))) if not math.isnan(end) else end for end in fitted.interval)
     return replace(result, interval=(low, high), biased=late)
+
+
+def _without(sweep: Sweep, value: float) -> str:
+    """The batch sizes below the answer that the curve leaves out; empty where there are none."""
+    alive = np.bincount(sweep.cell[~sweep.diverged], minlength=len(sweep.batch_sizes))
+    lost = [size for size, left in zip(sweep.batch_sizes, alive, strict=True) if not left and size < value]
+    if not lost:
+        return ""
+    sizes = ", ".join(map(number, lost))
+    return f"every run diverged at batch size{'s' if len(lost) > 1 else ''} {sizes}, below it, of which it says nothing"
 
 
 def _late(sweep: Sweep) -> str:
