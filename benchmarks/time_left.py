@@ -33,7 +33,7 @@ def times_left(of: Committed, told: bool) -> list[float]:
             if told and event.cohort.phase == FINAL:
                 tracker.expect(event.cohort, expected_share(of.study, event.cell, event.done))
             continue
-        status = tracker.add(event.cohort, (), event.seconds, widened=False)
+        status = tracker.add(event.cohort, of.done(event.cohort).values(), event.seconds, widened=False)
         assert status.seconds_left is not None
         seen.append((event.at, status.seconds_left))
     whole = seen[-1][0]

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from batchscope.analysis import batch_threshold
+from batchscope.analysis.digest import digest
 from batchscope.analysis.known_answers.oracles import NoisyQuadratic, QuadraticStudy
 from batchscope.analysis.sensitivity import by_definition, by_target
 from batchscope.analysis.tuning import compare_protocols, guard, step_size_trends
 from batchscope.errors import InputError
+from batchscope.records.row import OUTRUN, Outcome
+from batchscope.report.charts import charts
 
 GRID = [0.01, 0.02, 0.04, 0.08]
 
@@ -42,6 +45,20 @@ def test_edges_losses_and_divergence_are_counted(rows):
         "size chosen after two epochs, at 2 of 3 shapes and batch sizes"
     )
     json.dumps(guarded.as_dict(), allow_nan=False)
+
+
+def test_runs_that_a_race_ended_might_have_diverged_later(rows):
+    runs = tuned(rows, {32: (0.02, [5.0])})
+    runs = [replace(run, outcome=Outcome.CENSORED, message=OUTRUN) if run.step_size == GRID[0] else run for run in runs]
+    (cell,) = guard(runs).cells
+    assert (cell.num_diverged, cell.num_outrun) == (1, 1)
+    table = charts(digest(runs))["step_sizes"].table
+    (line,) = table.lines
+    assert line[table.heads.index("diverged while tuning")] == ">= 1"
+    assert "a race ended the tuning of other step sizes" in table.caption
+    whole = charts(digest(tuned(rows, {32: (0.02, [5.0])})))["step_sizes"].table
+    assert whole.lines[0][table.heads.index("diverged while tuning")] == "1"
+    assert "race" not in whole.caption
 
 
 def test_without_tune_rows_nothing_is_said_of_the_grid(rows):

@@ -50,7 +50,7 @@ def test_everything_that_affects_numbers_is_in_the_id():
         "max_epochs": 32,
         "evaluations_per_epoch": 2,
         "stop_at_target": False,
-        "race": True,
+        "race": (0.1, 0.2),
         "optimizer": "adam",
         "momentum": 0.5,
         "initialisation": "he",

@@ -154,9 +154,23 @@ def test_a_race_chooses_the_same_step_sizes_and_reports_the_same_runs(data, best
     other, rows = play(raced, data, train, race_over)
     assert list(map(steps, one)) == list(map(steps, other))
     assert one[-1].id == other[-1].id, "the reported runs are the same trials"
-    assert {cohort.settings.race for cohort in other[:-1]} == {True}
+    assert {cohort.settings.race for cohort in other[:-1]} == {raced.step_sizes.values}
     assert not other[-1].settings.race
     assert not {trial.id for cohort in one[:-1] for trial in cohort.trials} & rows.keys()
+
+
+@pytest.mark.parametrize("race", [True, False])
+def test_rivals_are_part_of_a_race_and_of_nothing_else(data, race):
+    study = make_study(protocol="tuned", race=race)
+    values = study.step_sizes.model_dump()
+    other = make_study(protocol="tuned", race=race, step_sizes=values | {"max": 2 * study.step_sizes.max})
+    ids = [{trial.id for trial in next_cohorts(one, cells(one, data)[0], {})[0].trials} for one in (study, other)]
+    assert ids[0].isdisjoint(ids[1]) if race else ids[0] < ids[1]
+
+
+def test_cohorts_of_two_studies_are_not_taken_for_one(study, data):
+    (mine,) = next_cohorts(study, cells(study, data)[0], {})
+    assert replace(mine, study="another").id != mine.id
 
 
 def test_a_crashed_tuning_run_ends_the_cell_without_a_choice(study, data):

@@ -71,7 +71,7 @@ def test_stopped_and_resumed_equals_uninterrupted(execution, optimizer, stop_aft
 @pytest.mark.parametrize("at_its_end", [False, True])
 def test_a_race_that_was_stopped_ends_where_it_would_have(at_its_end, tmp_path):
     """Also when it was stopped between its end and the keeping of its rows."""
-    settings = dataclasses.replace(SETTINGS, target=Target("train_loss", 0.3), max_epochs=200, race=True)
+    settings = dataclasses.replace(SETTINGS, target=Target("train_loss", 0.3), max_epochs=200, race=(0.1, 0.2))
     whole = train("stacked", settings, None)
     ends = max(one.epochs_to_target or 0 for one in whole)
     assert ends > 2

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 
 from batchscope.architectures import build
 from batchscope.errors import InputError
-from batchscope.records.row import Outcome, Target
+from batchscope.records.row import OUTRUN, Outcome, Target
 from batchscope.training import Member, train_cohort
-from batchscope.training.cohort import OUTRUN, RunningCohort
+from batchscope.training.cohort import RunningCohort
 from tests.training.networks import SETTINGS
 from tests.training.small_cohorts import (
     GRID,
@@ -142,7 +142,7 @@ def test_a_race_ends_for_all_at_the_check_at_which_the_first_is_there():
     dataset, rates = regression(), (0.1, 0.05, 1e-6, 1e3)
     shape, members = architecture(dataset, 1, "linear"), [Member(rate, 0) for rate in rates]
     alone = train_cohort(shape, dataset, settings, members)
-    raced = train_cohort(shape, dataset, replace(settings, race=True), members)
+    raced = train_cohort(shape, dataset, replace(settings, race=(0.1, 0.2)), members)
     won, slower, hopeless, diverged = raced
     assert repr(won) == repr(alone[0])
     assert alone[1].outcome is Outcome.REACHED
@@ -153,9 +153,19 @@ def test_a_race_ends_for_all_at_the_check_at_which_the_first_is_there():
         assert lost.history[-1].epoch == won.epochs_to_target < whole.history[-1].epoch
 
 
+def test_a_run_whose_rival_wins_at_the_last_check_had_all_its_epochs():
+    settings = replace(SETTINGS, target=Target("train_loss", 0.02), max_epochs=30, race=(0.1, 0.2))
+    dataset, members = regression(), [Member(0.1, 0), Member(1e-6, 0)]
+    shape = architecture(dataset, 1, "linear")
+    (won, _) = train_cohort(shape, dataset, settings, members)
+    last = replace(settings, max_epochs=int(won.epochs_to_target))
+    _, lost = train_cohort(shape, dataset, last, members)
+    assert (lost.outcome, lost.message, lost.history[-1].epoch) == (Outcome.CENSORED, "", last.max_epochs)
+
+
 def test_a_race_that_nobody_wins_goes_on_to_the_last_epoch():
     (slow, slower) = (Member(rate, 0) for rate in (1e-5, 1e-6))
-    settings = replace(SETTINGS, target=Target("train_loss", 1e-9), max_epochs=3, race=True)
+    settings = replace(SETTINGS, target=Target("train_loss", 1e-9), max_epochs=3, race=(0.1, 0.2))
     results = train_cohort(architecture(regression()), regression(), settings, [slow, slower])
     assert [(r.outcome, r.message, r.history[-1].epoch) for r in results] == [(Outcome.CENSORED, "", 3)] * 2
 

@@ -18,7 +18,7 @@ from batchscope.analysis.sweeps import HasRows, Sweep, by_shape, refuse_mixtures
 from batchscope.analysis.threshold_estimate import ThresholdEstimate
 from batchscope.analysis.thresholds import batch_threshold
 from batchscope.errors import InputError
-from batchscope.records.row import Outcome, Row
+from batchscope.records.row import OUTRUN, Outcome, Row
 from batchscope.records.rows import Rows
 
 PROTOCOLS = ("paper2018", "tuned")
@@ -31,7 +31,8 @@ class TunedCell:
 
     step_size: the one the final runs used. grid_low, grid_high, num_step_sizes: the step sizes tried (NaN, 0: no tune
     runs in the rows). edge: "low" or "high" when the choice is the end of the grid, else "". num_diverged: step sizes
-    that diverged while tuning. num_final: final runs; num_lost: those of them that never met the target.
+    that diverged while tuning; num_outrun: those that a race ended, of which some might have diverged later.
+    num_final: final runs; num_lost: those of them that never met the target.
     """
 
     shape: str
@@ -42,6 +43,7 @@ class TunedCell:
     num_step_sizes: int
     edge: str
     num_diverged: int
+    num_outrun: int
     num_final: int
     num_lost: int
 
@@ -170,6 +172,7 @@ def _cell(finals: Rows, tunes: Rows) -> TunedCell:
         num_step_sizes=len(grid),
         edge=edge,
         num_diverged=len(tunes.where(outcome=Outcome.DIVERGED).distinct("step_size")),
+        num_outrun=len({row.step_size for row in tunes if OUTRUN in row.message}),
         num_final=len(finals),
         num_lost=len(finals) - len(finals.where(outcome=Outcome.REACHED)),
     )

@@ -25,9 +25,13 @@ class Outcome(enum.StrEnum):
         return _SENTENCES[self]
 
 
+# The message of a tuning run that a race ended before its epochs ran out.
+OUTRUN = "stopped when another step size had met the target"
+
 _SENTENCES = {
     Outcome.REACHED: "The target was reached.",
-    Outcome.CENSORED: "The epochs allowed ran out before the target was reached.",
+    Outcome.CENSORED: "The target was not reached when the epochs allowed ran out or, while tuning in a race, "
+    "another step size had met it.",
     Outcome.DIVERGED: "The training loss became infinite or not a number.",
     Outcome.CRASHED: "The process running it died twice, or raised an error; see the message.",
 }

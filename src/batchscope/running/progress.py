@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from batchscope.records.row import Outcome, Row
-from batchscope.studies.cost import cohort_cost
+from batchscope.studies.cost import cohort_cost, cost_of_epochs
 from batchscope.studies.trial import Cohort
 
 
@@ -17,8 +17,8 @@ class Status:
     """A moment of a run.
 
     trials_done of trials_total: the total grows when a grid is widened. seconds_left: None until something finished.
-    counts_all_epochs: whether that time is for all epochs of reported runs, of which none has ended: they may need far
-    fewer.
+    counts_all_epochs: whether that time is for all epochs of reported runs, of which none has ended and nothing is
+    expected yet: they may need far fewer.
     latest: the cohort that just ended or made an epoch, in words. best: the reported run with the fewest epochs to
     the target so far, or None. finished_cohort: whether this status marks the end of a cohort.
     """
@@ -44,7 +44,9 @@ LEAST_SHARE = 0.01
 class Tracker:
     """Counts trials and turns predicted costs into a time left by comparing them with what cohorts really took.
 
-    A cohort costs all its epochs, until `expect` knows better.
+    A cohort costs all its epochs, until `expect` knows better of it, or of others of its phase. What is left of a phase
+    takes as much longer than predicted as what was done of it; before any was, as the epochs that were trained, of
+    whatever phase: that tuning ends early says nothing of how fast reported runs are.
     """
 
     def __init__(
@@ -57,6 +59,10 @@ class Tracker:
         self._predicted: defaultdict[str, float] = defaultdict(float)
         self._taken: defaultdict[str, float] = defaultdict(float)
         self._share: dict[str, float] = {}  # of cohorts asked for
+        self._untold = dict(planned)  # predicted seconds of those of which nothing is expected yet
+        self._told: defaultdict[str, float] = defaultdict(float)  # of the others
+        self._expected: defaultdict[str, float] = defaultdict(float)  # of what these are expected to need
+        self._trained = 0.0  # of the epochs that were made
         self._total = trials_total
         self._done, self._best = trials_done, best
         self._crashed = 0
@@ -65,17 +71,25 @@ class Tracker:
     def expect(self, cohort: Cohort, share: float) -> None:
         """Note how much of all its epochs a cohort is expected to need, before it is trained."""
         self._share[cohort.id] = share = max(share, LEAST_SHARE)
-        self._spend(cohort.phase, cohort_cost(cohort) * (1 - share))
+        whole = cohort_cost(cohort)
+        self._spend(self._left, cohort.phase, whole * (1 - share))
+        self._spend(self._untold, cohort.phase, whole)
+        self._told[cohort.phase] += whole
+        self._expected[cohort.phase] += whole * share
 
     def add(self, cohort: Cohort, rows: Iterable[Row], seconds: float, widened: bool) -> Status:
         """Note a finished cohort; a widening adds its trials to the total."""
+        if cohort.id not in self._share:
+            self._spend(self._untold, cohort.phase, cohort_cost(cohort))
         predicted = cohort_cost(cohort) * self._share.pop(cohort.id, 1.0)
+        rows = tuple(rows)
         if widened:
             self._total += len(cohort.trials)
         else:
-            self._spend(cohort.phase, predicted)
+            self._spend(self._left, cohort.phase, predicted)
         self._predicted[cohort.phase] += predicted
         self._taken[cohort.phase] += seconds
+        self._trained += cost_of_epochs(cohort, sum(row.epochs_run for row in rows))
         self._count(rows)
         self._latest = describe(cohort)
         return self.status(finished_cohort=True)
@@ -94,14 +108,22 @@ class Tracker:
             self._crashed,
             seconds,
             self._seconds_left(),
-            any(left and not self._predicted.get(phase) for phase, left in self._left.items()),
+            any(
+                left and not self._predicted.get(phase) and self._share_of(phase) == 1
+                for phase, left in self._left.items()
+            ),
             self._latest,
             self._best,
             finished_cohort,
         )
 
-    def _spend(self, phase: str, predicted: float) -> None:
-        self._left[phase] = max(0.0, self._left.get(phase, 0.0) - predicted)
+    @staticmethod
+    def _spend(budget: dict[str, float], phase: str, predicted: float) -> None:
+        budget[phase] = max(0.0, budget.get(phase, 0.0) - predicted)
+
+    def _share_of(self, phase: str) -> float:
+        """What share of their epochs those are taken to need of which nothing is expected: as much as the others."""
+        return self._expected[phase] / self._told[phase] if self._told[phase] else 1.0
 
     def _count(self, rows: Iterable[Row]) -> None:
         for row in rows:
@@ -114,9 +136,13 @@ class Tracker:
     def _seconds_left(self) -> float | None:
         if not self._predicted:
             return None
-        overall = sum(self._taken.values()) / max(sum(self._predicted.values()), 1e-9)
+        trained = self._trained or sum(self._predicted.values())
+        overall = sum(self._taken.values()) / max(trained, 1e-9)
         ratios = {phase: self._taken[phase] / predicted for phase, predicted in self._predicted.items() if predicted}
-        return sum(seconds * ratios.get(phase, overall) for phase, seconds in self._left.items()) / self._capacity
+        left = {
+            phase: seconds - self._untold[phase] * (1 - self._share_of(phase)) for phase, seconds in self._left.items()
+        }
+        return sum(seconds * ratios.get(phase, overall) for phase, seconds in left.items()) / self._capacity
 
 
 def describe(cohort: Cohort) -> str:

@@ -42,6 +42,13 @@ def cohort_cost(cohort: Cohort) -> float:
     return len(cohort.trials) * trial_cost(cohort.architecture, cohort.data.num_examples, cohort.settings)
 
 
+def cost_of_epochs(cohort: Cohort, epochs: float) -> float:
+    """Return predicted seconds of so many epochs of one member on one core."""
+    return (
+        trial_cost(cohort.architecture, cohort.data.num_examples, cohort.settings) * epochs / cohort.settings.max_epochs
+    )
+
+
 def turn(study: Study, cell: PlannedCell, cohort: Cohort, done: Done) -> tuple[bool, float]:
     """Return when a cohort shall be begun: the least first. Tuning comes first, and the longest of what is alike.
 

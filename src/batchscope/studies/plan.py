@@ -101,7 +101,7 @@ def settings(study: Study, batch_size: int, phase: str) -> Settings:
     if phase == FINAL:
         return final
     if study.protocol == "tuned":
-        return dataclasses.replace(final, diversity_every=0, race=study.race)
+        return dataclasses.replace(final, diversity_every=0, race=study.step_sizes.values if study.race else ())
     epochs = min(PAPER_TUNING_EPOCHS, study.max_epochs)
     schedule = final.schedule_epochs or (0 if final.schedule == "constant" else study.max_epochs)
     return dataclasses.replace(

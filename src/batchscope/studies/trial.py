@@ -36,8 +36,6 @@ class Trial:
     def id(self) -> str:
         """Digest of everything that affects the numbers, as canonical JSON.
 
-        Not hashed: the company of a tuning run in a race, which ends it; up to there it trains as it would alone.
-
         Joined from the texts of its parts, which many trials share: a resumed study makes the identities of all.
         """
         text = (
@@ -85,8 +83,8 @@ class Cohort:
 
     @property
     def id(self) -> str:
-        """Digest of its trials' identities."""
-        return short_digest(" ".join(trial.id for trial in self.trials))
+        """Digest of its study's name and its trials' identities, which another study may have too."""
+        return short_digest(" ".join((self.study, *(trial.id for trial in self.trials))))
 
     @property
     def members(self) -> tuple[Member, ...]:

@@ -22,7 +22,7 @@ from torch import Tensor
 from batchscope.architectures import Architecture
 from batchscope.data import Dataset, epoch_order
 from batchscope.errors import InputError
-from batchscope.records.row import Evaluation, Outcome
+from batchscope.records.row import OUTRUN, Evaluation, Outcome
 from batchscope.training.checkpoint import Checkpoint
 from batchscope.training.engine import Engine, Scores
 from batchscope.training.engine_choice import make_engine, mode_of
@@ -34,7 +34,6 @@ from batchscope.training.settings import Member, MemberResult, Settings
 OnEpoch = Callable[[int, int], None]
 # Steps between looking for losses that are not finite: on CUDA a look waits for the device.
 LOOK_EVERY = {"cpu": 1, "cuda": 50}
-OUTRUN = "stopped when another step size had met the target"
 
 
 def train_cohort(
@@ -161,7 +160,7 @@ class RunningCohort:
             self.histories[member].append(state)
             if ends:
                 done.append(position)
-        is_over = self.settings.race and bool(self.reached)
+        is_over = bool(self.settings.race and self.reached)
         self._release(range(len(scores)) if is_over else done)
 
     def results(self) -> list[MemberResult]:
@@ -243,7 +242,8 @@ class RunningCohort:
             message = f"training loss {history[-1].train_loss} at epoch {history[-1].epoch:g}, step {history[-1].step}"
             return MemberResult(member, Outcome.DIVERGED, None, None, history, message, execution)
         if reached is None:
-            message = OUTRUN if self.settings.race and self.reached else ""
+            stopped_early = self.settings.race and self.reached and history[-1].epoch < self.settings.max_epochs
+            message = OUTRUN if stopped_early else ""
             return MemberResult(member, Outcome.CENSORED, None, None, history, message, execution)
         return MemberResult(member, Outcome.REACHED, reached.epoch, reached.step, history, execution=execution)
 

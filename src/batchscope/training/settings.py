@@ -25,7 +25,8 @@ class Settings(TrainingOptions):
     batch_size: examples per step; the last, smaller batch of an epoch counts as a step.
     target: when a member has converged, checked on the full training set `evaluations_per_epoch` times an epoch.
     stop_at_target: leave when the target is met (else train on to max_epochs, as the paper's tuning does).
-    race: all members end at the check at which the first of them meets the target.
+    race: the step sizes of a study that race: all members end at the check at which the first of them meets the target.
+    Empty: each goes on alone. They are part of the identities of trials, for a rival decides when a run ends.
     By name alone, the fields of `TrainingOptions`.
 
     Raises InputError for an impossible value.
@@ -34,7 +35,7 @@ class Settings(TrainingOptions):
     batch_size: int
     target: Target
     stop_at_target: bool = field(default=True, kw_only=True)
-    race: bool = field(default=False, kw_only=True)
+    race: tuple[float, ...] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:

@@ -19,6 +19,10 @@ CAPTION = (
     "Dotted: the linear rule, step size ~ B; dashed: the square-root rule, ~ sqrt(B); both through the geometric mean "
     "of the choices at the smallest batch size."
 )
+RACED = (
+    " >=: a race ended the tuning of other step sizes when the first met the target, some of which might have diverged "
+    "later."
+)
 HEADS = (
     "shape",
     "batch size",
@@ -94,10 +98,11 @@ def _table(cells: Sequence[TunedCell]) -> Table:
             number(cell.grid_low),
             number(cell.grid_high),
             str(cell.num_step_sizes),
-            str(cell.num_diverged),
+            f"{'>= ' if cell.num_outrun else ''}{cell.num_diverged}",
             cell.edge or "-",
             f"{cell.num_lost} of {cell.num_final}",
         )
         for cell in cells
     )
-    return Table(HEADS, lines, "Runs lost: final runs with the chosen step size that never met the target.")
+    raced = RACED if any(cell.num_outrun for cell in cells) else ""
+    return Table(HEADS, lines, f"Runs lost: final runs with the chosen step size that never met the target.{raced}")
