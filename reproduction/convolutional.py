@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from reproduction import claims  # noqa: F401  the page lists these first
 from reproduction.evidence import (
     LENET,
     LENET_SMALL,
     OF_DECISION,
     RESNET18_BLOCKS,
+    RESNET18_BLOCKS_NIGHT,
     RESNET18_HEAD,
+    RESNET18_HEAD_NIGHT,
     RESNET34_BLOCKS,
+    RESNET34_BLOCKS_NIGHT,
     Answer,
     batch_sizes,
     cell_of,
@@ -37,19 +42,27 @@ def _3e_small() -> Answer:
     return _in_small(LENET_SMALL, f"431 000 parameters, 3000 MNIST images, to 98 %; {HEADS}")
 
 
-@claim("3ef, ResNet-18", "ResNet-18: the same", RESNET18_HEAD)
-def _3f() -> Answer:
-    return _in_small(RESNET18_HEAD, f"8 filters, 512 CIFAR-10 images, to 95 %; {HEADS}")
+# Id, what the paper says, its small form and that for a night, its nets.
+RESNETS = (
+    ("3ef, ResNet-18", "ResNet-18: the same", (RESNET18_HEAD, RESNET18_HEAD_NIGHT), "8 filters", HEADS),
+    (
+        "3g",
+        "ResNet-18, blocks and filters traded (open: O1): the trend can be seen, less sharply",
+        (RESNET18_BLOCKS, RESNET18_BLOCKS_NIGHT),
+        "273 500 parameters",
+        BLOCKS,
+    ),
+    ("3h", "ResNet-34: the same (open: O1)", (RESNET34_BLOCKS, RESNET34_BLOCKS_NIGHT), "135 000 parameters", BLOCKS),
+)
 
 
-@claim("3g", "ResNet-18, blocks and filters traded (open: O1): the trend can be seen, less sharply", RESNET18_BLOCKS)
-def _3g() -> Answer:
-    return _in_small(RESNET18_BLOCKS, f"273 500 parameters, 512 CIFAR-10 images, to 95 %; {BLOCKS}")
+def _of_images(recipe: str, nets: str, shapes: str) -> Answer:
+    return _in_small(recipe, f"{nets}, {results(recipe).study.num_examples} CIFAR-10 images, to 95 %; {shapes}")
 
 
-@claim("3h", "ResNet-34: the same (open: O1)", RESNET34_BLOCKS)
-def _3h() -> Answer:
-    return _in_small(RESNET34_BLOCKS, f"135 000 parameters, 512 CIFAR-10 images, to 95 %; {BLOCKS}")
+for _id, _paper, (_small, _night), *_nets in RESNETS:
+    claim(_id, _paper, _small)(partial(_of_images, _small, *_nets))
+    claim(f"{_id}, a night", "the same on eight times the images", _night)(partial(_of_images, _night, *_nets))
 
 
 def _in_small(recipe: str, scale: str) -> Answer:

@@ -26,6 +26,7 @@ MNIST, LINEAR, LEMMA1 = "chen2018/figure2-mnist", "chen2018/figure2", "yin2018/l
 FIGURE1 = "chen2018/figure1"
 EMNIST = "chen2018/figure3c --variant three_passes+running+ends"
 EMNIST_WHOLE = "chen2018/figure3c --variant three_passes+running"
+EMNIST_WHOLE_TUNED = "chen2018/figure3c --variant three_passes+running+raced"
 EMNIST_GRID = "chen2018/figure3c --variant three_passes+running+other_grid+at4096"
 EMNIST_TUNED = "chen2018/figure3c --variant three_passes+running+tuned+at4096"
 EMNIST_ADAM = "chen2018/figure3c --variant three_passes+running+adam+coarse"
@@ -42,6 +43,8 @@ MNIST_TUNED = "chen2018/figure3b --variant raced"
 LENET, LENET_SMALL = "chen2018/figure3e --variant coarse", "chen2018/figure3e-small"
 RESNET18_HEAD, RESNET18_BLOCKS = "chen2018/figure3f-small", "chen2018/figure3g-small"
 RESNET34_BLOCKS = "chen2018/figure3h-small"
+RESNET18_HEAD_NIGHT, RESNET18_BLOCKS_NIGHT = "chen2018/figure3f-night", "chen2018/figure3g-night"
+RESNET34_BLOCKS_NIGHT = "chen2018/figure3h-night"
 LINEAR_TUNED = "chen2018/figure2 --variant raced"
 ASSUMPTIONS = "beyond/assumptions"
 RULES, WEIGHTS, CHANGES = "beyond/rules", "beyond/initialisations", "beyond/changes"
@@ -58,6 +61,7 @@ DECLARED = {
     MNIST_TUNED: "figure3b-raced",
     EMNIST: "figure3c-ends",
     EMNIST_WHOLE: "figure3c",
+    EMNIST_WHOLE_TUNED: "figure3c-raced",
     EMNIST_GRID: "figure3c-grid",
     EMNIST_TUNED: "figure3c-tuned",
     EMNIST_ADAM: "figure3c-adam",
@@ -73,6 +77,9 @@ DECLARED = {
     RESNET18_HEAD: "figure3f-small",
     RESNET18_BLOCKS: "figure3g-small",
     RESNET34_BLOCKS: "figure3h-small",
+    RESNET18_HEAD_NIGHT: "figure3f-night",
+    RESNET18_BLOCKS_NIGHT: "figure3g-night",
+    RESNET34_BLOCKS_NIGHT: "figure3h-night",
     LEMMA1: "lemma1",
     ASSUMPTIONS: "beyond-assumptions",
     RULES: "beyond-rules",
@@ -137,6 +144,7 @@ GRIDS = {
 TUNED_OF = {
     LINEAR: LINEAR_TUNED,
     MNIST: MNIST_TUNED,
+    EMNIST_WHOLE: EMNIST_WHOLE_TUNED,
     LETTERS: LETTERS_TUNED,
     GISETTE_LIKE: GISETTE_LIKE_TUNED,
 }

@@ -282,6 +282,8 @@ FIGURES: dict[str, Callable[[], tuple[Chart, str]]] = {
 DOCUMENTED = (
     *FIGURES,
     *(f"{view}b-raced" for view in VIEWS),
+    "figure3c-raced",
+    "figure4c-raced",
     "figure3c-letters-raced",
     "figure3d-like-raced",
     "figure3c-ends",
