@@ -54,6 +54,10 @@ def test_nothing_is_decided_by_it_and_why_is_said():
     for text in (finding.sentence, verdict.sentence, digest(rows).headline.slow_down):
         assert "met late" in text
         assert "ask for train_accuracy" in text
+    assert "take the wide shape; how large a batch it takes, this B_crit does not tell." in digest(rows).headline.advice
+    assert "raised" not in digest(rows).headline.sentence
+    alone = digest(shape(1, 0.2, 0.8)).headline.advice
+    assert alone.startswith("This tells nothing of how large a batch it takes: a running accuracy")
     found = batch_threshold(rows, "b_crit")
     assert found["net-1"].biased
     assert found["net-1"].biased in found["net-1"].statement

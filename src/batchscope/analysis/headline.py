@@ -80,6 +80,8 @@ def _alone(sweep: Sweep, threshold: ThresholdEstimate) -> Headline:
 
 def _alone_advice(threshold: ThresholdEstimate) -> str:
     """What the batch can be raised to, and whether that is known well enough."""
+    if threshold.biased:
+        return f"This tells nothing of how large a batch it takes: {threshold.biased}. "
     if threshold.censored == "<":
         return "What to do: it slows down from the smallest batch tested on; smaller ones would tell where. "
     low, high = threshold.interval
@@ -258,7 +260,9 @@ def _alone_arrived(wide: Sweep, deep: Sweep) -> str:
 
 
 def _up_to(threshold: ThresholdEstimate) -> str:
-    """How large a batch it takes, in the terms of the definition."""
+    """How large a batch it takes, in the terms of the definition; what makes the answer too large was said before."""
+    if threshold.biased:
+        return f"; how large a batch it takes, this {_name(threshold)} does not tell"
     cost = "at most twice the fewest epochs" if threshold.definition == "b_crit" else f"little ({threshold.definition})"
     if threshold.censored == ">":
         return f"; its batch can be raised to {number(threshold.largest)}, the largest tested, at a cost of {cost}"
