@@ -196,9 +196,12 @@ def runs_of(grids: Mapping[str, Grid]) -> list[tuple[str, Grid]]:
     return [(given, grid) for given, grid in grids.items() if is_run(given)]
 
 
+NOT_WHOLE = "declared, and not yet run whole"
+
+
 def not_run() -> Answer:
     """The answer to a claim whose runs are declared and have not been made."""
-    return Answer("declared, and not yet run", NOT_TESTED)
+    return Answer(NOT_WHOLE, NOT_TESTED)
 
 
 @functools.cache

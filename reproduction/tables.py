@@ -44,6 +44,7 @@ from reproduction.evidence import (
     MNIST,
     MNIST_TUNED,
     MOMENTUM,
+    NOT_WHOLE,
     RESNET18_BLOCKS,
     RESNET18_BLOCKS_NIGHT,
     RESNET18_HEAD,
@@ -267,7 +268,7 @@ def _break(line: lemma1.Line) -> str:
 
 def once_run(given: str, lines: Callable[[], Lines]) -> Callable[[], Lines]:
     """The lines, once their runs are there."""
-    return lambda: lines() if is_run(given) else ["Declared, and not yet run."]
+    return lambda: lines() if is_run(given) else [f"{NOT_WHOLE.capitalize()}."]
 
 
 def medians(given: str) -> Callable[[], Lines]:
