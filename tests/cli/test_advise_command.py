@@ -243,6 +243,17 @@ def test_a_study_that_says_nothing_does_not_silence_its_neighbour(called, tmp_pa
     assert called("--shape", WIDE, at=tmp_path)[0] == 0
 
 
+def test_a_curve_that_makes_b_crit_too_large_says_so(called, tmp_path):
+    running = {"target_metric": "train_accuracy_running", "evaluations_per_epoch": 1}
+    with Store(tmp_path, (study("one"),)) as store:
+        store.add([dataclasses.replace(row, **running) for row in rows("one")])
+    why = "a running accuracy, an average over its epoch, is met late"
+    assert why in " ".join(called(at=tmp_path)[1].lower().split())
+    assert why not in " ".join(called()[1].lower().split())
+    notes = json.loads(called("--json", at=tmp_path)[1])["studies"]["one"]["shapes"][WIDE]["notes"]
+    assert any(why in note.lower() for note in notes)
+
+
 def test_a_file_of_other_things_is_no_file_of_times(called, tmp_path):
     for text in ("[]", "{", '{"net": {}}', '{"net": 3}'):
         (tmp_path / "times.json").write_text(text)

@@ -9,13 +9,10 @@ import numpy as np
 
 from batchscope.analysis.crossings import ABOVE, BELOW
 from batchscope.analysis.definitions.definition import define
-from batchscope.analysis.fit.critical_batch import MEANING, fit_sweep
+from batchscope.analysis.fit.critical_batch import MEANING, fit_sweep, why_late
 from batchscope.analysis.formatting import number
 from batchscope.analysis.sweeps import Array, Sweep
 from batchscope.analysis.threshold_estimate import Request, ThresholdEstimate, joined, made
-
-RUNNING = "train accuracy running"  # as a sweep names such a target
-LATE = 0.2  # of the fewest epochs: a delay beyond is told
 
 
 @define("b_crit", MEANING)
@@ -30,13 +27,12 @@ def b_crit(sweep: Sweep, _: float, request: Request) -> ThresholdEstimate:
     with np.errstate(over="ignore"):
         samples = outside(np.exp(fitted.samples[:, 1] - fitted.samples[:, 0]))
     value = float(outside(np.array(fitted.b_crit))) if not math.isnan(fitted.b_crit) else math.nan
-    late = _late(sweep)
-    statement = joined(fitted.statement, fitted.misfit_text, late, _without(sweep, value))
+    statement = joined(fitted.statement, fitted.misfit_text, _without(sweep, value))
     if value in (ABOVE, BELOW) and math.isfinite(fitted.b_crit) and fitted.b_crit > 0:
         statement = joined(statement, f"the curve extrapolates to {number(fitted.b_crit)}")
     result = made(sweep, request, value, samples, math.inf, statement)
     low, high = (float(outside(np.array(end))) if not math.isnan(end) else end for end in fitted.interval)
-    return replace(result, interval=(low, high), biased=late)
+    return replace(result, interval=(low, high), biased=why_late(sweep))
 
 
 def _without(sweep: Sweep, value: float) -> str:
@@ -47,19 +43,3 @@ def _without(sweep: Sweep, value: float) -> str:
         return ""
     sizes = ", ".join(map(number, lost))
     return f"every run diverged at batch size{'s' if len(lost) > 1 else ''} {sizes}, below it, of which it says nothing"
-
-
-def _late(sweep: Sweep) -> str:
-    """Why a running accuracy makes B_crit too large; empty where it does not.
-
-    An average over up to an epoch is met later than what it averages, by a time that hardly depends on the batch size:
-    the fewer epochs a shape needs, the later it then seems to slow down.
-    """
-    fastest = float(sweep.epochs.min(initial=math.inf))
-    if not sweep.target.startswith(RUNNING) or fastest * LATE >= 1:
-        return ""
-    return (
-        f"a running accuracy, an average over its epoch, is met late by more than {100 * LATE:g} % of the "
-        f"{number(fastest)} epochs of the fastest run, which makes B_crit too large: ask for train_accuracy, checked "
-        "often"
-    )

@@ -23,6 +23,8 @@ MEANING = (
     "steps = S_min (1 + B_crit/B) (McCandlish et al. 2018)"
 )
 MEANING_SHARP = "the batch size where linear scaling would give S_min: steps = S_min (1 + (B_crit/B)^a)^(1/a)"
+RUNNING = "train accuracy running"  # as a sweep names such a target
+LATE = 0.2  # of the fewest epochs: a delay beyond is told
 
 
 def fit_critical_batch(
@@ -126,7 +128,24 @@ def _fit_sweep(
 ) -> CriticalBatchFit:
     curves = curve_of(sweep, sharpness), _alone_of(sweep, sharpness) if seeds_alone else None
     found = _fit(*_runs(sweep), curves, sharpness, resamples, level, (seed, stream))
-    return replace(found, largest_possible=sweep.largest_possible)
+    statement = found.statement if math.isnan(found.b_crit) else _join(found.statement, why_late(sweep))
+    return replace(found, statement=statement, largest_possible=sweep.largest_possible)
+
+
+def why_late(sweep: Sweep) -> str:
+    """Why a running accuracy makes B_crit too large; empty where it does not.
+
+    An average over up to an epoch is met later than what it averages, by a time that hardly depends on the batch size:
+    the fewer epochs a shape needs, the later it then seems to slow down.
+    """
+    fastest = float(sweep.epochs.min(initial=math.inf))
+    if not sweep.target.startswith(RUNNING) or fastest * LATE >= 1:
+        return ""
+    return (
+        f"a running accuracy, an average over its epoch, is met late by more than {100 * LATE:g} % of the "
+        f"{number(fastest)} epochs of the fastest run, which makes B_crit too large: ask for train_accuracy, checked "
+        "often"
+    )
 
 
 def _check(batches: Array, steps: Array, never: Booleans, before: Array, lost: Booleans) -> None:
