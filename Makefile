@@ -5,8 +5,9 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 TOOLS  := $(VENV)/.tools
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup
 
-.PHONY: demo test check format docs package reproduce reproduce-smoke clean
+.PHONY: demo test test-system check format docs package reproduce reproduce-smoke clean
 
 $(READY): requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -23,7 +24,10 @@ demo: $(READY)  ## the main job: a width-depth-batch study, its answer, its page
 
 # One process per core, each with one thread: the tests are many and small. Groups: what shares a Ray cluster stays together.
 test: $(TOOLS)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup
+	$(PYTEST)
+
+test-system: $(TOOLS)  ## what takes several processes: kills, shards, clusters, notebooks, the site
+	$(PYTEST) -m "system and not slow and not gpu"
 
 check: $(TOOLS)
 	$(BIN)/ruff format --check .

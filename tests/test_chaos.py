@@ -5,6 +5,7 @@ import pytest
 from tests import chaos
 
 
+@pytest.mark.system
 def test_a_study_survives(capsys):
     assert chaos.main(["--n", "3", "--seed", "2", "--executors", "processes"]) == 0
     assert "tried 3, survived 3" in capsys.readouterr().out
@@ -19,6 +20,7 @@ def test_a_study_survives_each_harm(harms, capsys):
     assert "tried 3, survived 3" in capsys.readouterr().out
 
 
+@pytest.mark.system
 def test_a_table_that_differs_does_not_count_as_survival(capsys, monkeypatch):
     monkeypatch.setattr(chaos, "undisturbed", lambda folder: [{"trial_id": "another"}])
     assert chaos.main(["--n", "1", "--executors", "inline", "--harms", "driver"]) == 1

@@ -65,6 +65,7 @@ def test_files_of_code_that_pages_name_exist(page):
     assert not [name for name in named if not any((place / name).is_file() for place in places)]
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("page", NOTEBOOKS, ids=lambda page: page.name)
 def test_notebooks_run_and_were_saved_with_their_output(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

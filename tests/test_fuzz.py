@@ -14,6 +14,7 @@ from tests.fuzz.attempt import Attempt
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.system
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="every attempt is a fork")
 def test_300_odd_inputs_are_refused_by_the_library_itself():
     command = [sys.executable, "-W", "ignore", "-m", "tests.fuzz", "--n", "300"]

@@ -16,6 +16,7 @@ def test_importing_batchscope_and_its_records_does_not_import_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.system
 def test_first_use_of_a_public_name_leaves_the_random_state_alone():
     code = (
         "import random, sys, batchscope; before = random.getstate(); batchscope.observe, batchscope.measure; "
@@ -32,6 +33,7 @@ def test_a_name_that_is_not_there_is_refused_as_python_does(package):
         importlib.import_module(name).measured  # noqa: B018 - the looking is the test
 
 
+@pytest.mark.system
 def test_only_the_callbacks_import_a_trainer():
     code = (
         "import sys, batchscope; batchscope.observe, batchscope.schedule; "

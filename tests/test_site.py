@@ -24,6 +24,7 @@ def site(tmp_path_factory) -> Path:
     return out
 
 
+@pytest.mark.system
 def test_the_site_builds_without_a_warning_and_its_pages_have_their_content(site):
     page = (site / "index.html").read_text()
     assert "Wide or deep" in page
@@ -38,6 +39,7 @@ def test_the_site_builds_without_a_warning_and_its_pages_have_their_content(site
     assert not list(site.rglob("*.py"))
 
 
+@pytest.mark.system
 def test_nothing_on_the_site_is_loaded_from_elsewhere(site):
     for page in site.rglob("*.html"):
         text = page.read_text()

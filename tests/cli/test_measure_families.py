@@ -39,6 +39,7 @@ def refused(capsys, *words):
     return capsys.readouterr().err
 
 
+@pytest.mark.system
 def test_a_process_prints_parts_and_writes_the_figure(images, tmp_path):
     words = ("--model", "resnet18", "--data", images, "--filters", "3", "--norm", "group_norm")
     done = batchscope(*words, "--by", "block", "--figure", "blocks.png", cwd=tmp_path)
@@ -50,6 +51,7 @@ def test_a_process_prints_parts_and_writes_the_figure(images, tmp_path):
     assert (tmp_path / "blocks.png").read_bytes()[:4] == b"\x89PNG"
 
 
+@pytest.mark.system
 def test_json_of_a_process_holds_the_parts(images):
     done = batchscope("--model", "lenet", "--data", images, "--dtype", "float64", "--json")
     assert done.returncode == 0, done.stderr
@@ -140,6 +142,7 @@ def test_what_does_not_go_together_is_refused(words, what, images, capsys):
     assert "Traceback" not in error
 
 
+@pytest.mark.system
 def test_a_process_refuses_with_status_2(images):
     for words in (["--model", "lenet", "--data", "digits"], ["--model", "lenet", "--data", images, "--by", "shape"]):
         done = batchscope(*words)

@@ -30,6 +30,7 @@ def batchscope(*words, cwd):
     return subprocess.run([sys.executable, "-m", "batchscope", *words], cwd=cwd, capture_output=True, text=True)
 
 
+@pytest.mark.system
 def test_from_somebody_elses_csv_to_a_page_and_a_gate(tmp_path):
     (tmp_path / "theirs.csv").write_text(RUNS)
     columns = ("--column", "shape=net", "--column", "batch_size=B", "--column", "reached=arrived")
@@ -50,6 +51,7 @@ def test_from_somebody_elses_csv_to_a_page_and_a_gate(tmp_path):
     assert record["studies"]["runs"]["fits"]["wide"]["b_crit"] == pytest.approx(296, abs=1)
 
 
+@pytest.mark.system
 def test_bad_input_is_one_message_and_status_2(tmp_path):
     (tmp_path / "theirs.csv").write_text(RUNS)
     for words, message in [

@@ -46,6 +46,7 @@ def called(capsys, monkeypatch, directory):
     return call
 
 
+@pytest.mark.system
 def test_it_prints_table_thresholds_finding_and_writes_page_and_figures(directory, tmp_path):
     done = report(directory, "--html", tmp_path / "page.html", "--figures", tmp_path / "figures")
     assert done.returncode == 0, done.stderr
@@ -141,6 +142,7 @@ def tuned(tmp_path_factory):
     return path
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("swapped", [False, True])
 def test_against_the_other_protocol_the_ratio_is_shown(directory, tuned, tmp_path, swapped):
     first, second = (tuned, directory) if swapped else (directory, tuned)

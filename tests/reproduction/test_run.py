@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from batchscope.studies import read
 from reproduction import evidence, run
 
 
+@pytest.mark.system
 def test_the_smoke_form_goes_all_the_way(tmp_path):
     rows = run.smoke(tmp_path)
     skipped = {evidence.RUNS[given] for given in evidence.RUNS if _is_convolutional(given)}

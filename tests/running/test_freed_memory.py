@@ -41,6 +41,7 @@ def faults_and_memory(call="keep_freed_memory()", **environment) -> tuple[str, i
     return kept, int(faults), float(returned)
 
 
+@pytest.mark.system
 def test_a_tensor_made_again_costs_no_page_faults_and_what_is_kept_can_be_returned():
     pages = 100_000_000 // os.sysconf("SC_PAGE_SIZE")
     kept, faults, returned = faults_and_memory()
@@ -51,6 +52,7 @@ def test_a_tensor_made_again_costs_no_page_faults_and_what_is_kept_can_be_return
     assert without > 0.9 * pages
 
 
+@pytest.mark.system
 def test_settings_of_the_user_are_left_alone():
     kept, _, _ = faults_and_memory(MALLOC_ARENA_MAX="2")
     assert kept == "False"

@@ -53,6 +53,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.system
 def test_a_family_in_the_current_directory_trains_in_workers_that_execute_nothing_else_there(folder):
     command = [sys.executable, "-P", "-m", "batchscope", "run", "study.toml", "--out", "out", "--workers", "1"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
@@ -70,6 +71,7 @@ def test_a_module_named_in_a_study_is_taken_from_here_and_what_it_imports_from_p
     assert not (folder / "executed").exists()
 
 
+@pytest.mark.system
 def test_the_current_directory_is_searched_last_and_only_where_something_came_from_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", ["", str(tmp_path), *sys.path])

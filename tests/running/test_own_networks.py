@@ -125,6 +125,7 @@ def test_an_own_transformer_beside_its_study_file_killed_and_resumed_in_workers(
     assert "transformer" in printed
 
 
+@pytest.mark.system
 def test_an_own_resnet_with_own_data_loss_and_metric_killed_and_resumed(folder):
     words = ("run", "resnet.toml", "--executor", "inline", "--out")
     killed_after_a_row(folder, folder / "killed", *words, "killed")
@@ -169,6 +170,7 @@ step_sizes = { min = 0.1, max = 0.1 }
 """
 
 
+@pytest.mark.system
 def test_shards_of_an_own_network_are_read_and_merged_where_its_code_is_not(tmp_path, monkeypatch):
     """Rows are read without the code; only which shards are missing takes it, and the text says so."""
     (tmp_path / "code").mkdir()

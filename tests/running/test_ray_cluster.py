@@ -44,6 +44,7 @@ def closed(silent) -> str:
 
 
 @pytest.mark.ray
+@pytest.mark.system
 @pytest.mark.parametrize("kind", ["silent", "closed"])
 def test_a_cluster_that_cannot_be_reached_is_named_with_its_address(request, tmp_path, study_file, command, kind):
     pytest.importorskip("ray")
@@ -58,6 +59,7 @@ def test_a_cluster_that_cannot_be_reached_is_named_with_its_address(request, tmp
 
 
 @pytest.mark.ray
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("environment", "message"),
     [

@@ -67,6 +67,7 @@ def test_progress_counts_every_trial_and_ends_at_the_total(tmp_path, study, fake
     assert resumed[0].trials_done == resumed[0].trials_total == len(results.rows)
 
 
+@pytest.mark.system
 def test_worker_processes_import_a_family_of_the_users_own(tmp_path, monkeypatch):
     (tmp_path / "ownfamily.py").write_text(
         "from torch import nn\nfrom batchscope.architectures import Family\n\n\n"

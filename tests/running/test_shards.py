@@ -67,6 +67,7 @@ def script(tmp_path, study_file) -> Path:
     return path
 
 
+@pytest.mark.system
 def test_the_documented_array_trains_the_study_and_report_tells_what_is_missing(
     tmp_path, fake, sbatch, script, whole, command
 ):
@@ -166,6 +167,7 @@ def test_results_on_two_versions_of_the_data_are_refused(tmp_path, fake):
         merge([tmp_path / "one", tmp_path / "two"], tmp_path / "all")
 
 
+@pytest.mark.system
 def test_merge_on_the_command_line(tmp_path, study, study_file, fake, command, whole):
     for index in (1, 2):
         bs.run(study, tmp_path / f"part{index}", executor="inline", shard=f"{index}/2")

@@ -52,6 +52,7 @@ def study(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.system
 def test_a_rank_dies_and_the_same_command_goes_on_to_the_rows_of_one_process(study: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     killed = torchrun(study, out, DIE_AT_EPOCH="3")

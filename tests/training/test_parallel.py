@@ -47,6 +47,7 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return results
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("name", CASES)
 def test_two_ranks_equal_one(name: str, two_ranks: dict[str, Any]) -> None:
     two, case = two_ranks[name], CASES[name]
@@ -93,6 +94,7 @@ def gradient(model: torch.nn.Module, inputs: torch.Tensor, labels: torch.Tensor)
     return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.parameters()))])
 
 
+@pytest.mark.system
 def test_the_noise_scale_of_the_hook_is_that_of_both_halves_of_each_batch(two_ranks: dict[str, Any]) -> None:
     case = CASES["fully_connected"]
     for member, noise in zip(case.members, two_ranks["fully_connected"]["noise"], strict=True):
