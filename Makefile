@@ -26,7 +26,7 @@ demo: $(READY)  ## the main job: a width-depth-batch study, its answer, its page
 test: $(TOOLS)
 	$(PYTEST)
 
-test-system: $(TOOLS)  ## what takes several processes: kills, shards, clusters, notebooks, the site
+test-system: $(TOOLS)  ## commands and workers in processes of their own: kills, shards, clusters, notebooks, the site
 	$(PYTEST) -m "system and not slow and not gpu"
 
 check: $(TOOLS)

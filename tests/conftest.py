@@ -22,10 +22,11 @@ def seeded_torch() -> None:
 @pytest.fixture(autouse=True)
 def no_modules_of_other_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A module that a test writes and imports is gone with the test: another may write one of the same name."""
+    before = set(sys.modules)  # thousands, most of them torch's: only what is new is looked at
     yield
     written = str(tmp_path_factory.getbasetemp())
-    for name, module in list(sys.modules.items()):
-        if str(getattr(module, "__file__", None) or "").startswith(written):
+    for name in sys.modules.keys() - before:
+        if str(getattr(sys.modules[name], "__file__", None) or "").startswith(written):
             del sys.modules[name]
 
 

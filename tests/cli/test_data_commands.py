@@ -10,6 +10,8 @@ import pytest
 
 from batchscope.running.executors import EXECUTORS
 
+pytestmark = pytest.mark.system
+
 
 def batchscope(*words, data=None):
     """Run the command line; return (exit status, standard output, standard error)."""

@@ -64,6 +64,7 @@ def gate(directory: Path, requirement: str, stdout: int, closed: bool = False, *
     )
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(("requirement", "status"), [(PASSES, 0), (FAILS, 1)])
 @pytest.mark.parametrize("output", [broken_pipe, full_disk])
 def test_the_status_of_a_gate_stays_whatever_takes_its_output(directory, requirement, status, output):
@@ -74,11 +75,13 @@ def test_the_status_of_a_gate_stays_whatever_takes_its_output(directory, require
     assert (done.returncode, done.stderr) == (status, said)
 
 
+@pytest.mark.system
 def test_a_closed_standard_output_is_no_reason_to_fail(directory):
     done = gate(directory, PASSES, subprocess.DEVNULL, closed=True)
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("encoding", ["ascii", "latin1"])
 def test_what_an_encoding_cannot_say_is_spelt_out(directory, encoding):
     done = gate(directory, PASSES, subprocess.PIPE, PYTHONIOENCODING=f"{encoding}:strict")
@@ -141,6 +144,7 @@ sys.meta_path.insert(0, Finder())
 """
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("module", ["batchscope.cli.run", "pydantic", "numpy", "rich.live", "sqlite3", "torch"])
 def test_ctrl_c_while_a_module_is_imported_is_no_traceback(tmp_path, module):
     (tmp_path / "sitecustomize.py").write_text(INTERRUPT)

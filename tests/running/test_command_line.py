@@ -11,8 +11,9 @@ from batchscope.studies import Study
 from tests.running.common import STUDY, exported, wait_for
 from tests.studies.common import SMALL, make_study
 
+pytestmark = pytest.mark.system
 
-@pytest.mark.system
+
 def test_killed_while_starting_nothing_is_in_the_way(tmp_path, study_file, command, batchscope_command, whole):
     words = ("run", STUDY, "--executor", "inline", "--out", "killed")
     for name in ("", "study.toml", "results-1of1.sqlite"):
@@ -24,7 +25,6 @@ def test_killed_while_starting_nothing_is_in_the_way(tmp_path, study_file, comma
     assert exported(tmp_path / "killed") == whole
 
 
-@pytest.mark.system
 def test_a_second_run_on_a_directory_is_refused_and_disturbs_nothing(
     tmp_path, study_file, command, batchscope_command, whole
 ):
@@ -38,7 +38,6 @@ def test_a_second_run_on_a_directory_is_refused_and_disturbs_nothing(
     assert exported(tmp_path / "out") == whole
 
 
-@pytest.mark.system
 def test_crashed_trials_give_status_1_and_their_message(tmp_path, study_file, command):
     words = ("run", STUDY, "--out", "out", "--executor", "inline")
     status, _, err = command(*words, FAKE_TROUBLE="raise:53")
@@ -84,7 +83,6 @@ def test_nonsense_is_one_message_and_status_2(tmp_path, study_file, command, wor
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.system
 def test_json_is_one_object_on_standard_output(tmp_path, study_file, command):
     for words, key in [
         (("plan", STUDY), "studies"),

@@ -32,7 +32,9 @@ from tests.running.common import STUDY, exported, processes_with, same_rows, tri
 from tests.studies.common import make_study
 from tests.studies.conftest import PATCHED
 
-ON_RAY = pytest.param("ray", marks=[pytest.mark.ray, pytest.mark.system, pytest.mark.xdist_group("ray")])
+pytestmark = pytest.mark.system
+
+ON_RAY = pytest.param("ray", marks=[pytest.mark.ray, pytest.mark.xdist_group("ray")])
 EVERY = ["inline", "processes", ON_RAY]
 POOLS = ["processes", ON_RAY]  # where a worker may die without the run
 SLOW_ON_RAY = pytest.param("ray", marks=[*ON_RAY.marks, pytest.mark.slow])
@@ -147,7 +149,6 @@ def test_a_cohort_that_kills_its_worker_twice_is_recorded_and_the_rest_goes_on(t
     assert {cell.batch_size for cell in results.table() if cell.reached + cell.censored == 3} == {11, 211}
 
 
-@pytest.mark.system
 @pytest.mark.parametrize("executor", ["processes", SLOW_ON_RAY], indirect=True)
 def test_a_worker_killed_from_outside_is_replaced(tmp_path, study, executor, setting, log, reference):
     setting(FAKE_SECONDS="0.05")
@@ -164,7 +165,6 @@ def test_a_worker_killed_from_outside_is_replaced(tmp_path, study, executor, set
     assert len({process for process, _ in log()}) == 3
 
 
-@pytest.mark.system
 @pytest.mark.parametrize("executor", POOLS, indirect=True)
 def test_while_one_cohort_takes_long_the_idle_worker_trains_all_others(tmp_path, fake, executor, setting, log):
     study = make_study(depths=(3,))
@@ -203,7 +203,6 @@ def test_the_state_of_a_cohort_reaches_the_worker_that_goes_on_with_it(
     assert not list((tmp_path / "out/checkpoints").iterdir())
 
 
-@pytest.mark.system
 @pytest.mark.parametrize("executor", ["inline", "processes", SLOW_ON_RAY], indirect=True)
 def test_interrupted_and_killed_the_same_command_ends_with_the_rows_of_an_undisturbed_run(
     tmp_path, study_file, command, batchscope_command, executor, setting, whole
@@ -232,7 +231,6 @@ def test_interrupted_and_killed_the_same_command_ends_with_the_rows_of_an_undist
     assert all(row in whole for row in kept[1] + kept[2])
 
 
-@pytest.mark.system
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc to find the workers")
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("executor", ["processes", pytest.param("ray", marks=[*ON_RAY.marks, pytest.mark.slow])])
@@ -252,7 +250,6 @@ def test_nothing_outlives_its_run(tmp_path, study_file, batchscope_command, exec
     wait_for(lambda: not processes_with(tag), seconds=180 if executor == "ray" else 60)
 
 
-@pytest.mark.system
 @pytest.mark.parametrize("executor", POOLS)
 def test_the_real_trainer_gives_the_same_numbers_to_the_last_bit(tmp_path, executor, monkeypatch):
     """In commands of their own, on Ray with a cluster of their own, of which standard output shows nothing, and which
