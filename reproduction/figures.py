@@ -294,6 +294,7 @@ DOCUMENTED = (
     "figure3e-coarse",
     "figure3e-small",
     "figure3g-small",
+    "figure3f-night",
 )
 FIGURES |= {
     directory.replace("figure3", view): functools.partial(of_report, given, chart)
