@@ -8,7 +8,6 @@ from reproduction import claims  # noqa: F401  the page lists these first
 from reproduction.evidence import (
     LENET,
     LENET_SMALL,
-    OF_DECISION,
     RESNET18_BLOCKS,
     RESNET18_BLOCKS_NIGHT,
     RESNET18_HEAD,
@@ -21,6 +20,7 @@ from reproduction.evidence import (
     claim,
     deeper_over_wider,
     found,
+    nearly_always,
     results,
     with_interval,
 )
@@ -72,7 +72,7 @@ def _in_small(recipe: str, scale: str) -> Answer:
 
 def _by_width(recipe: str, under: str) -> Answer:
     slower = found(recipe)["F2"]
-    return Answer(f"{_by_depth(recipe)}; {deeper_over_wider(slower)}", OF_DECISION[slower.decision], under)
+    return Answer(f"{_by_depth(recipe)}; {deeper_over_wider(slower)}", nearly_always(slower), under)
 
 
 def _by_depth(recipe: str) -> str:

@@ -294,7 +294,7 @@ DOCUMENTED = (
     "figure3e-coarse",
     "figure3e-small",
     "figure3g-small",
-    "figure3f-night",
+    *(f"figure3{panel}-night" for panel in "fg"),
 )
 FIGURES |= {
     directory.replace("figure3", view): functools.partial(of_report, given, chart)

@@ -12,6 +12,7 @@ import pytest
 
 from batchscope.analysis import sweeps_of
 from batchscope.analysis.digest import digest
+from batchscope.analysis.findings import findings
 from batchscope.analysis.headline import goal
 from batchscope.analysis.intervals import CERTAIN
 from batchscope.analysis.known_answers.planted import lost
@@ -56,6 +57,33 @@ def test_ratios_of_epochs_hold_the_truth_at_every_batch_size():
     swapped = ratios_of(shape(1, start=15.0) + shape(4))
     assert swapped.num_against == 6
     assert swapped.probability < 0.01
+
+
+def test_a_mean_that_does_not_stand_for_all_batch_sizes_decides_nothing():
+    """Wide is three times as fast at small batches and as slow at large ones, from either side."""
+    for wide, deep in (((5.0, 60.0), (15.0, 4000.0)), ((15.0, 4000.0), (5.0, 60.0))):
+        rows = shape(1, *wide) + shape(4, *deep)
+        found = ratios_of(rows)
+        assert found.is_mixed
+        assert found.short.endswith("of 6, mixed")
+        (second,) = [one for one in findings(rows) if one.name == "F2"]
+        assert second.decision == "undecided"
+        assert math.isnan(second.probability)
+        assert f"{found.num_certain} of them certain, {found.num_against} certainly the other way" in second.sentence
+
+
+@pytest.mark.parametrize("ratio", [1.0, 1.2, 3.0])
+def test_noise_alone_is_rarely_mixed(ratio):
+    rng = np.random.default_rng(7)
+    mixed = 0
+    for _ in range(60):
+        rows = []
+        for depth in (1, 2, 3):
+            epochs = 5 * ratio**depth * (1 + np.array(SIZES) / 200) * np.exp(0.2 * rng.standard_normal((5, len(SIZES))))
+            table = dict(zip(SIZES, epochs.T.tolist(), strict=True))
+            rows += make_rows(table, shape=f"net-{depth}", depth=depth, **FINE)
+        mixed += ratios_of(rows).is_mixed
+    assert mixed <= 4  # 7 %
 
 
 def test_a_shape_that_never_arrives_is_a_bound_and_not_missing():

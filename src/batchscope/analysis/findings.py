@@ -179,8 +179,12 @@ def _brief(verdict: Verdict) -> str:
 
 
 def _fewer(found: EpochRatios) -> Finding:
-    """F2: by the geometric mean of the ratios over all pairs and batch sizes."""
-    return _finding("F2", found) if found.num_compared else _undecided("F2", found.sentence.rstrip("."))
+    """F2: by the geometric mean of the ratios over all pairs and batch sizes, where it stands for all of them."""
+    if not found.num_compared:
+        return _undecided("F2", found.sentence.rstrip("."))
+    if found.is_mixed:
+        return _worded("F2", UNDECIDED, math.nan, f"it depends on shapes and batch size: {found.sentence}", found)
+    return _finding("F2", found)
 
 
 def correlate_diversity(

@@ -63,9 +63,10 @@ class EpochRatios:
 
     mean_ratio: geometric mean over the comparisons in which one arrived, a bound standing for the ratio it bounds;
     interval, probability (above 1): of that mean. num_faster of num_compared: the wider shape has fewer epochs;
-    num_certain: of those with probability 0.95 or more; num_against: the deeper has, with that certainty. ends: the
-    comparisons of the widest with the deepest. largest_common: the largest batch size at which both of them arrived,
-    NaN if none.
+    num_certain: of those with probability 0.95 or more; num_against: the deeper has, with that certainty. is_mixed: the
+    mean does not stand for all comparisons: more than one in twenty goes certainly the other way, and one at least
+    does also where it is one of so many (Bonferroni). ends: the comparisons of the widest with the deepest.
+    largest_common: the largest batch size at which both of them arrived, NaN if none.
     """
 
     mean_ratio: float
@@ -75,6 +76,7 @@ class EpochRatios:
     num_certain: int
     num_against: int
     num_compared: int
+    is_mixed: bool
     ends: tuple[EpochRatio, ...]
     largest_common: float
     level: float = LEVEL
@@ -90,8 +92,9 @@ class EpochRatios:
 
     @property
     def short(self) -> str:
-        """``3.7 [3.33, 4.12] times, in 30 of 30``."""
-        return f"{number(self.mean_ratio)} {bounds_text(self.interval)} times, {self.num_faster} of {self.num_compared}"
+        """``3.7 [3.33, 4.12] times, 30 of 30``; ``1.2 [1.1, 1.3] times, 7 of 9, mixed``."""
+        ratio = f"{number(self.mean_ratio)} {bounds_text(self.interval)}"
+        return f"{ratio} times, {self.num_faster} of {self.num_compared}{', mixed' if self.is_mixed else ''}"
 
     @property
     def sentence(self) -> str:
@@ -130,10 +133,18 @@ def epoch_ratios(times: Mapping[str, LogTimes], certain: float, level: float = L
         num_certain=int((found.probability[compared] >= certain).sum()),
         num_against=int((found.probability[compared] <= 1 - certain).sum()),
         num_compared=count,
+        is_mixed=_is_mixed(found.probability[compared], mean, 1 - certain),
         ends=ends,
         largest_common=max((one.batch_size for one in ends if not math.isnan(one.ratio)), default=math.nan),
         level=level,
     )
+
+
+def _is_mixed(probability: Array, mean: float, chance: float) -> bool:
+    """Whether some comparisons certainly go against the mean log ratio. probability: that the wider needs fewer."""
+    agrees = probability if mean >= 0 else 1 - probability
+    many = (agrees <= chance).sum() > chance * len(agrees)
+    return bool(many and len(agrees) * agrees.min() <= chance)
 
 
 def _batch_sizes(times: Mapping[str, LogTimes]) -> Array:

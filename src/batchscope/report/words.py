@@ -12,8 +12,8 @@ from batchscope.analysis.same_batch import EpochRatio
 
 FINDINGS_TITLE = "What this study says of the paper's findings"
 FINDINGS_MEANING = (
-    "P: that the statement holds; decided from 0.95 on, either way. F0, F1, F2, Figures 2(a) and 2(c) of Chen et al. "
-    "2018, in this order"
+    "P: that the statement holds; decided from 0.95 on, either way. Mixed: some comparisons certainly say the contrary."
+    " F0, F1, F2, Figures 2(a) and 2(c) of Chen et al. 2018, in this order"
 )
 RATIOS_TITLE = "Epochs at the same batch size, wide against deep"
 RATIOS_HEADS = ("batch size", "epochs, wide", "epochs, deep", "ratio", "P")
