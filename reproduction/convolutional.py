@@ -20,8 +20,8 @@ from reproduction.evidence import (
     claim,
     deeper_over_wider,
     found,
-    nearly_always,
     results,
+    verdict_of,
     with_interval,
 )
 
@@ -72,7 +72,7 @@ def _in_small(recipe: str, scale: str) -> Answer:
 
 def _by_width(recipe: str, under: str) -> Answer:
     slower = found(recipe)["F2"]
-    return Answer(f"{_by_depth(recipe)}; {deeper_over_wider(slower)}", nearly_always(slower), under)
+    return Answer(f"{_by_depth(recipe)}; {deeper_over_wider(slower)}", verdict_of(slower), under)
 
 
 def _by_depth(recipe: str) -> str:

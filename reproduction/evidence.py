@@ -222,10 +222,17 @@ def cell_of(recipe: str) -> dict[tuple[int, int], Cell]:
     return {(cell.depth, cell.batch_size): cell for cell in cells(results(recipe).rows)}
 
 
+def verdict_of(one: Finding) -> str:
+    """That of its decision; in part where the mean over all comparisons says one thing and some certainly the other."""
+    ratio = one.evidence
+    if isinstance(ratio, EpochRatios) and ratio.is_mixed and decided(ratio.probability) != UNDECIDED:
+        return IN_PART
+    return OF_DECISION[one.decision]
+
+
 def finding(name: str, recipe: str, under: str) -> Answer:
     one = found(recipe)[name]
-    verdict = nearly_always(one) if name == "F2" else OF_DECISION[one.decision]
-    return Answer(one.sentence.partition(". ")[2] or one.sentence, verdict, under)
+    return Answer(one.sentence.partition(". ")[2] or one.sentence, verdict_of(one), under)
 
 
 def ratios_of(one: Finding) -> EpochRatios:
@@ -240,21 +247,13 @@ def times_as_many(one: Finding) -> str:
     sure = ratio.probability
     # A number just short of what decides is not rounded to it.
     digits = 3 if decided(sure) != decided(round(sure, 2)) else 2
-    against = f", certainly below 1 in {ratio.num_against}" if ratio.is_mixed else ""
-    return f"{ratio.short}, above 1 with probability {probability_text(sure, digits)}{against}"
+    certain = f", certainly so in {ratio.num_certain} and below 1 in {ratio.num_against}" if ratio.is_mixed else ""
+    return f"{ratio.short}, above 1 with probability {probability_text(sure, digits)}{certain}"
 
 
 def deeper_over_wider(one: Finding) -> str:
     """Of F2, named in full."""
     return f"epochs of the deeper over the wider {times_as_many(one)}"
-
-
-def nearly_always(one: Finding) -> str:
-    """The verdict on F2: in part where on the mean over all comparisons it holds, and certainly not in some of them."""
-    ratio = one.evidence
-    if isinstance(ratio, EpochRatios) and ratio.is_mixed and decided(ratio.probability) == HOLDS:
-        return IN_PART
-    return OF_DECISION[one.decision]
 
 
 def decided(probability: float) -> str:

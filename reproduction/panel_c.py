@@ -9,7 +9,6 @@ from batchscope.records import Row, Rows
 from reproduction.evidence import (
     HOLDS,
     IN_PART,
-    OF_DECISION,
     TWO_EPOCHS,
     Answer,
     epochs,
@@ -17,6 +16,7 @@ from reproduction.evidence import (
     is_near,
     results,
     times_as_many,
+    verdict_of,
 )
 from reproduction.markdown import table
 
@@ -46,7 +46,7 @@ def answer(given: str, under: str, rule: str = TWO_EPOCHS) -> Answer:
 
 def _deeper_is_slower(given: str) -> str:
     """The verdict on the direction alone."""
-    return OF_DECISION[found(given)["F2"].decision]
+    return verdict_of(found(given)["F2"])
 
 
 def _width(given: str, depth: int) -> int:

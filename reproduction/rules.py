@@ -10,7 +10,6 @@ from reproduction.evidence import (
     GRIDS,
     LINEAR,
     LINEAR_TUNED,
-    OF_DECISION,
     TUNED_OF,
     Answer,
     claim,
@@ -21,6 +20,7 @@ from reproduction.evidence import (
     results,
     times_as_many,
     together,
+    verdict_of,
 )
 
 # Panel -> epochs within which the largest batch is asked for: those of Figure 2(b), and ours.
@@ -35,7 +35,7 @@ USUAL = "within_epochs(20)"
 )
 def _panels() -> Answer:
     both = {given: tuned for given, tuned in TUNED_OF.items() if is_run(tuned)}
-    verdicts = (OF_DECISION[found(tuned)["F2"].decision] for tuned in both.values())
+    verdicts = (verdict_of(found(tuned)["F2"]) for tuned in both.values())
     return Answer(
         "; ".join(_words(given, tuned) for given, tuned in both.items()),
         together(map(opposite, verdicts)),

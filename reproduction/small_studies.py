@@ -12,18 +12,15 @@ from reproduction import held_out  # noqa: F401  the page lists these first
 from reproduction.evidence import (
     CONSTANT_DEPTH,
     CONSTANT_WIDTH,
-    FAILS,
-    IN_PART,
-    OF_DECISION,
     RULES,
     TUNED,
     Answer,
     claim,
     deeper_over_wider,
     opposite,
-    ratios_of,
     results,
     times_as_many,
+    verdict_of,
     with_interval,
 )
 
@@ -57,7 +54,7 @@ def _rules() -> Answer:
             f"{name.replace('-', ' ')}: {deeper_over_wider(slower[name])}; within 20 epochs "
             f"{ends[0].text} {ends[0].interval_text} at L = 1, {ends[-1].text} {ends[-1].interval_text} at L = 10"
         )
-    verdict = opposite(OF_DECISION[slower["tuned"].decision])
+    verdict = opposite(verdict_of(slower["tuned"]))
     return Answer("; ".join(parts), verdict, f"{UNDER}, or by the rule")
 
 
@@ -80,9 +77,8 @@ def _alone(given: str, ratio_of: str, under: str) -> Answer:
         of.setdefault(f"{cell.depth} x {cell.width}", []).append(cell)
     slower = _slower(rows)
     shown = "; ".join(f"{name} {_epochs(line)}" for name, line in of.items())
-    verdict = OF_DECISION[slower.decision]
     return Answer(
         f"epochs at B = 16, 64, 256, 1024: {shown}; epochs {ratio_of} {times_as_many(slower)}",
-        verdict if verdict != FAILS or ratios_of(slower).num_faster == 0 else IN_PART,
+        verdict_of(slower),
         f"{UNDER.replace('4000 weights, ', '')}; {under}",
     )

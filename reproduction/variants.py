@@ -21,7 +21,6 @@ from reproduction.evidence import (
     LETTERS,
     MNIST_TUNED,
     MOMENTUM,
-    OF_DECISION,
     TEXT_3B,
     TUNED,
     TWO_EPOCHS,
@@ -34,8 +33,8 @@ from reproduction.evidence import (
     epochs,
     found,
     is_near_3b,
-    nearly_always,
     times_as_many,
+    verdict_of,
 )
 
 BOTH_IN_3B = f"{IN_3B}; fewer at L = 1"
@@ -47,7 +46,7 @@ def of_panel_b(given: str, under: str, rule: str = TWO_EPOCHS) -> Answer:
     deep, wide = (", ".join(f"{epochs(given, depth, size)} at B = {size}" for size in SIZES) for depth in (10, 1))
     near = all(is_near_3b(cell_of(given)[10, size]) for size in SIZES if size in TEXT_3B)
     ends = ends_of(given)
-    direction = OF_DECISION[ends.decision]
+    direction = verdict_of(ends)
     return Answer(
         f"L = 10: {deep}; L = 1: {wide}; epochs of L = 10 over L = 1 {times_as_many(ends)}",
         direction if near or direction != HOLDS else IN_PART,
@@ -126,7 +125,7 @@ def _gisette_like() -> Answer:
     )
     return Answer(
         f"L = 1: {wide}; L = 10: {deep}; {deeper_over_wider(slower)}",
-        nearly_always(slower),
+        verdict_of(slower),
         "`gisette_like`, generated, in place of Gisette (its marginals beside the real ones: docs/reproduction.md); "
         f"plain SGD, standardised inputs, ReLU, Glorot-uniform, {TWO_EPOCHS}",
     )

@@ -7,6 +7,7 @@ import itertools
 import math
 import re
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -50,6 +51,18 @@ def test_every_claim_of_the_paper_has_a_line(name):
 @pytest.mark.parametrize("probability", [0.0, 0.03, 0.05, 0.2, 0.5, 0.94, 0.95, 1.0])
 def test_the_opposite_probability_gives_the_opposite_verdict(probability):
     assert evidence.decided(1 - probability) == OPPOSITE[evidence.decided(probability)]
+
+
+@pytest.mark.parametrize("probability", [0.01, 0.5, 0.99])
+@pytest.mark.parametrize("is_mixed", [False, True])
+def test_certain_comparisons_both_ways_hold_in_part_whatever_the_mean_says(probability, is_mixed):
+    one = evidence.found(evidence.MNIST)["F2"]
+    ratios = replace(evidence.ratios_of(one), probability=probability, is_mixed=is_mixed)
+    sure = math.nan if is_mixed else probability
+    decision = {HOLDS: "supported", FAILS: "contradicted"}.get(evidence.decided(sure), UNDECIDED)
+    found = evidence.verdict_of(replace(one, decision=decision, evidence=ratios))
+    whole = evidence.decided(probability)
+    assert found == (IN_PART if is_mixed and whole != UNDECIDED else whole)
 
 
 def test_parts_are_said_to_hold_together_only_where_all_do():
