@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from html import escape
 
@@ -82,9 +83,9 @@ def _finding(one: Finding) -> str:
     """A statement of the paper, the decision, the statistic with its interval, and what it rests on."""
     because = one.sentence.removeprefix(one.statement).strip()
     because = because.removeprefix(f"{one.decision.capitalize()}: ")
-    sure = probability_text(one.probability)
-    numbers = f"{words.statistic(one)}, P {sure if sure[:1] in '<>' else f'= {sure}'}"
-    numbers = numbers if words.statistic(one) != "-" else ""
+    statistic, sure = words.statistic(one), probability_text(one.probability)
+    known = "" if math.isnan(one.probability) else f", P {sure if sure[:1] in '<>' else f'= {sure}'}"
+    numbers = "" if statistic == "-" else f"{statistic}{known}"
     return (
         f'<li><b class="{escape(one.decision)}">{escape(one.decision)}</b> <span>{escape(one.name)}</span> '
         f"{escape(one.statement)}<br>{f'<strong>{escape(numbers)}</strong><br>' if numbers else ''}"
