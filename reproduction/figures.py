@@ -294,7 +294,7 @@ DOCUMENTED = (
     "figure3e-coarse",
     "figure3e-small",
     "figure3g-small",
-    *(f"figure3{panel}-night" for panel in "fg"),
+    *(f"figure3{panel}-night" for panel in "fgh"),
 )
 FIGURES |= {
     directory.replace("figure3", view): functools.partial(of_report, given, chart)
