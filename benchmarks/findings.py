@@ -3,8 +3,8 @@
 Epochs are lognormal about E_min (1 + B / B_crit), one curve per shape; "own error" multiplies all runs of one batch
 size and shape by one more lognormal factor, as a badly tuned step size would. Prints, per row, the shares of studies in
 which F1 and F2 are decided between shapes with one curve, of intervals of ratios of epochs that hold the truth (bounds
-included), of shapes twice as slow that are found (F2 right), of both kinds said to be mixed, though one ratio holds at
-all batch sizes, and of studies with a flat shape said to slow down (F0).
+included), of shapes twice as slow that are found (F2 right), of shapes with one curve said to be mixed (F2 mixed), of
+shapes whose curves cross at B = 300 said so (F2 crossing), and of studies with a flat shape said to slow down (F0).
 """
 
 from __future__ import annotations
@@ -44,9 +44,13 @@ class Design:
         return np.round(np.geomspace(*BATCH_SIZES, self.num_sizes))
 
 
-def study(rng: np.random.Generator, design: Design, fewest: Sequence[float] | Array, b_crit: float) -> dict[str, Sweep]:
-    """One study: a shape for every E_min in `fewest`, all with the same B_crit (inf: flat)."""
-    return {f"shape {k}": _sweep(rng, design, k + 1, e_min, b_crit) for k, e_min in enumerate(fewest)}
+def study(
+    rng: np.random.Generator, design: Design, fewest: Sequence[float] | Array, b_crit: float | Array
+) -> dict[str, Sweep]:
+    """One study: a shape for every E_min in `fewest`, with one B_crit for all (inf: flat) or one each."""
+    each = np.broadcast_to(b_crit, len(fewest)).tolist()
+    pairs = zip(fewest, each, strict=True)
+    return {f"shape {k}": _sweep(rng, design, k + 1, e_min, end) for k, (e_min, end) in enumerate(pairs)}
 
 
 def _sweep(rng: np.random.Generator, design: Design, depth: int, e_min: float, b_crit: float) -> Sweep:
@@ -69,24 +73,25 @@ def _sweep(rng: np.random.Generator, design: Design, depth: int, e_min: float, b
 
 def row(design: Design, studies: int, with_trend: bool = True) -> dict[str, float]:
     """The shares, over so many studies of each kind."""
-    rng = np.random.default_rng(0)
+    rng, other_rng, k = np.random.default_rng(0), np.random.default_rng(1), design.num_shapes
     found: dict[str, list[bool]] = {
-        name: [] for name in ("F1 decided", "F2 decided", "F2 holds", "F2 right", "F2 mixed", "F0 flat")
+        name: [] for name in ("F1 decided", "F2 decided", "F2 holds", "F2 right", "F2 mixed", "F2 crossing", "F0 flat")
     }
     for number in range(studies):
-        equal = study(rng, design, [10.0] * design.num_shapes, 400.0)
+        equal = study(rng, design, [10.0] * k, 400.0)
         ratios = epoch_ratios(log_times(equal), CERTAIN)
         found["F2 decided"].append(not ratios.is_mixed and not 1 - CERTAIN < ratios.probability < CERTAIN)
         found["F2 mixed"].append(ratios.is_mixed)
         found["F2 holds"] += _holds(ratios, 1)
         if with_trend:
             found["F1 decided"].append(not 1 - CERTAIN < trend(equal, "b_crit", seed=number).probability < CERTAIN)
-        slower = study(rng, design, 10.0 * np.geomspace(1, 2, design.num_shapes), 400.0)
+        slower = study(rng, design, 10.0 * np.geomspace(1, 2, k), 400.0)
         other = epoch_ratios(log_times(slower), CERTAIN)
         found["F2 holds"] += _holds(other, 2)
         found["F2 right"].append(not other.is_mixed and other.probability >= CERTAIN)
-        found["F2 mixed"].append(other.is_mixed)
-        flat = study(rng, design, [10.0] * design.num_shapes, np.inf)
+        crossing = study(other_rng, design, 10.0 * np.geomspace(1, 2, k), 200.0 * np.geomspace(1, 6, k))
+        found["F2 crossing"].append(epoch_ratios(log_times(crossing), CERTAIN).is_mixed)
+        flat = study(rng, design, [10.0] * k, np.inf)
         found["F0 flat"].append(slow_downs(log_times(flat)).count > 0)
     return {name: float(np.mean(values)) if values else float("nan") for name, values in found.items()}
 
@@ -108,6 +113,13 @@ ROWS = {
     "4 x 5, 10 %": Design(num_sizes=4),
     "4 x 5, 10 %, own error 15 %": Design(num_sizes=4, own=0.15),
     "4 x 3, 10 %, own error 15 %": Design(num_sizes=4, num_seeds=3, own=0.15),
+    "three shapes, 3 x 3, 10 %, 1 check per epoch": Design(num_shapes=3, num_sizes=3, num_seeds=3, checks=1),
+    "three shapes, 3 x 3, 10 %, 1 check per epoch, own error 15 %": Design(
+        num_shapes=3, num_sizes=3, num_seeds=3, checks=1, own=0.15
+    ),
+    "three shapes, 3 x 3, 10 %, 1 check per epoch, own error 25 %": Design(
+        num_shapes=3, num_sizes=3, num_seeds=3, checks=1, own=0.25
+    ),
     "two shapes, 8 x 5, 10 %, own error 15 %": Design(num_shapes=2, own=0.15),
     "two shapes, 4 x 3, 10 %, own error 15 %": Design(num_shapes=2, num_sizes=4, num_seeds=3, own=0.15),
 }

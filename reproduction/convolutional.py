@@ -10,6 +10,7 @@ from reproduction.evidence import (
     LENET_SMALL,
     RESNET18_BLOCKS,
     RESNET18_BLOCKS_NIGHT,
+    RESNET18_BLOCKS_TUNED,
     RESNET18_HEAD,
     RESNET18_HEAD_NIGHT,
     RESNET34_BLOCKS,
@@ -63,6 +64,13 @@ def _of_images(recipe: str, nets: str, shapes: str) -> Answer:
 for _id, _paper, (_small, _night), *_nets in RESNETS:
     claim(_id, _paper, _small)(partial(_of_images, _small, *_nets))
     claim(f"{_id}, a night", "the same on eight times the images", _night)(partial(_of_images, _night, *_nets))
+
+
+claim("3g, a night, tuned", "the same at B = 256, step sizes tuned on epochs to the target", RESNET18_BLOCKS_TUNED)(
+    partial(
+        _of_images, RESNET18_BLOCKS_TUNED, "273 500 parameters", f"{BLOCKS}; tuned, after the two-epoch rule's order"
+    )
+)
 
 
 def _in_small(recipe: str, scale: str) -> Answer:

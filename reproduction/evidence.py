@@ -45,6 +45,7 @@ RESNET18_HEAD, RESNET18_BLOCKS = "chen2018/figure3f-small", "chen2018/figure3g-s
 RESNET34_BLOCKS = "chen2018/figure3h-small"
 RESNET18_HEAD_NIGHT, RESNET18_BLOCKS_NIGHT = "chen2018/figure3f-night", "chen2018/figure3g-night"
 RESNET34_BLOCKS_NIGHT = "chen2018/figure3h-night"
+RESNET18_BLOCKS_TUNED = f"{RESNET18_BLOCKS_NIGHT} --variant raced+at256"
 LINEAR_TUNED = "chen2018/figure2 --variant raced"
 ASSUMPTIONS = "beyond/assumptions"
 RULES, WEIGHTS, CHANGES = "beyond/rules", "beyond/initialisations", "beyond/changes"
@@ -80,6 +81,7 @@ DECLARED = {
     RESNET18_HEAD_NIGHT: "figure3f-night",
     RESNET18_BLOCKS_NIGHT: "figure3g-night",
     RESNET34_BLOCKS_NIGHT: "figure3h-night",
+    RESNET18_BLOCKS_TUNED: "figure3g-at256",
     LEMMA1: "lemma1",
     ASSUMPTIONS: "beyond-assumptions",
     RULES: "beyond-rules",

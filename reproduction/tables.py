@@ -47,6 +47,7 @@ from reproduction.evidence import (
     NOT_WHOLE,
     RESNET18_BLOCKS,
     RESNET18_BLOCKS_NIGHT,
+    RESNET18_BLOCKS_TUNED,
     RESNET18_HEAD,
     RESNET18_HEAD_NIGHT,
     RESNET34_BLOCKS,
@@ -329,5 +330,6 @@ TABLES: dict[str, Callable[[], Lines]] = {
     "resnet34-blocks-small": of_variant(RESNET34_BLOCKS, "blocks x filters"),
     "resnet18-head-night": of_variant(RESNET18_HEAD_NIGHT),
     "resnet18-blocks-night": of_variant(RESNET18_BLOCKS_NIGHT, "blocks x filters"),
+    "resnet18-blocks-tuned": of_variant(RESNET18_BLOCKS_TUNED, "blocks x filters"),
     "resnet34-blocks-night": of_variant(RESNET34_BLOCKS_NIGHT, "blocks x filters"),
 }

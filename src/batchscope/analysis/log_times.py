@@ -21,6 +21,9 @@ from batchscope.analysis.fit.likelihood import Cells, cells_of
 from batchscope.analysis.sweeps import Array, Booleans, Sweep, once_per_sweep
 
 SUREST = 0.9999  # further out a normal distribution is not to be trusted
+# A batch size's own error where too few batch sizes show it: the middle of what the 21 studies in results/ have that
+# show it (0.02 to 0.69). Its degrees of freedom are few, for little is known.
+ASSUMED_OWN, ASSUMED_FREEDOM = 0.18, 4.0
 AT, MORE, LESS, UNKNOWN = "=", ">", "<", ""  # how a number is known: itself, a lower bound, an upper bound, not at all
 
 
@@ -31,7 +34,7 @@ class LogTimes:
     known: "=" a number; ">" no run arrived, `value` is how far they were run; "<" all arrived by the first check; ""
     nothing finished. censored: some run did not arrive. variance: of the value, from the seeds. own: variance of a
     batch size's own error, the same for all shapes of a study. *_freedom: degrees of freedom behind the two variances.
-    epoch: steps of one pass.
+    own_is_seen: whether `own` is estimated, or assumed because no shape has four batch sizes. epoch: steps of one pass.
     """
 
     batch_sizes: Array
@@ -43,6 +46,7 @@ class LogTimes:
     seeds_freedom: float
     own: float = 0.0
     own_freedom: float = math.inf
+    own_is_seen: bool = True
 
     @property
     def total(self) -> Array:
@@ -70,7 +74,10 @@ def log_times(sweeps: Mapping[str, Sweep]) -> dict[str, LogTimes]:
     """Shape -> its times; shapes without runs are left out."""
     found = {shape: _from_seeds(sweep) for shape, sweep in sweeps.items() if sweep.num_runs}
     own, freedom = own_variance(list(found.values()))
-    return {shape: replace(times, own=own, own_freedom=freedom) for shape, times in found.items()}
+    is_seen = math.isfinite(freedom)
+    if not is_seen:
+        own, freedom = ASSUMED_OWN**2, ASSUMED_FREEDOM
+    return {shape: replace(times, own=own, own_freedom=freedom, own_is_seen=is_seen) for shape, times in found.items()}
 
 
 @once_per_sweep
@@ -113,8 +120,9 @@ def own_variance(times: list[LogTimes]) -> tuple[float, float]:
     """(variance between batch sizes beyond what their seeds explain, about a smooth curve; its degrees of freedom).
 
     The curve of a shape is a polynomial in log B, of degree 2 with four or five batch sizes and 3 with more; fewer say
-    nothing. The variance is the mean of its posterior given the residuals of all shapes (restricted likelihood; prior
-    flat in its root), so that it is not 0 where few batch sizes happen to lie on their curve. (0, inf) without any.
+    nothing (`log_times` assumes one then). The variance is the mean of its posterior given the residuals of all shapes
+    (restricted likelihood; prior flat in its root), so that it is not 0 where few batch sizes happen to lie on their
+    curve. (0, inf) without any.
     """
     curves = [
         _about_a_curve(one.batch_sizes[use], one.log_epochs[use], one.variance[use])

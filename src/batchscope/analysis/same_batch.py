@@ -11,10 +11,25 @@ import numpy as np
 
 from batchscope.analysis.formatting import bounds_text, fields_of, number, probability_text
 from batchscope.analysis.intervals import LEVEL
-from batchscope.analysis.log_times import AT, LESS, MORE, UNKNOWN, LogTimes, probability_above, quantile
+from batchscope.analysis.log_times import (
+    ASSUMED_OWN,
+    AT,
+    LESS,
+    MORE,
+    SUREST,
+    UNKNOWN,
+    LogTimes,
+    probability_above,
+    quantile,
+)
 from batchscope.analysis.sweeps import Array, Booleans, Integers
 
 Interval = tuple[float, float]
+OWN_ASSUMED = (
+    f"an error of {100 * ASSUMED_OWN:.0f} % that each batch size has of its own, "
+    "assumed, because fewer than four do not show it"
+)
+LEAST = 1.001 * (1 - SUREST)  # no probability is below it, but for rounding: from 501 comparisons on it must do
 CODES = {AT: 0.0, MORE: 1.0, LESS: -1.0, UNKNOWN: math.nan}  # of how a number is known
 
 
@@ -61,12 +76,13 @@ class EpochRatio:
 class EpochRatios:
     """All pairs of shapes (wider, deeper) at all batch sizes at which both ran.
 
-    mean_ratio: geometric mean over the comparisons in which one arrived, a bound standing for the ratio it bounds;
-    interval, probability (above 1): of that mean. num_faster of num_compared: the wider shape has fewer epochs;
-    num_certain: of those with probability 0.95 or more; num_against: the deeper has, with that certainty. is_mixed: the
-    mean does not stand for all comparisons: more than one in twenty goes certainly the other way, and one at least
-    does also where it is one of so many (Bonferroni). ends: the comparisons of the widest with the deepest.
-    largest_common: the largest batch size at which both of them arrived, NaN if none.
+    mean_ratio: geometric mean over the comparisons in which one arrived, a bound standing for the ratio it bounds, or
+        for 1 where it does not exclude that (> 0.5 says nothing against the wider); interval, probability (above 1): of
+    that mean. num_faster of num_compared: the wider shape has fewer epochs; num_certain: of those with probability 0.95
+    or more; num_against: the deeper has, with that certainty. is_mixed: the mean does not stand for all comparisons:
+    more than one in twenty goes certainly the other way, and one at least does also where it is one of so many
+    (Bonferroni). ends: the comparisons of the widest with the deepest. largest_common: the largest batch size at which
+    both of them arrived, NaN if none. own_is_seen: `LogTimes.own_is_seen`.
     """
 
     mean_ratio: float
@@ -79,6 +95,7 @@ class EpochRatios:
     is_mixed: bool
     ends: tuple[EpochRatio, ...]
     largest_common: float
+    own_is_seen: bool = True
     level: float = LEVEL
 
     @property
@@ -107,7 +124,7 @@ class EpochRatios:
             f"batch size ({self.num_certain} of them certain, {self.num_against} certainly the other way); epochs of "
             f"the deeper over the wider, geometric mean {mean}, probability {probability_text(self.probability)} of "
             f"lying above 1 ({100 * self.level:.0f} %, censored likelihood; one that never arrives, or by the first "
-            "check, enters as a bound)."
+            f"check, enters as a bound{'' if self.own_is_seen else f'; with {OWN_ASSUMED}'})."
         )
 
     def __str__(self) -> str:
@@ -124,6 +141,7 @@ def epoch_ratios(times: Mapping[str, LogTimes], certain: float, level: float = L
     compared = ~np.isnan(found.probability)
     count = int(compared.sum())
     mean, error, freedom = table.mean(wider, deeper, compared)
+    mean += found.beyond_equality[compared].sum() / max(count, 1)
     reach = quantile(level, freedom) * error if count else math.nan
     return EpochRatios(
         mean_ratio=math.exp(mean),
@@ -136,6 +154,7 @@ def epoch_ratios(times: Mapping[str, LogTimes], certain: float, level: float = L
         is_mixed=_is_mixed(found.probability[compared], mean, 1 - certain),
         ends=ends,
         largest_common=max((one.batch_size for one in ends if not math.isnan(one.ratio)), default=math.nan),
+        own_is_seen=all(one.own_is_seen for one in times.values()),
         level=level,
     )
 
@@ -144,7 +163,7 @@ def _is_mixed(probability: Array, mean: float, chance: float) -> bool:
     """Whether some comparisons certainly go against the mean log ratio. probability: that the wider needs fewer."""
     agrees = probability if mean >= 0 else 1 - probability
     many = (agrees <= chance).sum() > chance * len(agrees)
-    return bool(many and len(agrees) * agrees.min() <= chance)
+    return bool(many and agrees.min() <= max(chance / len(agrees), LEAST))
 
 
 def _batch_sizes(times: Mapping[str, LogTimes]) -> Array:
@@ -161,6 +180,12 @@ class _Compared:
     low: Array
     high: Array
     probability: Array
+
+    @property
+    def beyond_equality(self) -> Array:
+        """[P, M] what a bound on the far side of equality, which speaks for neither, lacks to it; else 0."""
+        says_nothing = ((self.known > 0) & (self.difference < 0)) | ((self.known < 0) & (self.difference > 0))
+        return np.where(says_nothing, -self.difference, 0.0)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ def study_text(one: Digest) -> str:
         return "\n\n".join(parts)
     parts.append(part(findings_table(one.findings), f"{words.FINDINGS_MEANING}; each in a sentence: --html, --json."))
     if one.epoch_ratios.ends:
-        parts.append(part(ratios_table(one), words.RATIOS_MEANING))
+        parts.append(part(ratios_table(one), words.ratios_meaning(one.epoch_ratios)))
     edge = f" {EDGE_NOTE}." if any(cell.at_grid_edge for cell in one.table) else ""
     parts.append(part(epochs_table(one.table), MEANING + edge))
     parts.append(part(thresholds_table(one.thresholds), thresholds_meaning(one.thresholds)))

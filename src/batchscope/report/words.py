@@ -8,7 +8,7 @@ from batchscope.analysis import Finding, Verdict
 from batchscope.analysis.cells import Cell
 from batchscope.analysis.digest import Digest
 from batchscope.analysis.formatting import number, probability_text
-from batchscope.analysis.same_batch import EpochRatio
+from batchscope.analysis.same_batch import OWN_ASSUMED, EpochRatio, EpochRatios
 
 FINDINGS_TITLE = "What this study says of the paper's findings"
 FINDINGS_MEANING = (
@@ -17,10 +17,6 @@ FINDINGS_MEANING = (
 )
 RATIOS_TITLE = "Epochs at the same batch size, wide against deep"
 RATIOS_HEADS = ("batch size", "epochs, wide", "epochs, deep", "ratio", "P")
-RATIOS_MEANING = (
-    "ratio: epochs of deep over wide at that batch size [95 % interval: seeds, and an error of each batch size of its "
-    "own]; P: probability that wide needs fewer."
-)
 EXPLORATORY_TITLE = "Exploratory: the same runs, asked differently"
 EXPLORATORY_HEADS = ("wide against deep", "wide", "deep", "P(wide better)", "decision")
 
@@ -28,6 +24,15 @@ EXPLORATORY_HEADS = ("wide against deep", "wide", "deep", "P(wide better)", "dec
 def statistic(finding: Finding) -> str:
     """The statistic of a finding with its 95 % interval; "-" where there is nothing to look at."""
     return finding.evidence.short if finding.evidence else "-"
+
+
+def ratios_meaning(ratios: EpochRatios) -> str:
+    """What stands under the table of ratios."""
+    own = "an error of each batch size of its own" if ratios.own_is_seen else OWN_ASSUMED
+    return (
+        f"ratio: epochs of deep over wide at that batch size [95 % interval: seeds, and {own}]; P: probability that "
+        "wide needs fewer."
+    )
 
 
 def ratio_lines(one: Digest) -> list[tuple[str, ...]]:

@@ -91,7 +91,11 @@ def thresholds_table(one: Digest, empty: str) -> Table:
 
 def ratios_table(one: Digest) -> Table:
     """Epochs of wide and deep at every common batch size, and their ratio."""
-    return Table(words.RATIOS_HEADS, tuple(words.ratio_lines(one)), f"{words.RATIOS_TITLE}. {words.RATIOS_MEANING}")
+    return Table(
+        words.RATIOS_HEADS,
+        tuple(words.ratio_lines(one)),
+        f"{words.RATIOS_TITLE}. {words.ratios_meaning(one.epoch_ratios)}",
+    )
 
 
 def exploratory_table(one: Digest) -> Table:
