@@ -24,6 +24,10 @@ SUREST = 0.9999  # further out a normal distribution is not to be trusted
 # A batch size's own error where too few batch sizes show it: the middle of what the 21 studies in results/ have that
 # show it (0.02 to 0.69). Its degrees of freedom are few, for little is known.
 ASSUMED_OWN, ASSUMED_FREEDOM = 0.18, 4.0
+OWN_ASSUMED = (
+    f"an error of {100 * ASSUMED_OWN:.0f} % that each batch size has of its own, "
+    "assumed, because fewer than four do not show it"
+)
 AT, MORE, LESS, UNKNOWN = "=", ">", "<", ""  # how a number is known: itself, a lower bound, an upper bound, not at all
 
 

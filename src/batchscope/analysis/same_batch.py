@@ -12,10 +12,10 @@ import numpy as np
 from batchscope.analysis.formatting import bounds_text, fields_of, number, probability_text
 from batchscope.analysis.intervals import LEVEL
 from batchscope.analysis.log_times import (
-    ASSUMED_OWN,
     AT,
     LESS,
     MORE,
+    OWN_ASSUMED,
     SUREST,
     UNKNOWN,
     LogTimes,
@@ -25,10 +25,6 @@ from batchscope.analysis.log_times import (
 from batchscope.analysis.sweeps import Array, Booleans, Integers
 
 Interval = tuple[float, float]
-OWN_ASSUMED = (
-    f"an error of {100 * ASSUMED_OWN:.0f} % that each batch size has of its own, "
-    "assumed, because fewer than four do not show it"
-)
 LEAST = 1.001 * (1 - SUREST)  # no probability is below it, but for rounding: from 501 comparisons on it must do
 CODES = {AT: 0.0, MORE: 1.0, LESS: -1.0, UNKNOWN: math.nan}  # of how a number is known
 
@@ -77,7 +73,7 @@ class EpochRatios:
     """All pairs of shapes (wider, deeper) at all batch sizes at which both ran.
 
     mean_ratio: geometric mean over the comparisons in which one arrived, a bound standing for the ratio it bounds, or
-        for 1 where it does not exclude that (> 0.5 says nothing against the wider); interval, probability (above 1): of
+    for 1 where it does not exclude that (> 0.5 says nothing against the wider); interval, probability (above 1): of
     that mean. num_faster of num_compared: the wider shape has fewer epochs; num_certain: of those with probability 0.95
     or more; num_against: the deeper has, with that certainty. is_mixed: the mean does not stand for all comparisons:
     more than one in twenty goes certainly the other way, and one at least does also where it is one of so many
@@ -138,10 +134,9 @@ def epoch_ratios(times: Mapping[str, LogTimes], certain: float, level: float = L
     wider, deeper = np.triu_indices(len(labels), 1)
     found = table.compare(wider, deeper, level)
     ends = _ends(labels, sizes, table, level)
-    compared = ~np.isnan(found.probability)
+    compared = found.is_compared
     count = int(compared.sum())
-    mean, error, freedom = table.mean(wider, deeper, compared)
-    mean += found.beyond_equality[compared].sum() / max(count, 1)
+    mean, error, freedom = table.mean(wider, deeper, found)
     reach = quantile(level, freedom) * error if count else math.nan
     return EpochRatios(
         mean_ratio=math.exp(mean),
@@ -182,10 +177,15 @@ class _Compared:
     probability: Array
 
     @property
-    def beyond_equality(self) -> Array:
-        """[P, M] what a bound on the far side of equality, which speaks for neither, lacks to it; else 0."""
-        says_nothing = ((self.known > 0) & (self.difference < 0)) | ((self.known < 0) & (self.difference > 0))
-        return np.where(says_nothing, -self.difference, 0.0)
+    def is_compared(self) -> Booleans:
+        """[P, M] where something is known."""
+        return ~np.isnan(self.probability)
+
+    @property
+    def counted(self) -> Array:
+        """[P, M] what enters a mean: a bound on the far side of equality speaks for neither and counts as equality."""
+        says_nothing = self.known * self.difference < 0
+        return np.where(says_nothing, 0.0, self.difference)
 
 
 @dataclass(frozen=True)
@@ -228,8 +228,9 @@ class _Table:
         high = np.where(known > 0, np.inf, difference + reach)
         return _Compared(difference, known, low, high, sure)
 
-    def mean(self, wider: Integers, deeper: Integers, compared: Booleans) -> tuple[float, float, float]:
+    def mean(self, wider: Integers, deeper: Integers, found: _Compared) -> tuple[float, float, float]:
         """(mean log ratio, its standard error, degrees of freedom): a contrast of cells, each counted as it enters."""
+        compared = found.is_compared
         if not compared.any():
             return math.nan, math.nan, 1.0
         weights = np.zeros(self.value.shape)
@@ -237,7 +238,7 @@ class _Table:
         np.subtract.at(weights, wider, compared / compared.sum())
         used = (weights != 0).any(axis=1)
         variance = np.nansum(weights**2 * self.variance)
-        return float(np.nansum(weights * self.value)), math.sqrt(variance), float(self.freedom[used].min())
+        return float(found.counted[compared].mean()), math.sqrt(variance), float(self.freedom[used].min())
 
 
 def _ends(labels: Sequence[str], sizes: Array, table: _Table, level: float) -> tuple[EpochRatio, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from batchscope.analysis.formatting import bounds_text, fields_of, number, plain
 from batchscope.analysis.intervals import LEVEL
-from batchscope.analysis.log_times import AT, LESS, MORE, UNKNOWN, LogTimes, probability_above, quantile
+from batchscope.analysis.log_times import AT, LESS, MORE, OWN_ASSUMED, UNKNOWN, LogTimes, probability_above, quantile
 from batchscope.analysis.sweeps import Array
 
 FLAT = 1.2  # a rise of the epochs below this is no slow-down that a user would call one
@@ -51,9 +51,10 @@ class SlowDown:
 
 @dataclass(frozen=True)
 class SlowDowns:
-    """Every shape of a study, wide to deep."""
+    """Every shape of a study, wide to deep. own_is_seen: `LogTimes.own_is_seen`."""
 
     shapes: tuple[SlowDown, ...]
+    own_is_seen: bool = True
     level: float = LEVEL
 
     @property
@@ -83,7 +84,7 @@ class SlowDowns:
         return (
             f"{self.count} of {len(self.shapes)} shapes slow down within the batch sizes tested{none} (trend tests, "
             f"Holm's correction, {100 * self.level:.0f} %; epochs at the largest over the smallest batch size: "
-            f"{rises}{more})."
+            f"{rises}{more}{'' if self.own_is_seen else f'; with {OWN_ASSUMED}'})."
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -106,7 +107,9 @@ def slow_downs(times: Mapping[str, LogTimes], level: float = LEVEL) -> SlowDowns
     alone = [_slow_down(shape, one, level, len(tested)) for shape, one in tested.items()]
     adjusted = holm([one.p_value for one in alone])
     return SlowDowns(
-        tuple(replace(one, adjusted=p, slows=p <= 1 - level) for one, p in zip(alone, adjusted, strict=True)), level
+        tuple(replace(one, adjusted=p, slows=p <= 1 - level) for one, p in zip(alone, adjusted, strict=True)),
+        all(one.own_is_seen for one in times.values()),
+        level,
     )
 
 

@@ -8,7 +8,8 @@ from batchscope.analysis import Finding, Verdict
 from batchscope.analysis.cells import Cell
 from batchscope.analysis.digest import Digest
 from batchscope.analysis.formatting import number, probability_text
-from batchscope.analysis.same_batch import OWN_ASSUMED, EpochRatio, EpochRatios
+from batchscope.analysis.log_times import OWN_ASSUMED
+from batchscope.analysis.same_batch import EpochRatio, EpochRatios
 
 FINDINGS_TITLE = "What this study says of the paper's findings"
 FINDINGS_MEANING = (
